@@ -1,1 +1,288 @@
+//! Messages between host and guest. Everything that arrives from a guest is untrusted: it is decoded with limits and
+//! decoding can fail, never panic.
+//!
+//! The guest is deliberately dumb: the host resolves positions to bytes before it sends a program, and interprets what
+//! comes back. Addresses are bytes from the arena's start, page numbers count from it.
 
+use serde::{Deserialize, Serialize};
+
+/// Where the arena stands in every actor's address space: 64 GiB, aligned to every PMD size (2, 32, 512 MiB) and
+/// to a PUD, far below what the kernel picks by itself.
+pub const ARENA_BASE: u64 = 0x10_0000_0000;
+
+/// Version of these messages; both sides refuse another.
+pub const VERSION: u32 = 1;
+
+/// What the guest found out about its kernel at boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub version: u32,
+    /// uname release.
+    pub release: String,
+    /// uname version (build string).
+    pub build: String,
+    /// uname machine.
+    pub machine: String,
+    /// Bytes per page.
+    pub page_size: u32,
+    /// Bytes per PMD entry (transparent_hugepage/hpage_pmd_size); 0 without transparent huge pages.
+    pub pmd_size: u64,
+    pub cpus: u32,
+    /// MemTotal, bytes.
+    pub memory: u64,
+    /// PROCMAP_QUERY works.
+    pub procmap_query: bool,
+    /// PAGEMAP_SCAN works.
+    pub pagemap_scan: bool,
+    /// PAGEMAP_SCAN knows PAGE_IS_GUARD.
+    pub scan_guard: bool,
+    /// pagemap bit 58 stands for a guard: seen on a page where a guard was installed.
+    pub pagemap_guard: bool,
+    /// Knob files that are missing, with the CONFIG option each needs.
+    pub missing: Vec<String>,
+}
+
+/// Settings of the whole guest that a program runs under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Knobs {
+    /// transparent_hugepage/enabled: 0 never, 1 madvise, 2 always.
+    pub thp: u8,
+    /// transparent_hugepage/shmem_enabled: 0 never, 1 advise, 2 always.
+    pub shmem_thp: u8,
+    pub khugepaged: bool,
+    pub ksm: bool,
+    /// Actors run as root.
+    pub root: bool,
+}
+
+/// One system call or access, ready to perform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// `flags` are MAP_* bits, `prot` PROT_* bits. A result elsewhere than `at` is unmapped at once.
+    Mmap {
+        at: i64,
+        len: u64,
+        prot: u32,
+        flags: u32,
+    },
+    Munmap {
+        at: i64,
+        len: u64,
+    },
+    Mprotect {
+        at: i64,
+        len: u64,
+        prot: u32,
+    },
+    Madvise {
+        at: i64,
+        len: u64,
+        advice: i32,
+    },
+    /// Eight-byte loads at `at`, `at + page size`, ...: `pages` of them, up to the first fault.
+    Read {
+        at: i64,
+        pages: u32,
+    },
+    /// Eight-byte stores likewise; each stores `((tag << 16) | page number) + 1`.
+    Write {
+        at: i64,
+        pages: u32,
+        tag: u16,
+    },
+    Fork {
+        child: u8,
+    },
+    Exit,
+}
+
+/// One op by one actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub actor: u8,
+    pub op: Op,
+    /// Read VmFlags (smaps) of every living actor after this op.
+    pub smaps: bool,
+}
+
+/// A deliberate fault of the guest, to show that the host notices it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestFault {
+    /// madvise(GUARD_INSTALL) is not called but reported as 0.
+    SkipGuardInstall,
+    /// madvise(GUARD_REMOVE) is not called but reported as 0.
+    SkipGuardRemove,
+    /// munmap is not called but reported as 0.
+    SkipMunmap,
+    /// EINVAL is reported as ENOMEM.
+    WrongErrno,
+    /// si_code is reported as SEGV_ACCERR where it was SEGV_MAPERR.
+    WrongSiCode,
+    /// The observation after an op is that of the op before.
+    StaleObservation,
+    /// Guard install works one page further on.
+    WrongPage,
+    /// Writes store another tag.
+    WrongTag,
+    /// mprotect gets PROT_READ in place of PROT_NONE.
+    WrongProt,
+    /// fork's child drops its guards (GUARD_REMOVE over the arena) before it is looked at.
+    ForkLosesGuards,
+}
+
+/// One program, ready to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Chosen by the host; comes back in the execution.
+    pub id: u64,
+    pub knobs: Knobs,
+    pub steps: Vec<Step>,
+    pub fault: Option<GuestFault>,
+}
+
+/// How a batch is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Observe after every op and report.
+    Judged,
+    /// The same calls with the same isolation, without observation: what the kernel and the isolation alone cost. The
+    /// whole batch is run `rounds` times.
+    Bare { rounds: u32 },
+}
+
+/// Host to guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    Batch {
+        seq: u64,
+        mode: Mode,
+        /// Pages in the arena.
+        arena_pages: u32,
+        /// Milliseconds an op may take before it counts as hanging.
+        op_limit_ms: u32,
+        programs: Vec<Program>,
+    },
+    PowerOff,
+}
+
+/// Guest to host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    Hello(Hello),
+    Execution(Execution),
+    BatchDone {
+        seq: u64,
+        /// Guest time the batch took, nanoseconds.
+        nanos: u64,
+    },
+    /// The guest cannot do what was asked; the text says why.
+    Error(String),
+}
+
+/// What happened to one program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    pub id: u64,
+    pub end: End,
+    /// One entry for each op that returned.
+    pub steps: Vec<StepSeen>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    Done,
+    /// Op `step` did not return within its limit; the kernel stack of the stuck task where /proc gives it.
+    Hang {
+        step: u32,
+        stack: String,
+    },
+    /// An actor died although no op told it to: wait status and the op that was running.
+    Died {
+        step: u32,
+        status: i32,
+    },
+    /// The guest could not run it for a reason of its own (a limit of the guest, not of the kernel).
+    Failed {
+        step: u32,
+        why: String,
+    },
+}
+
+/// What was seen after one op.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepSeen {
+    pub result: OpResult,
+    /// One per living actor, ascending.
+    pub actors: Vec<(u8, View)>,
+}
+
+/// What the op returned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OpResult {
+    /// System call: 0, or minus errno. mmap: 0 where it was asked to be.
+    Ret(i64),
+    /// mmap succeeded at another address.
+    Elsewhere,
+    Access {
+        pages: u32,
+        /// Runs of loaded values: (pages, first value); a non-zero value grows by one from page to page.
+        values: Vec<(u32, u64)>,
+        fault: Option<Fault>,
+    },
+}
+
+/// A signal taken by an access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    pub signo: i32,
+    pub code: i32,
+    /// si_addr minus the arena's base.
+    pub addr: i64,
+}
+
+/// One actor's arena.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum View {
+    /// Same as this actor's last view in this program.
+    Unchanged,
+    Full(Space),
+}
+
+/// One actor's arena in full.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Space {
+    pub vmas: Vec<Vma>,
+    pub pages: Vec<PageRun>,
+    /// Runs of resident pages by mincore: (first page, pages).
+    pub resident: Vec<(u32, u32)>,
+}
+
+/// One VMA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vma {
+    /// First page.
+    pub start: u32,
+    /// Page after the last.
+    pub end: u32,
+    /// PROT_* bits.
+    pub prot: u8,
+    pub shared: bool,
+    /// VmFlags as smaps prints them, when asked for.
+    pub flags: Option<String>,
+}
+
+/// A run of pages whose entries are alike and not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRun {
+    pub start: u32,
+    pub len: u32,
+    /// Bits 55 to 63 of the pagemap entry, shifted down by 55.
+    pub pagemap: u16,
+    /// PAGEMAP_SCAN categories (PAGE_IS_*), `None` when the kernel has no PAGEMAP_SCAN.
+    pub scan: Option<u16>,
+    /// The PFN is that of the zero page (only looked up where PAGEMAP_SCAN is missing).
+    pub zero_pfn: bool,
+    /// First eight bytes of the first page; later pages follow as in [`OpResult::Access`]. `None`: not readable.
+    pub value: Option<u64>,
+}

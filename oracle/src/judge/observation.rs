@@ -1,0 +1,122 @@
+//! What a run saw after an op, in the oracle's terms. The harness makes it from what the guest reports; the simulated
+//! kernel makes it from the model.
+
+use crate::program::{ActorId, Prot};
+use crate::space::Content;
+use serde::{Deserialize, Serialize};
+
+/// Everything seen after one op.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// What the op itself returned.
+    pub outcome: Outcome,
+    /// The arena of every living actor, ascending by actor.
+    pub spaces: Vec<(ActorId, SpaceSeen)>,
+}
+
+/// What an op returned to its actor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The system call succeeded. For mmap: at the address asked for.
+    Ok,
+    /// mmap with a hint succeeded outside the arena.
+    Elsewhere,
+    /// The system call failed with this errno (its Linux number).
+    Errno(i32),
+    /// An access op: how far it came, what it read, and the fault that stopped it.
+    Access(Access),
+}
+
+/// Result of a `read` or `write` op.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Access {
+    /// Pages accessed before the fault, or all.
+    pub pages: u32,
+    /// What the loads returned, as runs of pages with like content (see [`Content::is_followed_by`]); empty for writes.
+    pub values: Vec<ValueRun>,
+    /// The fault that stopped it.
+    pub fault: Option<Fault>,
+}
+
+/// `len` pages whose contents follow each other, starting with `first`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValueRun {
+    pub len: u32,
+    pub first: Content,
+}
+
+/// A signal that an access raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fault {
+    /// SIGSEGV (11) or SIGBUS (7).
+    pub signo: i32,
+    /// si_code: SEGV_MAPERR 1, SEGV_ACCERR 2, SEGV_PKUERR 4, BUS_ADRERR 2, ...
+    pub code: i32,
+    /// si_addr, in bytes from the arena's start.
+    pub addr: i64,
+}
+
+/// The arena of one actor. Page numbers count from the arena's start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SpaceSeen {
+    /// VMAs in ascending order.
+    pub vmas: Vec<VmaSeen>,
+    /// Maximal runs of pages whose pagemap entry is not empty, ascending; pages between them are empty (or unmapped).
+    pub pages: Vec<PageRun>,
+    /// Runs of pages that mincore calls resident, ascending: (first page, pages). `None` when it was not taken.
+    pub resident: Option<Vec<(u32, u32)>>,
+}
+
+/// One VMA as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct VmaSeen {
+    /// First page.
+    pub start: u32,
+    /// Page after the last.
+    pub end: u32,
+    pub prot: Prot,
+    pub shared: bool,
+    /// VmFlags of smaps, the two-letter names sorted; `None` when smaps was not read after this op.
+    pub flags: Option<Vec<VmFlag>>,
+}
+
+/// A two-letter VmFlags name of smaps, such as `gu`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct VmFlag(pub [u8; 2]);
+
+/// `len` pages from `start` on that look alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRun {
+    pub start: u32,
+    pub len: u32,
+    pub page: PageSeen,
+}
+
+/// One page as pagemap and PAGEMAP_SCAN show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PageSeen {
+    pub kind: PageKind,
+    /// Mapped by a PMD (PAGE_IS_HUGE). `None`: this kernel has no way to tell.
+    pub huge: Option<bool>,
+    /// pagemap bit 56: mapped exactly once. Meaningful for `Anon` and `File`.
+    pub exclusive: bool,
+    /// Content of the first page of the run, read through a readable present mapping; the following pages' contents
+    /// follow it. `None`: not read (no read permission, or not present).
+    pub content: Option<Content>,
+}
+
+/// What stands in a page-table slot that is not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PageKind {
+    /// A guard marker (pagemap bit 58).
+    Guard,
+    /// A swap-like entry that is not known to be a guard (kernels before 6.15 show guards so).
+    Swap,
+    /// Present, the shared zero page. On kernels that cannot tell it from anonymous memory the guest recognises the
+    /// zero page by its PFN.
+    Zero,
+    /// Present, anonymous.
+    Anon,
+    /// Present, file-backed or shared memory.
+    File,
+}

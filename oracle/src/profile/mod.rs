@@ -1,0 +1,1 @@
+//! Which of the behaviours that differ between kernels one kernel has.

@@ -1,0 +1,257 @@
+//! Programs: what is run. Plain data, a text form that people write by hand, and a generator.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `text` | printing and parsing the text form (`.prog` files; docs/program-format.md) |
+//! | `check` | what a program must satisfy beyond its grammar |
+//! | `generate` | `Arbitrary`-based generation, aware of the model |
+//! | `stats` | what a set of programs exercises |
+
+use crate::geometry::Range;
+use serde::{Deserialize, Serialize};
+
+/// Number of an actor: 0 is the process that a program starts with, `fork` names the others.
+pub type ActorId = u8;
+
+/// Most actors a program may have, forked ones and exited ones included.
+pub const MAX_ACTORS: u8 = 4;
+
+/// Most ops a program may have.
+pub const MAX_STEPS: usize = 64;
+
+/// Page protection as given to mmap and mprotect. All false is PROT_NONE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Prot {
+    pub read: bool,
+    pub write: bool,
+    pub exec: bool,
+}
+
+impl Prot {
+    pub const NONE: Prot = Prot::new(false, false, false);
+    pub const R: Prot = Prot::new(true, false, false);
+    pub const RW: Prot = Prot::new(true, true, false);
+
+    pub const fn new(read: bool, write: bool, exec: bool) -> Prot {
+        Prot { read, write, exec }
+    }
+}
+
+/// What backs a new mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Backing {
+    /// MAP_PRIVATE | MAP_ANONYMOUS.
+    PrivateAnon,
+    /// MAP_SHARED | MAP_ANONYMOUS: a shared-memory file of its own, starting at offset 0.
+    SharedAnon,
+}
+
+/// How mmap finds its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Place {
+    /// MAP_FIXED: replaces what is there.
+    Fixed,
+    /// Address as a hint only: taken when the range is free, otherwise the mapping lands outside the arena
+    /// (where the guest unmaps it at once; the result then reads "elsewhere").
+    Hint,
+}
+
+/// madvise behaviours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Advice {
+    GuardInstall,
+    GuardRemove,
+    DontNeed,
+    HugePage,
+    NoHugePage,
+}
+
+impl Advice {
+    /// Every advice, in the order of the reference page.
+    pub const ALL: [Advice; 5] = [
+        Advice::GuardInstall,
+        Advice::GuardRemove,
+        Advice::DontNeed,
+        Advice::HugePage,
+        Advice::NoHugePage,
+    ];
+}
+
+/// One system call or memory access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Op {
+    Mmap {
+        range: Range,
+        prot: Prot,
+        backing: Backing,
+        place: Place,
+    },
+    Munmap {
+        range: Range,
+    },
+    Mprotect {
+        range: Range,
+        prot: Prot,
+    },
+    Madvise {
+        range: Range,
+        advice: Advice,
+    },
+    /// Loads eight bytes from the start of every page in the range, in ascending order; stops at the first fault.
+    Read {
+        range: Range,
+    },
+    /// Stores eight bytes, `tag` and the page's number in the arena (see [`crate::space::Content`]), at the start of every
+    /// page in the range, in ascending order; stops at the first fault.
+    Write {
+        range: Range,
+        tag: u16,
+    },
+    /// The actor forks; the child is actor `child`.
+    Fork {
+        child: ActorId,
+    },
+    /// The actor ends (`_exit`).
+    Exit,
+}
+
+impl Op {
+    /// The op's name in the text form, in statistics and in buckets: `mmap`, `madvise-guard-install`, ...
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Mmap { .. } => "mmap",
+            Op::Munmap { .. } => "munmap",
+            Op::Mprotect { .. } => "mprotect",
+            Op::Madvise { advice, .. } => match advice {
+                Advice::GuardInstall => "guard-install",
+                Advice::GuardRemove => "guard-remove",
+                Advice::DontNeed => "dontneed",
+                Advice::HugePage => "hugepage",
+                Advice::NoHugePage => "nohugepage",
+            },
+            Op::Read { .. } => "read",
+            Op::Write { .. } => "write",
+            Op::Fork { .. } => "fork",
+            Op::Exit => "exit",
+        }
+    }
+
+    /// The range the op is given, if it has one.
+    pub fn range(&self) -> Option<Range> {
+        match *self {
+            Op::Mmap { range, .. }
+            | Op::Munmap { range }
+            | Op::Mprotect { range, .. }
+            | Op::Madvise { range, .. }
+            | Op::Read { range }
+            | Op::Write { range, .. } => Some(range),
+            Op::Fork { .. } | Op::Exit => None,
+        }
+    }
+}
+
+/// Transparent huge page mode of anonymous memory (`transparent_hugepage/enabled`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Thp {
+    Never,
+    Madvise,
+    Always,
+}
+
+/// Huge page mode of shared memory (`transparent_hugepage/shmem_enabled`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ShmemThp {
+    Never,
+    Advise,
+    Always,
+}
+
+/// System-wide settings that a program runs under. Everything not named here is kept quiet by the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Knobs {
+    pub thp: Thp,
+    pub shmem_thp: ShmemThp,
+    /// khugepaged scanning: off unless a program asks for it.
+    pub khugepaged: bool,
+    /// KSM scanning: off unless a program asks for it.
+    pub ksm: bool,
+    /// Actors run as root instead of as an ordinary user.
+    pub root: bool,
+}
+
+impl Default for Knobs {
+    fn default() -> Knobs {
+        Knobs {
+            thp: Thp::Madvise,
+            shmem_thp: ShmemThp::Never,
+            khugepaged: false,
+            ksm: false,
+            root: false,
+        }
+    }
+}
+
+/// What a program needs of a kernel; without it the program is skipped there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Need {
+    /// madvise guard install and remove on private anonymous memory.
+    Guards,
+    /// madvise guard install and remove on shared memory.
+    GuardsShared,
+    /// Transparent huge pages.
+    Thp,
+    /// 4 KiB pages.
+    Page4K,
+}
+
+/// One line of a program: an actor performs an op.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Step {
+    pub actor: ActorId,
+    pub op: Op,
+    /// What the author expects to see after it, on every kernel that has what the program needs.
+    pub expect: Vec<Expect>,
+    /// Comment lines that stand before it, without the `#`.
+    pub comments: Vec<String>,
+}
+
+impl Step {
+    /// A step without expectations or comments.
+    pub fn new(actor: ActorId, op: Op) -> Step {
+        Step {
+            actor,
+            op,
+            expect: Vec::new(),
+            comments: Vec::new(),
+        }
+    }
+}
+
+/// What an author expects after a step.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Expect {
+    /// `=> ok`: the call succeeds, the access completes.
+    Ok,
+    /// `=> EINVAL`: the call fails with this errno (Linux number).
+    Errno(i32),
+    /// `=> SIGSEGV MAPERR`: the access is stopped by this signal; the code where the author gives one.
+    Signal { signo: i32, code: Option<i32> },
+    /// `=> 0+2 |aa.GG|`: the pages of an actor from a position on look like this (docs/program-format.md has the letters).
+    Strip {
+        actor: ActorId,
+        at: crate::geometry::Pos,
+        strip: String,
+    },
+}
+
+/// A whole program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Program {
+    /// Comment lines at the top, without the `#`: what the program is about.
+    pub about: Vec<String>,
+    pub needs: Vec<Need>,
+    pub knobs: Knobs,
+    pub steps: Vec<Step>,
+    /// Comment lines after the last step.
+    pub trailer: Vec<String>,
+}

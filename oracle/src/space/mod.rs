@@ -1,0 +1,5 @@
+//! The model of an address space.
+
+mod content;
+
+pub use content::Content;
