@@ -1,1 +1,11 @@
+//! Runs programs on kernels, judges what comes back, and reports it.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | [`kernel`] | one way to have a kernel per file: a VM, or the model itself with deliberate faults |
+//! | [`campaign`] | kernels x seed blocks: plan, run, judge, confirm, known divergences |
+//! | [`report`] | what a campaign leaves behind: matrix, divergences, run record, terminal |
 
+pub mod campaign;
+pub mod kernel;
+pub mod report;
