@@ -1,1 +1,11 @@
 //! Which of the behaviours that differ between kernels one kernel has.
+//!
+//! A [`Profile`] is a plain set of flags. The oracle sees flags only, never a version. The harness finds them by running
+//! the [`Probe`]s of [`BEHAVIOURS`] on the kernel, and takes what no probe can tell from the release ranges of the same
+//! table.
+
+mod behaviours;
+mod release;
+
+pub use behaviours::{Behaviour, Probe, Profile, BEHAVIOURS};
+pub use release::{Arch, Release};
