@@ -1,1 +1,193 @@
 //! Kernels to run programs on.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `convert` | programs to wire messages; what a guest reports (untrusted) to observations |
+//! | `probe` | which behaviours a booted kernel has: its profile |
+//! | `simulated` | the model itself as a kernel, with deliberate faults |
+
+pub mod convert;
+
+use oracle::geometry::Geometry;
+use oracle::judge::Observation;
+use oracle::program::{Op, Program};
+use std::sync::Arc;
+
+/// What is known about a running kernel.
+#[derive(Debug, Clone)]
+pub struct KernelInfo {
+    /// How the user names it: a series (`7.3`), a lock entry, or the path of an image.
+    pub label: String,
+    /// uname release.
+    pub release: String,
+    /// uname version (build string).
+    pub build: String,
+    /// `x86_64` or `aarch64`.
+    pub arch: String,
+    /// Page size and pages per PMD.
+    pub geometry: Geometry,
+    /// `tcg`, `kvm`, or `none` for the simulated kernel.
+    pub accel: String,
+    /// Seconds from the start of QEMU until the guest answered.
+    pub boot_seconds: f64,
+}
+
+/// After which ops of a program VmFlags (smaps) are read. Reading smaps is the costliest view: see
+/// [`crate::campaign::smaps`] for who gets which policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Smaps {
+    /// Not at all.
+    Never,
+    /// After the last op.
+    End,
+    /// After the last op and after every op that can change a flag.
+    Changes,
+    /// After every op.
+    Every,
+}
+
+impl Smaps {
+    /// Whether smaps is read after step `index` of `program`.
+    pub fn wanted(self, program: &Program, index: usize) -> bool {
+        let last = index + 1 == program.steps.len();
+        match self {
+            Smaps::Never => false,
+            Smaps::End => last,
+            Smaps::Changes => last || can_change_flags(&program.steps[index].op),
+            Smaps::Every => true,
+        }
+    }
+}
+
+/// Whether an op can change the VmFlags of a VMA that it leaves in place, or make a VMA.
+fn can_change_flags(op: &Op) -> bool {
+    match op {
+        Op::Mmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } | Op::Fork { .. } => true,
+        Op::Munmap { .. } | Op::Read { .. } | Op::Write { .. } | Op::Exit => false,
+    }
+}
+
+/// A program that is ready to run.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Comes back in the execution.
+    pub id: u64,
+    pub program: Arc<Program>,
+    pub smaps: Smaps,
+    /// A deliberate fault of the guest, to show that it is noticed.
+    pub fault: Option<wire::GuestFault>,
+}
+
+/// What happened to one program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    pub id: u64,
+    /// One for each op that returned and whose views made sense.
+    pub seen: Vec<Observation>,
+    pub end: End,
+}
+
+/// How an execution ended. Except for `Done`, the step it speaks of is the one after the last in
+/// [`Execution::seen`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// Every op returned.
+    Done,
+    /// The op did not return within its limit. The kernel stack of the stuck task, where there is one.
+    Hang { stack: String },
+    /// An actor died although no op told it to; its wait status.
+    Died { status: i32 },
+    /// Two views of the kernel contradict each other.
+    ViewsDisagree { what: Disagreement },
+    /// The guest could not run the program for a reason of its own.
+    Failed { why: String },
+    /// What the guest sent makes no sense.
+    Garbage { what: String },
+}
+
+/// Two kernel views that contradict each other about a run of pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement {
+    pub actor: u8,
+    /// First page and number of pages.
+    pub pages: (u32, u32),
+    /// The two views: `pagemap/scan`, `pagemap/vmas`, `pagemap/pagemap`.
+    pub views: &'static str,
+    /// What the first says.
+    pub left: String,
+    /// What the second says.
+    pub right: String,
+}
+
+impl std::fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} disagree about actor {}, pages {}..{}: {} against {}",
+            self.views,
+            self.actor,
+            self.pages.0,
+            self.pages.0 + self.pages.1,
+            self.left,
+            self.right
+        )
+    }
+}
+
+/// What [`Kernel::next`] reports.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A program is through.
+    Execution(Execution),
+    /// The oldest batch in flight is through.
+    BatchDone {
+        /// Guest time it took, nanoseconds.
+        nanos: u64,
+    },
+}
+
+/// Why a kernel can run no more programs. The kernel is dead afterwards: the campaign boots another.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KernelError {
+    /// The kernel's console reports an oops, a BUG, a lockup, ...
+    #[error("the kernel crashed: {kind}")]
+    Crash {
+        /// What kind of report it was.
+        kind: String,
+        /// The report as the console shows it.
+        excerpt: String,
+        /// The program and the op that ran.
+        at: Option<(u64, u32)>,
+    },
+    /// The whole guest stopped answering while an op ran.
+    #[error("the guest stopped answering during op {} of program {:#x}", at.1, at.0)]
+    LockedUp { at: (u64, u32), console: String },
+    /// The VM is gone or unusable, and no kernel report says why.
+    #[error("{why}")]
+    Lost { why: String, console: String },
+}
+
+/// A kernel that runs programs. Batches are pipelined: several may be submitted before their executions are taken, so
+/// that the kernel never waits for the judge.
+pub trait Kernel: Send {
+    /// What is known about it.
+    fn info(&self) -> &KernelInfo;
+
+    /// Hands over a batch; returns at once. Executions come back in order.
+    fn submit(&mut self, batch: &[Prepared]) -> Result<(), KernelError>;
+
+    /// Waits for the next execution or the end of a batch.
+    fn next(&mut self) -> Result<Event, KernelError>;
+
+    /// Runs one batch to its end: submit, then collect. Only for use with nothing in flight.
+    fn run(&mut self, batch: &[Prepared]) -> Result<Vec<Execution>, KernelError> {
+        self.submit(batch)?;
+        let mut executions = Vec::with_capacity(batch.len());
+        loop {
+            match self.next()? {
+                Event::Execution(execution) => executions.push(execution),
+                Event::BatchDone { .. } => return Ok(executions),
+            }
+        }
+    }
+}

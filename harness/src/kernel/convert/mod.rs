@@ -1,0 +1,356 @@
+//! Programs to wire messages, and what a guest reports to observations.
+//!
+//! The guest's data is untrusted: pages outside the arena, overlapping runs, actors that do not exist and the like are
+//! an [`End::Garbage`], never a panic. Kernel views that contradict each other are an [`End::ViewsDisagree`] before
+//! the oracle is asked.
+
+use super::{Disagreement, End, Execution, Prepared, Smaps};
+use oracle::geometry::Geometry;
+use oracle::judge::{Access, Fault, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
+use oracle::program::{self, Advice, Backing, Op, Place, Program, Prot, ShmemThp, Thp};
+use oracle::space::Content;
+use std::collections::BTreeMap;
+
+mod pages;
+#[cfg(test)]
+mod tests;
+
+/// What a guest can see of its kernel; from its hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Views {
+    /// PAGEMAP_SCAN works.
+    pub scan: bool,
+    /// PAGEMAP_SCAN knows PAGE_IS_GUARD.
+    pub scan_guard: bool,
+    /// pagemap bit 58 stands for a guard.
+    pub pagemap_guard: bool,
+}
+
+const PROT_READ: u32 = 1;
+const PROT_WRITE: u32 = 2;
+const PROT_EXEC: u32 = 4;
+const MAP_SHARED: u32 = 0x01;
+const MAP_PRIVATE: u32 = 0x02;
+const MAP_FIXED: u32 = 0x10;
+const MAP_ANONYMOUS: u32 = 0x20;
+
+/// The PROT_* bits of a protection.
+fn prot_bits(prot: Prot) -> u32 {
+    (if prot.read { PROT_READ } else { 0 })
+        | (if prot.write { PROT_WRITE } else { 0 })
+        | (if prot.exec { PROT_EXEC } else { 0 })
+}
+
+/// The MADV_* number of an advice (the same on both architectures).
+fn advice_number(advice: Advice) -> i32 {
+    match advice {
+        Advice::DontNeed => 4,
+        Advice::HugePage => 14,
+        Advice::NoHugePage => 15,
+        Advice::GuardInstall => 102,
+        Advice::GuardRemove => 103,
+    }
+}
+
+/// The settings a program runs under.
+fn knobs(knobs: &program::Knobs) -> wire::Knobs {
+    wire::Knobs {
+        thp: match knobs.thp {
+            Thp::Never => 0,
+            Thp::Madvise => 1,
+            Thp::Always => 2,
+        },
+        shmem_thp: match knobs.shmem_thp {
+            ShmemThp::Never => 0,
+            ShmemThp::Advise => 1,
+            ShmemThp::Always => 2,
+        },
+        khugepaged: knobs.khugepaged,
+        ksm: knobs.ksm,
+        root: knobs.root,
+    }
+}
+
+/// Resolves one op to bytes.
+fn op(op: &Op, g: Geometry) -> wire::Op {
+    match *op {
+        Op::Mmap {
+            range,
+            prot,
+            backing,
+            place,
+        } => wire::Op::Mmap {
+            at: range.start.byte_offset(g),
+            len: range.byte_len(g),
+            prot: prot_bits(prot),
+            flags: MAP_ANONYMOUS
+                | match backing {
+                    Backing::PrivateAnon => MAP_PRIVATE,
+                    Backing::SharedAnon => MAP_SHARED,
+                }
+                | match place {
+                    Place::Fixed => MAP_FIXED,
+                    Place::Hint => 0,
+                },
+        },
+        Op::Munmap { range } => wire::Op::Munmap {
+            at: range.start.byte_offset(g),
+            len: range.byte_len(g),
+        },
+        Op::Mprotect { range, prot } => wire::Op::Mprotect {
+            at: range.start.byte_offset(g),
+            len: range.byte_len(g),
+            prot: prot_bits(prot),
+        },
+        Op::Madvise { range, advice } => wire::Op::Madvise {
+            at: range.start.byte_offset(g),
+            len: range.byte_len(g),
+            advice: advice_number(advice),
+        },
+        Op::Read { range } => {
+            let (at, pages) = accessed(range, g);
+            wire::Op::Read { at, pages }
+        }
+        Op::Write { range, tag } => {
+            let (at, pages) = accessed(range, g);
+            wire::Op::Write { at, pages, tag }
+        }
+        Op::Fork { child } => wire::Op::Fork { child },
+        Op::Exit => wire::Op::Exit,
+    }
+}
+
+/// First byte and number of pages that an access op goes through.
+fn accessed(range: oracle::geometry::Range, g: Geometry) -> (i64, u32) {
+    let first = range.start.page_index(g);
+    let pages = (range.end.page_index(g) - first).max(0);
+    (first * i64::from(g.page_size), pages as u32)
+}
+
+/// The wire form of a program.
+pub fn to_wire(prepared: &Prepared, g: Geometry) -> wire::Program {
+    let program: &Program = &prepared.program;
+    wire::Program {
+        id: prepared.id,
+        knobs: knobs(&program.knobs),
+        steps: program
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(index, step)| wire::Step {
+                actor: step.actor,
+                op: op(&step.op, g),
+                smaps: prepared.smaps.wanted(program, index),
+            })
+            .collect(),
+        fault: prepared.fault,
+    }
+}
+
+/// Why a step's report cannot become an observation.
+enum Bad {
+    Garbage(String),
+    Disagree(Disagreement),
+}
+
+impl From<String> for Bad {
+    fn from(what: String) -> Bad {
+        Bad::Garbage(what)
+    }
+}
+
+/// Turns a guest's report of `program` into observations. Stops at the first step that makes no sense.
+pub fn from_wire(
+    execution: wire::Execution,
+    program: &Program,
+    smaps: Smaps,
+    g: Geometry,
+    views: Views,
+) -> Execution {
+    let mut seen = Vec::with_capacity(execution.steps.len());
+    let reported = execution.steps.len();
+    let mut last: BTreeMap<u8, SpaceSeen> = BTreeMap::new();
+    let finish = |seen, end| Execution {
+        id: execution.id,
+        seen,
+        end,
+    };
+    if reported > program.steps.len() {
+        let what = format!(
+            "{reported} steps reported for a program of {}",
+            program.steps.len()
+        );
+        return finish(seen, End::Garbage { what });
+    }
+    for (index, step) in execution.steps.into_iter().enumerate() {
+        let with_smaps = smaps.wanted(program, index);
+        match observation(step, program, index, with_smaps, &mut last, g, views) {
+            Ok(observation) => seen.push(observation),
+            Err(Bad::Garbage(what)) => {
+                let what = format!("step {index}: {what}");
+                return finish(seen, End::Garbage { what });
+            }
+            Err(Bad::Disagree(what)) => return finish(seen, End::ViewsDisagree { what }),
+        }
+    }
+    let at = |step: u32, end: End| {
+        if step as usize == reported {
+            end
+        } else {
+            End::Garbage {
+                what: format!("ended at step {step}, but {reported} steps were reported"),
+            }
+        }
+    };
+    let end = match execution.end {
+        wire::End::Done if reported == program.steps.len() => End::Done,
+        wire::End::Done => End::Garbage {
+            what: format!("done after {reported} of {} steps", program.steps.len()),
+        },
+        wire::End::Hang { step, stack } => at(step, End::Hang { stack }),
+        wire::End::Died { step, status } => at(step, End::Died { status }),
+        wire::End::Failed { why, .. } => End::Failed { why },
+    };
+    finish(seen, end)
+}
+
+fn observation(
+    step: wire::StepSeen,
+    program: &Program,
+    index: usize,
+    with_smaps: bool,
+    last: &mut BTreeMap<u8, SpaceSeen>,
+    g: Geometry,
+    views: Views,
+) -> Result<Observation, Bad> {
+    let outcome = outcome(step.result, &program.steps[index].op, g)?;
+    let mut spaces: Vec<(u8, SpaceSeen)> = Vec::with_capacity(step.actors.len());
+    for (actor, view) in step.actors {
+        if !actor_exists(program, index, actor) {
+            return Err(format!("actor {actor} does not exist").into());
+        }
+        if spaces.last().is_some_and(|(before, _)| *before >= actor) {
+            return Err(format!("actor {actor} out of order").into());
+        }
+        let space = match view {
+            wire::View::Full(full) => space(full, actor, g, views)?,
+            wire::View::Unchanged => {
+                let mut space = last
+                    .get(&actor)
+                    .cloned()
+                    .ok_or_else(|| format!("actor {actor} is unchanged but was never seen"))?;
+                if !with_smaps {
+                    space.vmas.iter_mut().for_each(|vma| vma.flags = None);
+                }
+                space
+            }
+        };
+        last.insert(actor, space.clone());
+        spaces.push((actor, space));
+    }
+    Ok(Observation { outcome, spaces })
+}
+
+/// Whether `actor` was there from the start or named by a fork up to step `index`.
+fn actor_exists(program: &Program, index: usize, actor: u8) -> bool {
+    actor == 0
+        || program.steps[..=index]
+            .iter()
+            .any(|step| matches!(step.op, Op::Fork { child } if child == actor))
+}
+
+fn outcome(result: wire::OpResult, op: &Op, g: Geometry) -> Result<Outcome, Bad> {
+    let accesses = match *op {
+        Op::Read { range } | Op::Write { range, .. } => Some(accessed(range, g).1),
+        _ => None,
+    };
+    match (result, accesses) {
+        (wire::OpResult::Ret(0), None) => Ok(Outcome::Ok),
+        (wire::OpResult::Ret(value @ -4095..=-1), None) => Ok(Outcome::Errno(-value as i32)),
+        (wire::OpResult::Elsewhere, None)
+            if matches!(
+                op,
+                Op::Mmap {
+                    place: Place::Hint,
+                    ..
+                }
+            ) =>
+        {
+            Ok(Outcome::Elsewhere)
+        }
+        (
+            wire::OpResult::Access {
+                pages,
+                values,
+                fault,
+            },
+            Some(wanted),
+        ) => {
+            if pages > wanted || (fault.is_none() && pages != wanted) {
+                return Err(format!("{pages} of {wanted} pages accessed").into());
+            }
+            let reads = matches!(op, Op::Read { .. });
+            let loaded: u64 = values.iter().map(|(len, _)| u64::from(*len)).sum();
+            if loaded != u64::from(if reads { pages } else { 0 }) {
+                return Err(format!("{loaded} values for {pages} pages").into());
+            }
+            Ok(Outcome::Access(Access {
+                pages,
+                values: value_runs(&values),
+                fault: fault.map(|f| Fault {
+                    signo: f.signo,
+                    code: f.code,
+                    addr: f.addr,
+                }),
+            }))
+        }
+        (result, _) => Err(format!("{} cannot return {result:?}", op.name()).into()),
+    }
+}
+
+/// Loaded values as maximal runs.
+fn value_runs(values: &[(u32, u64)]) -> Vec<ValueRun> {
+    let mut runs: Vec<ValueRun> = Vec::with_capacity(values.len());
+    for &(len, first) in values.iter().filter(|(len, _)| *len > 0) {
+        let first = Content(first);
+        match runs.last_mut() {
+            Some(run) if run.first.is_followed_by(first, run.len) => run.len += len,
+            _ => runs.push(ValueRun { len, first }),
+        }
+    }
+    runs
+}
+
+fn space(full: wire::Space, actor: u8, g: Geometry, views: Views) -> Result<SpaceSeen, Bad> {
+    let limit = g.arena_pages();
+    let mut vmas = Vec::with_capacity(full.vmas.len());
+    let mut free_from = 0;
+    for vma in full.vmas {
+        if vma.start < free_from || vma.end <= vma.start || vma.end > limit {
+            return Err(format!(
+                "VMA {}..{} after {free_from}, arena of {limit} pages",
+                vma.start, vma.end
+            )
+            .into());
+        }
+        free_from = vma.end;
+        let prot = u32::from(vma.prot);
+        vmas.push(VmaSeen {
+            start: vma.start,
+            end: vma.end,
+            prot: Prot::new(
+                prot & PROT_READ != 0,
+                prot & PROT_WRITE != 0,
+                prot & PROT_EXEC != 0,
+            ),
+            shared: vma.shared,
+            flags: vma.flags.as_deref().map(pages::vm_flags).transpose()?,
+        });
+    }
+    let pages = pages::runs(&full.pages, &vmas, actor, limit, views)?;
+    Ok(SpaceSeen {
+        vmas,
+        pages,
+        resident: Some(pages::resident(&full.resident, limit)?),
+    })
+}

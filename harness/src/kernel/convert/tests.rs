@@ -1,0 +1,285 @@
+use super::*;
+use oracle::geometry::{Pos, Range};
+use oracle::judge::{PageKind, PageRun};
+use oracle::program::Step;
+use std::sync::Arc;
+
+const G: Geometry = Geometry::K4;
+const VIEWS: Views = Views {
+    scan: true,
+    scan_guard: true,
+    pagemap_guard: true,
+};
+
+fn range(from: i16, to: i16) -> Range {
+    Range::new(Pos::new(0, from), Pos::new(0, to))
+}
+
+fn program(ops: &[Op]) -> Program {
+    Program {
+        steps: ops.iter().map(|op| Step::new(0, *op)).collect(),
+        ..Program::default()
+    }
+}
+
+fn mmap() -> Op {
+    Op::Mmap {
+        range: range(0, 8),
+        prot: Prot::RW,
+        backing: Backing::PrivateAnon,
+        place: Place::Fixed,
+    }
+}
+
+/// A step of actor 0 that returned `result` and shows one VMA of eight pages with `pages` in it.
+fn seen(result: wire::OpResult, pages: Vec<wire::PageRun>) -> wire::StepSeen {
+    wire::StepSeen {
+        result,
+        actors: vec![(
+            0,
+            wire::View::Full(wire::Space {
+                vmas: vec![wire::Vma {
+                    start: 0,
+                    end: 8,
+                    prot: 3,
+                    shared: false,
+                    flags: None,
+                }],
+                pages,
+                resident: vec![],
+            }),
+        )],
+    }
+}
+
+fn page_run(start: u32, len: u32, pagemap: u16, scan: u16) -> wire::PageRun {
+    wire::PageRun {
+        start,
+        len,
+        pagemap,
+        scan: Some(scan),
+        zero_pfn: false,
+        value: None,
+    }
+}
+
+fn convert(program: &Program, steps: Vec<wire::StepSeen>, end: wire::End) -> Execution {
+    let execution = wire::Execution { id: 7, end, steps };
+    from_wire(execution, program, Smaps::Never, G, VIEWS)
+}
+
+/// The end of an execution of one mmap whose only view has `pages`.
+fn end_with(pages: Vec<wire::PageRun>) -> End {
+    let steps = vec![seen(wire::OpResult::Ret(0), pages)];
+    convert(&program(&[mmap()]), steps, wire::End::Done).end
+}
+
+#[test]
+fn a_program_is_resolved_to_bytes_and_numbers() {
+    let write = Op::Write {
+        range: range(2, 5),
+        tag: 9,
+    };
+    let guard = Op::Madvise {
+        range: Range::new(Pos::new(1, -2), Pos::new(1, 3)),
+        advice: Advice::GuardInstall,
+    };
+    let prepared = Prepared {
+        id: 3,
+        program: Arc::new(program(&[mmap(), write, guard])),
+        smaps: Smaps::End,
+        fault: None,
+    };
+    let wire = to_wire(&prepared, Geometry::K16);
+    assert_eq!(
+        wire.steps[0].op,
+        wire::Op::Mmap {
+            at: 0,
+            len: 8 * 16384,
+            prot: 3,
+            flags: 0x32
+        }
+    );
+    assert_eq!(
+        wire.steps[1].op,
+        wire::Op::Write {
+            at: 2 * 16384,
+            pages: 3,
+            tag: 9
+        }
+    );
+    assert_eq!(
+        wire.steps[2].op,
+        wire::Op::Madvise {
+            at: (2048 - 2) * 16384,
+            len: 5 * 16384,
+            advice: 102
+        }
+    );
+    let smaps: Vec<bool> = wire.steps.iter().map(|step| step.smaps).collect();
+    assert_eq!(smaps, [false, false, true]);
+}
+
+#[test]
+fn page_bits_become_page_states() {
+    // Guard: swap and guard bits; anonymous and exclusive; zero page; shared memory, huge.
+    let mut anon = page_run(1, 2, 0x100 | 0x2, 0x08);
+    anon.value = Some(0x1_0001);
+    let pages = vec![
+        page_run(0, 1, 0x80 | 0x8, 0x110),
+        anon,
+        page_run(4, 1, 0x100, 0x28),
+        page_run(5, 2, 0x100 | 0x40, 0x4c),
+        page_run(7, 1, 0x80, 0x10),
+    ];
+    let steps = vec![seen(wire::OpResult::Ret(0), pages)];
+    let execution = convert(&program(&[mmap()]), steps, wire::End::Done);
+    assert_eq!(execution.end, End::Done);
+    let pages = &execution.seen[0].spaces[0].1.pages;
+    let kinds: Vec<PageKind> = pages.iter().map(|run| run.page.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            PageKind::Guard,
+            PageKind::Anon,
+            PageKind::Zero,
+            PageKind::File,
+            PageKind::Swap
+        ]
+    );
+    assert!(pages[1].page.exclusive);
+    assert_eq!(pages[1].page.content, Some(Content(0x1_0001)));
+    assert_eq!(pages[3].page.huge, Some(true));
+    assert_eq!(pages[0].page.huge, Some(false));
+}
+
+#[test]
+fn runs_that_continue_each_other_are_merged() {
+    let mut first = page_run(0, 2, 0x102, 0x08);
+    first.value = Some(11);
+    let mut second = page_run(2, 2, 0x102, 0x08);
+    second.value = Some(13);
+    let steps = vec![seen(wire::OpResult::Ret(0), vec![first, second])];
+    let execution = convert(&program(&[mmap()]), steps, wire::End::Done);
+    let pages: &Vec<PageRun> = &execution.seen[0].spaces[0].1.pages;
+    assert_eq!((pages.len(), pages[0].len), (1, 4));
+}
+
+#[test]
+fn views_that_contradict_each_other_are_named() {
+    let cases = [
+        (page_run(0, 1, 0x88, 0x10), "pagemap/scan"),
+        (page_run(0, 1, 0x102, 0x10), "pagemap/scan"),
+        (page_run(0, 1, 0x180, 0x18), "pagemap/pagemap"),
+        (page_run(0, 1, 0x8, 0x0), "pagemap/pagemap"),
+        (page_run(6, 4, 0x102, 0x08), "pagemap/vmas"),
+    ];
+    for (run, views) in cases {
+        match end_with(vec![run]) {
+            End::ViewsDisagree { what } => assert_eq!(what.views, views, "{what}"),
+            end => panic!("{run:?}: {end:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_garbage() {
+    let anon = |start, len| page_run(start, len, 0x102, 0x08);
+    let bad_pages = [
+        vec![anon(0, 0)],
+        vec![anon(2, 2), anon(3, 2)],
+        vec![anon(5, u32::MAX)],
+        vec![anon(G.arena_pages(), 1)],
+    ];
+    for pages in bad_pages {
+        let shown = format!("{pages:?}");
+        assert!(
+            matches!(end_with(pages), End::Garbage { .. }),
+            "{shown} was accepted"
+        );
+    }
+    let program = program(&[
+        mmap(),
+        Op::Read { range: range(0, 4) },
+        Op::Fork { child: 1 },
+    ]);
+    let mmap_seen = || seen(wire::OpResult::Ret(0), vec![]);
+    let access = |pages, values, fault| {
+        seen(
+            wire::OpResult::Access {
+                pages,
+                values,
+                fault,
+            },
+            vec![],
+        )
+    };
+    let mut stranger = mmap_seen();
+    stranger.actors[0].0 = 1;
+    let mut twice = mmap_seen();
+    twice.actors.push(twice.actors[0].clone());
+    let unchanged = wire::StepSeen {
+        result: wire::OpResult::Ret(0),
+        actors: vec![(0, wire::View::Unchanged)],
+    };
+    let mut flags = mmap_seen();
+    if let wire::View::Full(space) = &mut flags.actors[0].1 {
+        space.vmas[0].flags = Some("rd wrong".into());
+    }
+    let mut overlapping = mmap_seen();
+    if let wire::View::Full(space) = &mut overlapping.actors[0].1 {
+        space.vmas.push(space.vmas[0].clone());
+    }
+    let bad_steps = [
+        vec![stranger],
+        vec![twice],
+        vec![unchanged],
+        vec![flags],
+        vec![overlapping],
+        vec![seen(wire::OpResult::Ret(5), vec![])],
+        vec![seen(wire::OpResult::Ret(-5000), vec![])],
+        vec![seen(wire::OpResult::Elsewhere, vec![])],
+        vec![access(0, vec![], None)],
+        vec![mmap_seen(), seen(wire::OpResult::Ret(0), vec![])],
+        vec![mmap_seen(), access(5, vec![(5, 0)], None)],
+        vec![mmap_seen(), access(2, vec![(2, 0)], None)],
+        vec![mmap_seen(), access(4, vec![(3, 0)], None)],
+        vec![mmap_seen(), access(4, vec![(u32::MAX, 0), (5, 0)], None)],
+        vec![mmap_seen()],
+        vec![mmap_seen(), mmap_seen(), mmap_seen(), mmap_seen()],
+    ];
+    for steps in bad_steps {
+        let shown = format!("{steps:?}");
+        let execution = convert(&program, steps, wire::End::Done);
+        assert!(
+            matches!(execution.end, End::Garbage { .. }),
+            "{shown} was accepted: {:?}",
+            execution.end
+        );
+    }
+    let hang = wire::End::Hang {
+        step: 2,
+        stack: String::new(),
+    };
+    assert!(matches!(
+        convert(&program, vec![mmap_seen()], hang).end,
+        End::Garbage { .. }
+    ));
+}
+
+#[test]
+fn a_hang_is_reported_at_its_step() {
+    let hang = wire::End::Hang {
+        step: 1,
+        stack: "do_madvise".into(),
+    };
+    let program = program(&[mmap(), Op::Exit]);
+    let execution = convert(&program, vec![seen(wire::OpResult::Ret(0), vec![])], hang);
+    assert_eq!(execution.seen.len(), 1);
+    assert_eq!(
+        execution.end,
+        End::Hang {
+            stack: "do_madvise".into()
+        }
+    );
+}
