@@ -7,7 +7,13 @@
 //! | `generate` | `Arbitrary`-based generation, aware of the model |
 //! | `stats` | what a set of programs exercises |
 
-use crate::geometry::Range;
+mod check;
+pub(crate) mod text;
+
+pub use check::{CheckError, MAX_ACCESS_PAGES};
+pub use text::{ParseError, MAX_TEXT_BYTES};
+
+use crate::geometry::{Pos, Range};
 use serde::{Deserialize, Serialize};
 
 /// Number of an actor: 0 is the process that a program starts with, `fork` names the others.
@@ -230,18 +236,34 @@ impl Step {
 /// What an author expects after a step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Expect {
-    /// `=> ok`: the call succeeds, the access completes.
+    /// `=> ok`: the call succeeds (mmap: where it was asked to), the access completes.
     Ok,
+    /// `=> elsewhere`: mmap with a hint succeeds outside the arena.
+    Elsewhere,
     /// `=> EINVAL`: the call fails with this errno (Linux number).
     Errno(i32),
-    /// `=> SIGSEGV MAPERR`: the access is stopped by this signal; the code where the author gives one.
-    Signal { signo: i32, code: Option<i32> },
-    /// `=> 0+2 |aa.GG|`: the pages of an actor from a position on look like this (docs/program-format.md has the letters).
+    /// `=> SIGSEGV MAPERR 0+2`: the access is stopped by this signal; the code, and the faulting address, where the
+    /// author gives them.
+    Signal {
+        signo: i32,
+        code: Option<i32>,
+        at: Option<Pos>,
+    },
+    /// `=> reads 7*2 0`: the loads return what writes with these tags stored, up to the first fault.
+    Values(Vec<ValueTags>),
+    /// `=> 0+2 |aa.GG|`: the pages of an actor from a position on look like this ([`crate::judge::strip`] has the letters).
     Strip {
         actor: ActorId,
-        at: crate::geometry::Pos,
+        at: Pos,
         strip: String,
     },
+}
+
+/// `pages` loaded values in a row with the same tag; tag 0 is a page never written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ValueTags {
+    pub tag: u16,
+    pub pages: u32,
 }
 
 /// A whole program.

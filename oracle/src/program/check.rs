@@ -1,0 +1,267 @@
+//! What a program must satisfy beyond its grammar, so that a guest can run it on any geometry.
+
+use super::text::names::{code_name, errno_name, signal_name};
+use super::{ActorId, Expect, Op, Program, Step, MAX_ACTORS, MAX_STEPS, MAX_TEXT_BYTES};
+use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
+use crate::judge::strip::Strip;
+
+/// Most pages one `read` or `write` may access, on any geometry.
+pub const MAX_ACCESS_PAGES: u64 = 64;
+
+/// The geometry with the most pages per PMD (arm64 with 64 KiB pages): where a range is longest.
+const LARGEST: Geometry = Geometry {
+    page_size: 65536,
+    pages_per_pmd: 8192,
+};
+
+/// Why a program cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", .step.map(|s| format!("op {}: ", s + 1)).unwrap_or_default())]
+pub struct CheckError {
+    /// The step it is about, from 0; `None`: the program as a whole.
+    pub step: Option<usize>,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// What has become of an actor number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Actor {
+    Unborn,
+    Living,
+    Exited,
+}
+
+impl Program {
+    /// Checks everything that the grammar does not: sizes, actors that live when they act, mmap inside the arena only,
+    /// bounded accesses, expectations that can hold.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its step.
+    pub fn check(&self) -> Result<(), CheckError> {
+        let whole = |message: String| CheckError {
+            step: None,
+            message,
+        };
+        if self.steps.is_empty() {
+            return Err(whole("a program needs at least one op".into()));
+        }
+        if self.steps.len() > MAX_STEPS {
+            let n = self.steps.len();
+            return Err(whole(format!(
+                "a program has at most {MAX_STEPS} ops, this one has {n}"
+            )));
+        }
+        for (i, need) in self.needs.iter().enumerate() {
+            if self.needs[..i].contains(need) {
+                return Err(whole(format!("the need {need:?} is given twice")));
+            }
+        }
+        comments(&self.about).map_err(whole)?;
+        comments(&self.trailer).map_err(whole)?;
+        let mut actors = [Actor::Unborn; MAX_ACTORS as usize];
+        actors[0] = Actor::Living;
+        for (i, step) in self.steps.iter().enumerate() {
+            check_step(step, &mut actors).map_err(|message| CheckError {
+                step: Some(i),
+                message,
+            })?;
+        }
+        let bytes = self.to_string().len();
+        if bytes > MAX_TEXT_BYTES {
+            return Err(whole(format!(
+                "a program's text has at most {MAX_TEXT_BYTES} bytes, this one would have {bytes}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn comments(lines: &[String]) -> Result<(), String> {
+    for line in lines {
+        if line.contains(['\n', '\r']) || line.trim_end() != line {
+            return Err(format!(
+                "a comment is one line without blanks at its end, not {line:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<(), String> {
+    comments(&step.comments)?;
+    living(step.actor, actors)?;
+    if let Some(range) = step.op.range() {
+        position(range.start)?;
+        position(range.end)?;
+    }
+    match step.op {
+        Op::Mmap { range, .. } => mmap_range(range)?,
+        Op::Read { range } => access_range(range)?,
+        Op::Write { range, tag } => {
+            access_range(range)?;
+            if tag == 0 {
+                return Err(
+                    "a write's tag is 1 to 65535; 0 stands for a page never written".into(),
+                );
+            }
+        }
+        Op::Fork { child } => match actors.get_mut(usize::from(child)) {
+            Some(state @ Actor::Unborn) => *state = Actor::Living,
+            Some(_) => {
+                return Err(format!(
+                    "actor {child} exists already; a child needs a number that was not used before"
+                ))
+            }
+            None => {
+                return Err(format!(
+                    "a program has at most {MAX_ACTORS} actors, 0 to {}",
+                    MAX_ACTORS - 1
+                ))
+            }
+        },
+        Op::Exit => {
+            actors[usize::from(step.actor)] = Actor::Exited;
+            if !actors.contains(&Actor::Living) {
+                return Err("the last living actor cannot exit: nobody would be left".into());
+            }
+        }
+        Op::Munmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } => {}
+    }
+    expectations(step, actors)
+}
+
+fn living(actor: ActorId, actors: &[Actor]) -> Result<(), String> {
+    match actors.get(usize::from(actor)) {
+        Some(Actor::Living) => Ok(()),
+        Some(Actor::Exited) => Err(format!("actor {actor} has exited")),
+        _ => Err(format!(
+            "there is no actor {actor} yet; `fork {actor}` makes it"
+        )),
+    }
+}
+
+fn position(p: Pos) -> Result<(), String> {
+    if p.block > BLOCKS || !(-REACH..REACH).contains(&p.page) || p.byte >= 4096 {
+        return Err(format!(
+            "{p} is no position: blocks are 0 to {BLOCKS}, pages -{REACH} to {}, bytes 0 to 4095",
+            REACH - 1
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the range ends before it starts. Positions stand in the same order on every geometry.
+fn wraps(range: Range) -> bool {
+    range.end.byte_offset(LARGEST) < range.start.byte_offset(LARGEST)
+}
+
+/// mmap must not map anything in the margins: they have to stay holes.
+fn mmap_range(range: Range) -> Result<(), String> {
+    let inside = |p: Pos| (0..=LARGEST.arena_bytes() as i64).contains(&p.byte_offset(LARGEST));
+    if !inside(range.start) || !(inside(range.end) || wraps(range)) {
+        return Err(format!(
+            "mmap works inside the arena only, 0+0..{BLOCKS}+0, not {range}"
+        ));
+    }
+    Ok(())
+}
+
+fn access_range(range: Range) -> Result<(), String> {
+    if !range.start.is_page_aligned() || !range.end.is_page_aligned() {
+        return Err(format!(
+            "read and write access whole pages; {range} does not start and end at a page"
+        ));
+    }
+    let pages = range.end.page_index(LARGEST) - range.start.page_index(LARGEST);
+    if pages <= 0 {
+        return Err(format!(
+            "read and write need at least one page; {range} has none"
+        ));
+    }
+    if pages as u64 > MAX_ACCESS_PAGES {
+        return Err(format!(
+            "one read or write accesses at most {MAX_ACCESS_PAGES} pages on every geometry; {range} has {} with 512 and {pages} with 8192 pages per PMD",
+            range.end.page_index(Geometry::K4) - range.start.page_index(Geometry::K4),
+        ));
+    }
+    Ok(())
+}
+
+fn expectations(step: &Step, actors: &[Actor]) -> Result<(), String> {
+    let access = matches!(step.op, Op::Read { .. } | Op::Write { .. });
+    let mut outcomes = 0;
+    for expect in &step.expect {
+        match expect {
+            Expect::Ok => outcomes += 1,
+            Expect::Elsewhere => {
+                outcomes += 1;
+                if !matches!(step.op, Op::Mmap { .. }) {
+                    return Err("`elsewhere` can be expected of mmap only".into());
+                }
+            }
+            Expect::Errno(e) => {
+                outcomes += 1;
+                if access {
+                    return Err("an access has no errno; expect ok or a signal".into());
+                }
+                if errno_name(*e).is_none() {
+                    return Err(format!("errno {e} has no name in the text form"));
+                }
+            }
+            Expect::Signal { signo, code, at } => {
+                outcomes += 1;
+                if !access {
+                    return Err("a system call raises no signal; expect ok or an errno".into());
+                }
+                let named = signal_name(*signo).is_some()
+                    && code.is_none_or(|c| code_name(*signo, c).is_some());
+                if !named {
+                    return Err(format!(
+                        "signal {signo} with code {code:?} has no name in the text form"
+                    ));
+                }
+                at.map_or(Ok(()), position)?;
+            }
+            Expect::Values(tags) => {
+                if !matches!(step.op, Op::Read { .. }) {
+                    return Err("`reads` can be expected of a read only".into());
+                }
+                let joined = tags.windows(2).all(|w| w[0].tag != w[1].tag);
+                if tags.is_empty() || !joined || tags.iter().any(|t| t.pages == 0) {
+                    return Err("`reads` needs runs of pages with different tags".into());
+                }
+            }
+            Expect::Strip { actor, at, strip } => {
+                living(*actor, actors)?;
+                strip_fits(*at, strip)?;
+            }
+        }
+    }
+    if outcomes > 1 {
+        return Err("an op has one outcome; more than one is expected".into());
+    }
+    Ok(())
+}
+
+fn strip_fits(at: Pos, text: &str) -> Result<(), String> {
+    position(at)?;
+    let strip = Strip::parse(text).map_err(|e| format!("the strip {text}: {e}"))?;
+    if strip.to_string() != text {
+        return Err(format!("the strip {text} is written {strip}"));
+    }
+    for g in [Geometry::K4, Geometry::K16, LARGEST] {
+        let from = at.page_index(g);
+        let end = from.saturating_add_unsigned(strip.pages(g));
+        if !at.is_page_aligned() || from < 0 || end > i64::from(g.arena_pages()) {
+            return Err(format!(
+                "the strip at {at} does not lie in the arena with {} pages per PMD",
+                g.pages_per_pmd
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+//! What stands on an op's line: the op, its operands and its expectations.
+
+use super::cursor::{Cursor, Word};
+use super::error::ParseError;
+use super::names::{list, nearest, value_of, ERRNOS, PROTS, SIGNALS};
+use crate::geometry::{Pos, Range, BLOCKS, REACH};
+use crate::judge::strip::Strip;
+use crate::program::{ActorId, Advice, Backing, Expect, Op, Place, Prot, ValueTags, MAX_ACTORS};
+
+type Result<T> = std::result::Result<T, ParseError>;
+
+/// Op names that are not an advice's.
+const NAMES: [&str; 7] = [
+    "mmap", "munmap", "mprotect", "read", "write", "fork", "exit",
+];
+
+/// `1:` before an op or a strip, if it is there.
+pub fn actor_prefix(c: &mut Cursor<'_>) -> Result<Option<ActorId>> {
+    let word = c.peek();
+    let Some((number, rest)) = word.text.split_once(':') else {
+        return Ok(None);
+    };
+    let word = Word {
+        text: number,
+        start: word.start,
+    };
+    let id = number_in(c, word, "an actor's number", 0, u64::from(MAX_ACTORS) - 1)?;
+    if rest.is_empty() || number.chars().all(|d| d.is_ascii_digit()) {
+        c.take(number);
+        c.take(":");
+    }
+    Ok(Some(id as ActorId))
+}
+
+/// The op and its operands, up to `=>` or the end.
+pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
+    let word = c.word();
+    let op = match word.text {
+        "mmap" => Op::Mmap {
+            range: range(c)?,
+            prot: prot(c)?,
+            backing: keyword(
+                c,
+                &[
+                    ("private", Backing::PrivateAnon),
+                    ("shared", Backing::SharedAnon),
+                ],
+            )?,
+            place: keyword(c, &[("fixed", Place::Fixed), ("hint", Place::Hint)])?,
+        },
+        "munmap" => Op::Munmap { range: range(c)? },
+        "mprotect" => Op::Mprotect {
+            range: range(c)?,
+            prot: prot(c)?,
+        },
+        "read" => Op::Read { range: range(c)? },
+        "write" => {
+            let range = range(c)?;
+            keyword(c, &[("tag", ())])?;
+            let word = c.word();
+            let tag = number_in(c, word, "a tag", 1, u64::from(u16::MAX))?;
+            Op::Write {
+                range,
+                tag: tag as u16,
+            }
+        }
+        "fork" => {
+            let word = c.word();
+            let child = number_in(c, word, "the child's number", 0, u64::from(MAX_ACTORS) - 1)?;
+            Op::Fork {
+                child: child as ActorId,
+            }
+        }
+        "exit" => Op::Exit,
+        name => match advice(name) {
+            Some(advice) => Op::Madvise {
+                range: range(c)?,
+                advice,
+            },
+            None => return Err(unknown_op(c, word)),
+        },
+    };
+    Ok(op)
+}
+
+fn advice_name(advice: Advice) -> &'static str {
+    let nowhere = Range::new(Pos::new(0, 0), Pos::new(0, 0));
+    Op::Madvise {
+        range: nowhere,
+        advice,
+    }
+    .name()
+}
+
+fn advice(name: &str) -> Option<Advice> {
+    Advice::ALL.into_iter().find(|a| advice_name(*a) == name)
+}
+
+fn unknown_op(c: &Cursor<'_>, word: Word<'_>) -> ParseError {
+    let names: Vec<&str> = NAMES
+        .into_iter()
+        .chain(Advice::ALL.map(advice_name))
+        .collect();
+    let mut error = c.expected("an op", word);
+    error.help = Some(match nearest(word.text, names.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("ops are {}", list(names)),
+    });
+    error
+}
+
+/// One of a few words.
+pub fn keyword<T: Copy>(c: &mut Cursor<'_>, table: &[(&'static str, T)]) -> Result<T> {
+    let word = c.word();
+    value_of(table, word.text).ok_or_else(|| {
+        let what = list(table.iter().map(|(name, _)| *name));
+        let mut error = c.expected(&what, word);
+        error.help = nearest(word.text, table.iter().map(|(name, _)| *name))
+            .map(|name| format!("did you mean `{name}`?"));
+        error
+    })
+}
+
+fn prot(c: &mut Cursor<'_>) -> Result<Prot> {
+    let word = c.word();
+    value_of(PROTS, word.text).ok_or_else(|| {
+        let what = list(PROTS.iter().map(|(name, _)| *name));
+        c.expected(&format!("a protection ({what})"), word)
+    })
+}
+
+/// A decimal number within bounds.
+fn number_in(c: &Cursor<'_>, word: Word<'_>, what: &str, low: u64, high: u64) -> Result<u64> {
+    let expected = || c.expected(&format!("{what}, {low} to {high}"), word);
+    let digits = !word.text.is_empty() && word.text.bytes().all(|b| b.is_ascii_digit());
+    let number = word.text.parse::<u64>();
+    match number {
+        Ok(n) if digits && (low..=high).contains(&n) => Ok(n),
+        _ => Err(expected()),
+    }
+}
+
+/// `0+2..0+6`.
+fn range(c: &mut Cursor<'_>) -> Result<Range> {
+    let word = c.word();
+    let Some((start, end)) = word.text.split_once("..") else {
+        let mut error = c.expected("a range such as 0+2..0+6", word);
+        if position_parts(word.text).is_some() {
+            error.help = Some(format!(
+                "`{}` is a position; a range is start..end, the end not included",
+                word.text
+            ));
+        }
+        return Err(error);
+    };
+    Ok(Range {
+        start: position(
+            c,
+            Word {
+                text: start,
+                start: word.start,
+            },
+        )?,
+        end: position(
+            c,
+            Word {
+                text: end,
+                start: word.start + start.len() + 2,
+            },
+        )?,
+    })
+}
+
+/// Block, sign, page and byte of a position, as written.
+fn position_parts(text: &str) -> Option<(&str, bool, &str, Option<&str>)> {
+    let sign = text.find(['+', '-'])?;
+    let (block, rest) = text.split_at(sign);
+    let negative = rest.starts_with('-');
+    let rest = &rest[1..];
+    let (page, byte) = match rest.split_once('.') {
+        Some((page, byte)) => (page, Some(byte)),
+        None => (rest, None),
+    };
+    let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    (number(block) && number(page) && byte.is_none_or(number))
+        .then_some((block, negative, page, byte))
+}
+
+/// `0+2`, `1-2`, `0+3.17`.
+fn position(c: &Cursor<'_>, word: Word<'_>) -> Result<Pos> {
+    let Some((block, negative, page, byte)) = position_parts(word.text) else {
+        let mut error = c.expected("a position such as 0+2, 1-2 or 0+3.17", word);
+        error.help = Some(
+            "a position is BLOCK+PAGE or BLOCK-PAGE, with .BYTE where it is not at a page's start"
+                .into(),
+        );
+        return Err(error);
+    };
+    let at = |text: &str, offset: usize, what: &str, high: u64| {
+        let start = word.start + offset;
+        number_in(c, Word { text, start }, what, 0, high)
+    };
+    let block_number = at(block, 0, "a block", u64::from(BLOCKS))?;
+    let reach = REACH as u64;
+    let farthest = if negative { reach } else { reach - 1 };
+    let what = format!("a page within {REACH} of the block's start");
+    let page_number = at(page, block.len() + 1, &what, farthest)? as i16;
+    let byte_number = match byte {
+        Some(byte) => {
+            let offset = block.len() + 1 + page.len() + 1;
+            at(byte, offset, "a byte", u64::from(MAX_BYTE))?
+        }
+        None => 0,
+    };
+    Ok(Pos {
+        block: block_number as u8,
+        page: if negative { -page_number } else { page_number },
+        byte: byte_number as u16,
+    })
+}
+
+/// Largest byte of a position: a page has at least 4096.
+pub const MAX_BYTE: u16 = 4095;
+
+/// Everything behind one `=>`: expectations, parted by `;`.
+pub fn expectations(c: &mut Cursor<'_>, actor: ActorId, into: &mut Vec<Expect>) -> Result<()> {
+    loop {
+        into.push(expectation(c, actor)?);
+        if !c.take(";") {
+            return Ok(());
+        }
+    }
+}
+
+fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
+    let whose = actor_prefix(c)?;
+    let word = c.peek();
+    if whose.is_some() || word.text.starts_with(|d: char| d.is_ascii_digit()) {
+        return strip(c, whose.unwrap_or(actor));
+    }
+    c.word();
+    match word.text {
+        "ok" => return Ok(Expect::Ok),
+        "elsewhere" => return Ok(Expect::Elsewhere),
+        "reads" => return values(c),
+        _ => {}
+    }
+    if let Some(errno) = value_of(ERRNOS, word.text) {
+        return Ok(Expect::Errno(errno));
+    }
+    let Some((_, signo, codes)) = SIGNALS.iter().find(|(name, _, _)| *name == word.text) else {
+        let mut error = c.expected(
+            "ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads` or a strip such as 0+0 |..GG|",
+            word,
+        );
+        let names = ERRNOS.iter().map(|(n, _)| *n);
+        let names = names.chain(["ok", "elsewhere", "reads", "SIGSEGV", "SIGBUS"]);
+        error.help = nearest(word.text, names).map(|name| format!("did you mean `{name}`?"));
+        return Err(error);
+    };
+    let is_position = |text: &str| text.starts_with(|d: char| d.is_ascii_digit());
+    let mut code = None;
+    let word = c.peek();
+    if !word.text.is_empty() && !is_position(word.text) {
+        code = Some(keyword(c, codes)?);
+    }
+    let mut at = None;
+    let word = c.peek();
+    if is_position(word.text) {
+        c.word();
+        at = Some(position(c, word)?);
+    }
+    Ok(Expect::Signal {
+        signo: *signo,
+        code,
+        at,
+    })
+}
+
+/// `7*2 0 9`: the tags that the loads return, page by page; 0 is a page never written.
+fn values(c: &mut Cursor<'_>) -> Result<Expect> {
+    let mut tags: Vec<ValueTags> = Vec::new();
+    loop {
+        let word = c.peek();
+        if word.text.is_empty() && !tags.is_empty() {
+            return Ok(Expect::Values(tags));
+        }
+        c.word();
+        let (tag, pages) = match word.text.split_once('*') {
+            Some((tag, pages)) => (tag, Some(pages)),
+            None => (word.text, None),
+        };
+        let start = word.start;
+        let what = "the tag of a loaded value (0 for a page never written)";
+        let value = number_in(c, Word { text: tag, start }, what, 0, u64::from(u16::MAX))?;
+        let pages = match pages {
+            Some(text) => {
+                let start = start + tag.len() + 1;
+                number_in(c, Word { text, start }, "a number of pages", 1, 4096)?
+            }
+            None => 1,
+        };
+        let (tag, pages) = (value as u16, pages as u32);
+        match tags.last_mut() {
+            Some(last) if last.tag == tag => last.pages += pages,
+            _ => tags.push(ValueTags { tag, pages }),
+        }
+    }
+}
+
+fn strip(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
+    let word = c.word();
+    let at = position(c, word)?;
+    let phrase = c.phrase();
+    let strip = Strip::parse(phrase.text).map_err(|e| {
+        let bytes = |chars: usize| -> usize {
+            let taken = phrase.text.chars().take(chars);
+            taken.map(char::len_utf8).sum()
+        };
+        let (start, end) = (bytes(e.offset), bytes(e.offset + e.len));
+        c.error(phrase.start + start, end - start, e.message)
+    })?;
+    Ok(Expect::Strip {
+        actor,
+        at,
+        strip: strip.to_string(),
+    })
+}

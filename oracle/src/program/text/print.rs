@@ -1,0 +1,198 @@
+//! Printing programs in their canonical text form.
+
+use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SHMEM_THP, THP};
+use crate::geometry::{Pos, Range};
+use crate::program::{ActorId, Backing, Expect, Knobs, Op, Place, Program, Prot, Step, ValueTags};
+use std::fmt;
+
+impl fmt::Display for Pos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.page < 0 { '-' } else { '+' };
+        write!(f, "{}{sign}{}", self.block, self.page.unsigned_abs())?;
+        if self.byte != 0 {
+            write!(f, ".{}", self.byte)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.start, self.end)
+    }
+}
+
+impl fmt::Display for Prot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(name_of(PROTS, self).unwrap_or("none"))
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match *self {
+            Op::Mmap {
+                range,
+                prot,
+                backing,
+                place,
+            } => {
+                let backing = match backing {
+                    Backing::PrivateAnon => "private",
+                    Backing::SharedAnon => "shared",
+                };
+                let place = match place {
+                    Place::Fixed => "fixed",
+                    Place::Hint => "hint",
+                };
+                write!(f, " {range} {prot} {backing} {place}")
+            }
+            Op::Mprotect { range, prot } => write!(f, " {range} {prot}"),
+            Op::Write { range, tag } => write!(f, " {range} tag {tag}"),
+            Op::Munmap { range } | Op::Madvise { range, .. } | Op::Read { range } => {
+                write!(f, " {range}")
+            }
+            Op::Fork { child } => write!(f, " {child}"),
+            Op::Exit => Ok(()),
+        }
+    }
+}
+
+/// The op with its actor, without expectations and comments: `1: read 0+2..0+3`.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.actor != 0 {
+            write!(f, "{}: ", self.actor)?;
+        }
+        write!(f, "{}", self.op)
+    }
+}
+
+impl fmt::Display for ValueTags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pages {
+            1 => write!(f, "{}", self.tag),
+            n => write!(f, "{}*{n}", self.tag),
+        }
+    }
+}
+
+impl Expect {
+    /// The expectation as it stands after `=>` on a line of `actor`.
+    pub fn text(&self, actor: ActorId) -> String {
+        match self {
+            Expect::Ok => "ok".into(),
+            Expect::Elsewhere => "elsewhere".into(),
+            Expect::Errno(e) => errno_name(*e).map_or_else(|| format!("errno {e}"), String::from),
+            Expect::Signal { signo, code, at } => {
+                let mut text =
+                    signal_name(*signo).map_or_else(|| format!("signal {signo}"), String::from);
+                if let Some(code) = code {
+                    let name = code_name(*signo, *code);
+                    text += &name.map_or_else(|| format!(" code {code}"), |n| format!(" {n}"));
+                }
+                if let Some(at) = at {
+                    text += &format!(" {at}");
+                }
+                text
+            }
+            Expect::Values(tags) => {
+                let tags: Vec<String> = tags.iter().map(ValueTags::to_string).collect();
+                format!("reads {}", tags.join(" "))
+            }
+            Expect::Strip {
+                actor: whose,
+                at,
+                strip,
+            } => {
+                let prefix = if *whose == actor {
+                    String::new()
+                } else {
+                    format!("{whose}: ")
+                };
+                format!("{prefix}{at} {strip}")
+            }
+        }
+    }
+}
+
+/// The canonical text form: parsing it gives the same program back.
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        comments(f, &self.about)?;
+        if !self.about.is_empty() {
+            writeln!(f)?;
+        }
+        header(f, &self.needs, &self.knobs)?;
+        writeln!(f)?;
+        for (i, step) in self.steps.iter().enumerate() {
+            if i > 0 && !step.comments.is_empty() {
+                writeln!(f)?;
+            }
+            comments(f, &step.comments)?;
+            line(f, step)?;
+        }
+        if !self.trailer.is_empty() && !self.steps.is_empty() {
+            writeln!(f)?;
+        }
+        comments(f, &self.trailer)
+    }
+}
+
+fn comments(f: &mut fmt::Formatter<'_>, lines: &[String]) -> fmt::Result {
+    for line in lines {
+        if line.is_empty() {
+            writeln!(f, "#")?;
+        } else {
+            writeln!(f, "# {line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The header names what a reader cannot know otherwise: the needs, the THP mode, and every other knob that is not
+/// at its default.
+fn header(
+    f: &mut fmt::Formatter<'_>,
+    needs: &[crate::program::Need],
+    knobs: &Knobs,
+) -> fmt::Result {
+    if !needs.is_empty() {
+        let names: Vec<&str> = needs.iter().filter_map(|n| name_of(NEEDS, n)).collect();
+        writeln!(f, "needs {}", names.join(" "))?;
+    }
+    let default = Knobs::default();
+    writeln!(f, "thp {}", name_of(THP, &knobs.thp).unwrap_or("madvise"))?;
+    if knobs.shmem_thp != default.shmem_thp {
+        let mode = name_of(SHMEM_THP, &knobs.shmem_thp).unwrap_or("never");
+        writeln!(f, "shmem-thp {mode}")?;
+    }
+    if knobs.khugepaged {
+        writeln!(f, "khugepaged on")?;
+    }
+    if knobs.ksm {
+        writeln!(f, "ksm on")?;
+    }
+    if knobs.root {
+        writeln!(f, "user root")?;
+    }
+    Ok(())
+}
+
+/// The op's line with the outcome, then the strips, each on a line of its own.
+fn line(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
+    write!(f, "{step}")?;
+    let mut rest = step.expect.as_slice();
+    if let [first, others @ ..] = rest {
+        if !matches!(first, Expect::Strip { .. }) {
+            write!(f, " => {}", first.text(step.actor))?;
+            rest = others;
+        }
+    }
+    writeln!(f)?;
+    for expect in rest {
+        writeln!(f, "    => {}", expect.text(step.actor))?;
+    }
+    Ok(())
+}
