@@ -4,6 +4,10 @@
 //! The guest is deliberately dumb: the host resolves positions to bytes before it sends a program, and interprets what
 //! comes back. Addresses are bytes from the arena's start, page numbers count from it.
 
+pub mod bounded;
+pub mod layout;
+pub mod ring;
+
 use serde::{Deserialize, Serialize};
 
 /// Where the arena stands in every actor's address space: 64 GiB, aligned to every PMD size (2, 32, 512 MiB) and
@@ -39,6 +43,7 @@ pub struct Hello {
     /// pagemap bit 58 stands for a guard: seen on a page where a guard was installed.
     pub pagemap_guard: bool,
     /// Knob files that are missing, with the CONFIG option each needs.
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_NAMES }>")]
     pub missing: Vec<String>,
 }
 
@@ -128,6 +133,14 @@ pub enum GuestFault {
     WrongProt,
     /// fork's child drops its guards (GUARD_REMOVE over the arena) before it is looked at.
     ForkLosesGuards,
+    /// The last op never returns: [`End::Hang`].
+    Hang,
+    /// The actor of the last op kills itself instead: [`End::Died`].
+    Die,
+    /// The kernel is made to panic (sysrq) instead of the last op.
+    Panic,
+    /// The console shows a WARNING, as the kernel's macro prints it, before the last op.
+    Warn,
 }
 
 /// One program, ready to run.
@@ -136,6 +149,7 @@ pub struct Program {
     /// Chosen by the host; comes back in the execution.
     pub id: u64,
     pub knobs: Knobs,
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_STEPS }>")]
     pub steps: Vec<Step>,
     pub fault: Option<GuestFault>,
 }
@@ -160,6 +174,7 @@ pub enum Request {
         arena_pages: u32,
         /// Milliseconds an op may take before it counts as hanging.
         op_limit_ms: u32,
+        #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_PROGRAMS }>")]
         programs: Vec<Program>,
     },
     PowerOff,
@@ -185,6 +200,7 @@ pub struct Execution {
     pub id: u64,
     pub end: End,
     /// One entry for each op that returned.
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_STEPS }>")]
     pub steps: Vec<StepSeen>,
 }
 
@@ -214,6 +230,7 @@ pub enum End {
 pub struct StepSeen {
     pub result: OpResult,
     /// One per living actor, ascending.
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_ACTORS }>")]
     pub actors: Vec<(u8, View)>,
 }
 
@@ -227,6 +244,7 @@ pub enum OpResult {
     Access {
         pages: u32,
         /// Runs of loaded values: (pages, first value); a non-zero value grows by one from page to page.
+        #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_PAGES }>")]
         values: Vec<(u32, u64)>,
         fault: Option<Fault>,
     },
@@ -252,9 +270,12 @@ pub enum View {
 /// One actor's arena in full.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Space {
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_PAGES }>")]
     pub vmas: Vec<Vma>,
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_PAGES }>")]
     pub pages: Vec<PageRun>,
     /// Runs of resident pages by mincore: (first page, pages).
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_PAGES }>")]
     pub resident: Vec<(u32, u32)>,
 }
 
@@ -272,7 +293,8 @@ pub struct Vma {
     pub flags: Option<String>,
 }
 
-/// A run of pages whose entries are alike and not empty.
+/// A run of pages whose entries are alike and not empty. An entry is empty when nothing but soft-dirty (pagemap bit 55,
+/// PAGE_IS_SOFT_DIRTY) and PAGE_IS_WRITTEN is set in it: those come with the VMA and say nothing about the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageRun {
     pub start: u32,
@@ -285,4 +307,39 @@ pub struct PageRun {
     pub zero_pfn: bool,
     /// First eight bytes of the first page; later pages follow as in [`OpResult::Access`]. `None`: not readable.
     pub value: Option<u64>,
+}
+
+/// Encodes a message.
+///
+/// # Errors
+/// It does not fit a frame.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, postcard::Error> {
+    let bytes = postcard::to_stdvec(message)?;
+    if bytes.len() > layout::MAX_PAYLOAD {
+        return Err(postcard::Error::SerializeBufferFull);
+    }
+    Ok(bytes)
+}
+
+/// Decodes a message; nothing may be left over.
+///
+/// # Errors
+/// The bytes are not exactly one message within the limits of [`bounded`].
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, postcard::Error> {
+    let (message, rest) = postcard::take_from_bytes(bytes)?;
+    if rest.is_empty() {
+        Ok(message)
+    } else {
+        Err(postcard::Error::DeserializeBadEncoding)
+    }
+}
+
+/// A length as postcard writes it, for those who put a message together from parts.
+pub fn length_prefix(len: usize, into: &mut Vec<u8>) {
+    let mut rest = len;
+    while rest >= 0x80 {
+        into.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    into.push(rest as u8);
 }
