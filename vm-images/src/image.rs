@@ -319,6 +319,10 @@ pub(crate) mod tests {
         let mut cut = b"MZ\0\0zimg".to_vec();
         cut.extend([0xff; 8]);
         cut.resize(64, 0);
+        // Bytes that do not compress, so that there is enough of it to cut.
+        let mut noise = small_arm64("7.3");
+        noise.extend((0..4096_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8));
+        let broken_gzip = gzip(&noise)[..2000].to_vec();
         let mut elf = b"\x7fELF".to_vec();
         elf.resize(100, 0);
         for (data, words) in [
@@ -326,7 +330,7 @@ pub(crate) mod tests {
             (vec![b'x'; 4096], "beginning"),
             (gzip(&vec![b'x'; 4096]), "no arm64 Image"),
             (small_arm64("7.3")[..60].to_vec(), "only 60 bytes"),
-            (gzip(&small_arm64("7.3"))[..64].to_vec(), "does not unpack"),
+            (broken_gzip, "does not unpack"),
             (old, "32-bit"),
             (cut, "cut off"),
             (elf, "ELF"),

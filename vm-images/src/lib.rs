@@ -17,6 +17,7 @@ pub mod deb;
 mod error;
 pub mod fetch;
 pub mod files;
+pub mod guest;
 pub mod hash;
 pub mod image;
 pub mod lock;
