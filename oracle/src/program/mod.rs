@@ -8,6 +8,8 @@
 //! | `stats` | what a set of programs exercises |
 
 mod check;
+pub mod generate;
+pub mod stats;
 pub(crate) mod text;
 
 pub use check::{CheckError, MAX_ACCESS_PAGES};

@@ -1,0 +1,201 @@
+//! Random programs that are aware of the model: while it writes, the generator runs a [`World`] and looks at what is
+//! mapped and guarded there, so that most ops hit something.
+//!
+//! A seed is expanded to bytes ([`dice::expand`]) and the bytes are read as choices, so the same function serves seeds,
+//! `arbitrary` and fuzzers. The model runs with [`Profile::newest`], 4 KiB pages and the most usual branch whatever kernel
+//! will run the program: the same bytes give the same program everywhere.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `dice` | bytes as choices |
+//! | `places` | where things are, and ranges around them |
+//! | `ops` | which op comes next |
+
+mod dice;
+mod ops;
+mod places;
+
+pub use dice::expand;
+
+use super::{Knobs, Op, Program, Step, Thp};
+use crate::geometry::Geometry;
+use crate::judge::Outcome;
+use crate::profile::Profile;
+use crate::space::World;
+use arbitrary::{Arbitrary, Unstructured};
+use dice::Dice;
+
+/// The geometry that the generator thinks in.
+const GEOMETRY: Geometry = Geometry::K4;
+
+/// Fewest ops of a program, most ops that are aimed at, and the most when a program has changed too little by then.
+const LENGTH: (u32, u32, u32) = (9, 14, 22);
+
+/// State changes below which a program goes on.
+const ENOUGH_CHANGES: u32 = 5;
+
+/// Bytes that a seed is expanded to; more than a program uses up.
+const SEED_BYTES: usize = 4096;
+
+/// The program of a seed: the same on every machine and for every kernel.
+pub fn generate(seed: u64) -> Program {
+    let bytes = expand(seed, SEED_BYTES);
+    program(&mut Dice::new(&mut Unstructured::new(&bytes)))
+}
+
+/// A program made from bytes; short input gives a dull program, never an error.
+///
+/// # Errors
+/// None at present; the type is that of [`Arbitrary`].
+pub fn from_unstructured(u: &mut Unstructured<'_>) -> arbitrary::Result<Program> {
+    Ok(program(&mut Dice::new(u)))
+}
+
+impl<'a> Arbitrary<'a> for Program {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Program> {
+        from_unstructured(u)
+    }
+}
+
+/// A program being written, and the machine that has run it so far.
+struct Writer<'d, 'u, 'b> {
+    dice: &'d mut Dice<'u, 'b>,
+    program: Program,
+    world: World,
+    /// Tag of the next write; every write has its own, so misplaced data is recognised.
+    next_tag: u16,
+    /// Number of the next child.
+    next_actor: u8,
+    /// Steps that changed something.
+    changes: u32,
+    /// Pages that were accessed lately (first, end), the newest last.
+    touched: Vec<(i64, i64)>,
+    /// The actor of the last step.
+    actor: u8,
+}
+
+fn program(dice: &mut Dice<'_, '_>) -> Program {
+    let knobs = Knobs {
+        thp: if dice.one_in(2) {
+            Thp::Always
+        } else {
+            Thp::Madvise
+        },
+        root: dice.one_in(24),
+        ..Knobs::default()
+    };
+    let world = World::new(&Profile::newest(), GEOMETRY, knobs);
+    let mut writer = Writer {
+        dice,
+        program: Program {
+            knobs,
+            ..Program::default()
+        },
+        world,
+        next_tag: 1,
+        next_actor: 1,
+        changes: 0,
+        touched: Vec::new(),
+        actor: 0,
+    };
+    writer.write();
+    writer.program
+}
+
+impl Writer<'_, '_, '_> {
+    fn write(&mut self) {
+        let (fewest, usual, most) = LENGTH;
+        let length = self.dice.between(fewest, usual);
+        for _ in 0..self.dice.between(1, 3) {
+            let op = self.first_mmap();
+            self.add(Step::new(0, op));
+        }
+        loop {
+            let steps = self.program.steps.len() as u32;
+            if steps >= most || (steps >= length && self.changes >= ENOUGH_CHANGES) {
+                return;
+            }
+            self.next_step();
+        }
+    }
+
+    /// Chooses a step; one that would fail or change nothing is thrown away more often than not.
+    fn next_step(&mut self) {
+        let mut patience = 3;
+        loop {
+            let actor = self.choose_actor();
+            let (op, wild) = self.choose_op(actor);
+            let step = Step::new(actor, op);
+            let dull = !wild && patience > 0 && {
+                let branches = self.world.apply(&step);
+                let fails = branches.first().is_none_or(|b| !succeeds(&b.outcome));
+                let idle = branches.first().is_some_and(|b| !self.changes(&b.world));
+                // A load that finds its pages changes nothing and is still worth having.
+                let idle = idle && !matches!(op, Op::Read { .. });
+                (fails && !self.dice.chance(38)) || (idle && !fails && !self.dice.chance(30))
+            };
+            if !dull {
+                self.add(step);
+                return;
+            }
+            patience -= 1;
+        }
+    }
+
+    /// Appends a step and runs it.
+    fn add(&mut self, step: Step) {
+        match step.op {
+            Op::Write { .. } => self.next_tag += 1,
+            Op::Fork { .. } => self.next_actor += 1,
+            _ => {}
+        }
+        if let Op::Read { range } | Op::Write { range, .. } = step.op {
+            let pages = |p: crate::geometry::Pos| p.page_index(GEOMETRY);
+            self.touched.push((pages(range.start), pages(range.end)));
+            if self.touched.len() > 4 {
+                self.touched.remove(0);
+            }
+        }
+        self.actor = step.actor;
+        let mut branches = self.world.apply(&step);
+        if !branches.is_empty() {
+            let world = branches.swap_remove(0).world;
+            self.changes += u32::from(self.changes(&world));
+            self.world = world;
+        }
+        self.program.steps.push(step);
+    }
+
+    /// Whether `next` shows anything else than the machine does now.
+    fn changes(&self, next: &World) -> bool {
+        changed(&self.world, next)
+    }
+
+    /// The actor of the last step more often than another one.
+    fn choose_actor(&mut self) -> u8 {
+        let living = self.world.living();
+        if living.contains(&self.actor) && self.dice.chance(60) {
+            return self.actor;
+        }
+        let i = self.dice.below(living.len() as u32) as usize;
+        living.get(i).copied().unwrap_or(0)
+    }
+}
+
+/// Whether an op did what it was asked to.
+pub(super) fn succeeds(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Ok | Outcome::Elsewhere => true,
+        Outcome::Errno(_) => false,
+        Outcome::Access(a) => a.fault.is_none(),
+    }
+}
+
+/// Whether two machines differ in what a kernel shows of them.
+pub(super) fn changed(before: &World, after: &World) -> bool {
+    let living = before.living();
+    living != after.living() || living.iter().any(|a| before.seen(*a) != after.seen(*a))
+}
+
+#[cfg(test)]
+mod tests;

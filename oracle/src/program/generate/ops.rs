@@ -1,0 +1,297 @@
+//! Which op comes next.
+
+use super::places::{pos, range, ARENA, BLOCK};
+use super::Writer;
+use crate::geometry::{Range, BLOCKS};
+use crate::program::{Advice, Backing, Op, Place, Prot, Thp, MAX_ACTORS};
+
+/// Percentage of ops that are wild: misaligned, empty, wrapped, in holes or margins.
+const WILD: u32 = 7;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Mmap,
+    Munmap,
+    Mprotect,
+    Advice(Advice),
+    Read,
+    Write,
+    Fork,
+    Exit,
+}
+
+impl Writer<'_, '_, '_> {
+    /// One of the mappings that a program starts with.
+    pub fn first_mmap(&mut self) -> Op {
+        let range = self.new_mapping();
+        Op::Mmap {
+            range,
+            prot: if self.dice.chance(80) {
+                Prot::RW
+            } else {
+                self.prot()
+            },
+            backing: self.backing(),
+            place: Place::Fixed,
+        }
+    }
+
+    /// The next op of an actor, and whether it is a wild one.
+    pub fn choose_op(&mut self, actor: u8) -> (Op, bool) {
+        let living = self.world.living().len();
+        let may_fork = self.next_actor < MAX_ACTORS;
+        // A fork is worth more when there is something to inherit.
+        let guarded = !self.world.guards(actor).is_empty();
+        let fork = match (may_fork, guarded) {
+            (false, _) => 0,
+            (true, false) => 3,
+            (true, true) => 8,
+        };
+        let huge_mode = self.program.knobs.thp == Thp::Madvise;
+        let hugepage = if huge_mode && !self.whole_blocks(actor).is_empty() {
+            8
+        } else {
+            2
+        };
+        let kind = self.dice.weighted(&[
+            (10, Kind::Mmap),
+            (6, Kind::Munmap),
+            (11, Kind::Mprotect),
+            (19, Kind::Advice(Advice::GuardInstall)),
+            (
+                if guarded { 8 } else { 2 },
+                Kind::Advice(Advice::GuardRemove),
+            ),
+            (7, Kind::Advice(Advice::DontNeed)),
+            (hugepage, Kind::Advice(Advice::HugePage)),
+            (2, Kind::Advice(Advice::NoHugePage)),
+            (12, Kind::Read),
+            (20, Kind::Write),
+            (fork, Kind::Fork),
+            (if living > 1 { 2 } else { 0 }, Kind::Exit),
+        ]);
+        let wild = self.dice.chance(WILD);
+        (self.op(kind, actor, wild), wild)
+    }
+
+    fn op(&mut self, kind: Kind, actor: u8, wild: bool) -> Op {
+        match kind {
+            Kind::Mmap if wild => {
+                let range = self.wild_mapping();
+                self.mmap(range)
+            }
+            Kind::Mmap => {
+                let range = self.next_mapping(actor);
+                self.mmap(range)
+            }
+            Kind::Munmap => Op::Munmap {
+                range: self.call_range(actor, wild),
+            },
+            Kind::Mprotect => Op::Mprotect {
+                range: self.call_range(actor, wild),
+                prot: self.prot(),
+            },
+            Kind::Advice(advice) => {
+                let flag = matches!(advice, Advice::HugePage | Advice::NoHugePage);
+                let range = if flag && !wild && self.dice.chance(60) {
+                    self.huge_range(actor)
+                } else {
+                    self.call_range(actor, wild)
+                };
+                Op::Madvise { range, advice }
+            }
+            Kind::Read => Op::Read {
+                range: self.access(actor, false),
+            },
+            Kind::Write => Op::Write {
+                range: self.access(actor, true),
+                tag: self.next_tag,
+            },
+            Kind::Fork => Op::Fork {
+                child: self.next_actor,
+            },
+            Kind::Exit => Op::Exit,
+        }
+    }
+
+    fn mmap(&mut self, range: Range) -> Op {
+        Op::Mmap {
+            range,
+            prot: self.prot(),
+            backing: self.backing(),
+            place: if self.dice.chance(85) {
+                Place::Fixed
+            } else {
+                Place::Hint
+            },
+        }
+    }
+
+    fn backing(&mut self) -> Backing {
+        if self.dice.chance(76) {
+            Backing::PrivateAnon
+        } else {
+            Backing::SharedAnon
+        }
+    }
+
+    /// All eight protections, those that programs use more often.
+    fn prot(&mut self) -> Prot {
+        self.dice.weighted(&[
+            (52, Prot::RW),
+            (17, Prot::R),
+            (15, Prot::NONE),
+            (4, Prot::new(true, true, true)),
+            (4, Prot::new(true, false, true)),
+            (3, Prot::new(false, true, false)),
+            (3, Prot::new(false, false, true)),
+            (2, Prot::new(false, true, true)),
+        ])
+    }
+
+    fn call_range(&mut self, actor: u8, wild: bool) -> Range {
+        if wild {
+            self.wild_range(actor)
+        } else {
+            self.target(actor)
+        }
+    }
+
+    /// A block, or a VMA that holds one: where huge-page advice matters.
+    fn huge_range(&mut self, actor: u8) -> Range {
+        let blocks = self.whole_blocks(actor);
+        match self.dice.pick(&blocks) {
+            Some((start, end)) => range(start, end),
+            None => self.target(actor),
+        }
+    }
+
+    /// A mapping at a place of its own: small, across a PMD border, whole blocks, or a block with some pages around it.
+    fn new_mapping(&mut self) -> Range {
+        let blocks = i64::from(BLOCKS);
+        let block = i64::from(self.dice.below(BLOCKS.into()));
+        let few = |w: &mut Self| i64::from(w.dice.between(1, 10));
+        match self.dice.below(100) {
+            0..=34 => {
+                let shift = few(self) - 1;
+                let start = block * BLOCK + if self.dice.chance(50) { 0 } else { shift };
+                let len = few(self) + few(self) / 2;
+                range(start, start + len)
+            }
+            35..=44 => {
+                // The arena's end.
+                range(ARENA - few(self), ARENA)
+            }
+            45..=61 => {
+                let border = (1 + block.min(blocks - 2)) * BLOCK;
+                range(border - few(self), border + few(self))
+            }
+            62..=84 => range(block * BLOCK, (block + 1) * BLOCK),
+            85..=93 => {
+                let end = ((block + 2) * BLOCK).min(ARENA);
+                range(block * BLOCK, end)
+            }
+            _ => {
+                let start = (block * BLOCK - few(self)).max(0);
+                let end = ((block + 1) * BLOCK + few(self)).min(ARENA);
+                range(start, end)
+            }
+        }
+    }
+
+    /// A mapping that has to do with what is there: fills a hole, continues or replaces a VMA, or stands on its own.
+    fn next_mapping(&mut self, actor: u8) -> Range {
+        let vmas = self.vma_extents(actor);
+        let small_hole = |(s, e): &(i64, i64)| e - s <= 64;
+        let holes: Vec<(i64, i64)> = self.holes(actor).into_iter().filter(small_hole).collect();
+        let clamp = |r: (i64, i64)| {
+            let start = r.0.clamp(0, ARENA - 1);
+            range(start, r.1.clamp(start + 1, ARENA))
+        };
+        match (self.dice.below(100), self.dice.pick(&vmas)) {
+            (0..=27, _) if !holes.is_empty() => {
+                let hole = self.dice.pick(&holes).unwrap_or((0, 1));
+                clamp(hole)
+            }
+            (0..=49, Some((_, end))) => {
+                let len = i64::from(self.dice.between(1, 6));
+                clamp((end, end + len))
+            }
+            (50..=74, Some(_)) => {
+                let r = self.target(actor);
+                let page = |p: crate::geometry::Pos| p.page_index(super::GEOMETRY);
+                clamp((page(r.start), page(r.end)))
+            }
+            _ => self.new_mapping(),
+        }
+    }
+
+    /// What a caller gets wrong: a start or an end inside a page, no length, a length that wraps, holes, the margins.
+    fn wild_range(&mut self, actor: u8) -> Range {
+        let mut range_ = self.target(actor);
+        match self.dice.below(10) {
+            0 | 1 => range_.start.byte = self.wild_byte(),
+            2 => range_.end.byte = self.wild_byte(),
+            3 => {
+                // The whole range is moved into its pages.
+                range_.start.byte = self.wild_byte();
+                range_.end.byte = range_.start.byte;
+            }
+            4 => range_.end = range_.start,
+            5 => {
+                range_.start.byte = self.wild_byte();
+                range_.end = range_.start;
+            }
+            6 => std::mem::swap(&mut range_.start, &mut range_.end),
+            7 => {
+                let holes = self.holes(actor);
+                if let Some((start, end)) = self.dice.pick(&holes) {
+                    let len = i64::from(self.dice.between(1, 4)).min(end - start);
+                    range_ = range(start, start + len);
+                }
+            }
+            8 => {
+                let into = i64::from(self.dice.between(1, 6));
+                let out = i64::from(self.dice.between(1, 6));
+                range_ = if self.dice.chance(50) {
+                    range(-out, into)
+                } else {
+                    range(ARENA - into, ARENA + out)
+                };
+            }
+            _ => {
+                let out = i64::from(self.dice.between(1, 3));
+                range_ = if self.dice.chance(50) {
+                    range(-out - 2, -out)
+                } else {
+                    range(ARENA + out, ARENA + out + 2)
+                };
+            }
+        }
+        range_
+    }
+
+    /// As [`Self::wild_range`], for mmap, which has to stay inside the arena.
+    fn wild_mapping(&mut self) -> Range {
+        let mut range_ = self.new_mapping();
+        match self.dice.below(5) {
+            0 | 1 => range_.start.byte = self.wild_byte(),
+            2 => {
+                // Ends inside the last page of the arena at most.
+                let end = range_.end.page_index(super::GEOMETRY);
+                range_.end = pos(end - 1);
+                range_.end.byte = self.wild_byte();
+            }
+            3 => range_.end = range_.start,
+            _ if range_.end.page_index(super::GEOMETRY) < ARENA => {
+                std::mem::swap(&mut range_.start, &mut range_.end);
+            }
+            _ => range_.end = range_.start,
+        }
+        range_
+    }
+
+    fn wild_byte(&mut self) -> u16 {
+        self.dice.weighted(&[(3, 1), (3, 4095), (2, 8), (2, 2048)])
+    }
+}
