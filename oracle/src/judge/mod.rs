@@ -2,6 +2,7 @@
 
 mod observation;
 mod oracle;
+pub mod strip;
 mod tightness;
 mod verdict;
 
