@@ -320,15 +320,20 @@ pub(crate) mod tests {
         cut.extend([0xff; 8]);
         cut.resize(64, 0);
         // Bytes that do not compress, so that there is enough of it to cut.
-        let mut noise = small_arm64("7.3");
-        noise.extend((0..4096_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8));
+        let mut state = 1_u32;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(4096)
+        .collect();
         let broken_gzip = gzip(&noise)[..2000].to_vec();
         let mut elf = b"\x7fELF".to_vec();
         elf.resize(100, 0);
         for (data, words) in [
             (b"hello".to_vec(), "only 5 bytes"),
             (vec![b'x'; 4096], "beginning"),
-            (gzip(&vec![b'x'; 4096]), "no arm64 Image"),
+            (gzip(&noise), "no arm64 Image"),
             (small_arm64("7.3")[..60].to_vec(), "only 60 bytes"),
             (broken_gzip, "does not unpack"),
             (old, "32-bit"),

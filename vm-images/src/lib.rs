@@ -3,8 +3,8 @@
 //! The way through: [`Lock::load`] reads `kernels.lock`, [`select()`] chooses from it what `--kernels` and
 //! `--arch` name, [`Store::open_default`] is the cache with the machine's mirrors, [`obtain`] gets one kernel
 //! (cache, mirror, newest of its series, snapshot) and returns [`Fetched`] with the verified [`KernelImage`].
-//! A kernel file of the user's own goes through [`KernelImage::inspect`]. `initramfs` packs the guest that
-//! `guest::build` makes.
+//! A kernel file of the user's own goes through [`KernelImage::inspect`]. [`initramfs::Initramfs`] packs the guest
+//! that [`guest::build`] makes; [`modules::modules`] has a kernel's modules, dependencies first.
 //!
 //! [`Error::Unavailable`] means a row "skipped"; [`Error::is_usage`] tells usage (exit 2) from infrastructure (69).
 //!
@@ -20,13 +20,17 @@ pub mod files;
 pub mod guest;
 pub mod hash;
 pub mod image;
+pub mod initramfs;
 pub mod lock;
 pub mod manifest;
 pub mod mirror;
+pub mod modules;
 mod obtain;
 pub mod resolve;
 mod select;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod version;
 
 pub use arch::Arch;

@@ -316,9 +316,9 @@ impl Store {
             wanted.push(package.sha256.clone());
         }
         let mut freed = 0;
-        let everything = ["deb", "image", "given", "apt"];
+        let everything = ["deb", "image", "modules", "given", "apt"];
         let parts = if keep.is_some() {
-            &everything[..3]
+            &everything[..4]
         } else {
             &everything[..]
         };
