@@ -1,1 +1,39 @@
-//! Campaigns.
+//! Campaigns: kernels x seed blocks, judged.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `run` | rows (kernels), lanes (VMs side by side), what goes where |
+//! | `lane` | one VM's loop: keep batches in flight, judge what comes back, replace what dies |
+//! | `feed` | which programs run: corpus and generated blocks, made once for all kernels |
+//! | `judge` | from an execution to a verdict on the program |
+//! | `story` | what a report needs to know about a suspect |
+//! | `confirm` | re-runs of what looks wrong |
+//! | `known` | divergences that are understood (corpus/findings/known.toml) |
+//! | `needs`, `smaps` | what a program needs; when VmFlags are read |
+//! | `tally`, `bucket`, `cpu` | counts, buckets, CPU time |
+
+mod bucket;
+mod confirm;
+mod cpu;
+mod feed;
+mod judge;
+mod known;
+mod lane;
+mod needs;
+mod run;
+mod smaps;
+mod story;
+mod tally;
+
+pub use bucket::{divergence_id, Bucket};
+pub use cpu::CpuAccount;
+pub use feed::{load_corpus, load_program, program_seed, CorpusError, CorpusProgram, Feed, BLOCK};
+pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
+pub use known::{Finding, Known, KnownError};
+pub use needs::lacks;
+pub use run::{
+    run, seed_of, Amount, CampaignError, Listener, Progress, Quiet, Reported, RowResult, Settings,
+    Sink, Summary,
+};
+pub use story::{shown, Kind, Story};
+pub use tally::Tally;

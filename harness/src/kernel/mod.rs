@@ -7,6 +7,7 @@
 //! | `simulated` | the model itself as a kernel, with deliberate faults |
 
 pub mod convert;
+pub mod probe;
 
 use oracle::geometry::Geometry;
 use oracle::judge::Observation;
@@ -26,14 +27,16 @@ pub struct KernelInfo {
     pub arch: String,
     /// Page size and pages per PMD.
     pub geometry: Geometry,
+    /// Transparent huge pages are built in.
+    pub thp: bool,
     /// `tcg`, `kvm`, or `none` for the simulated kernel.
     pub accel: String,
     /// Seconds from the start of QEMU until the guest answered.
     pub boot_seconds: f64,
 }
 
-/// After which ops of a program VmFlags (smaps) are read. Reading smaps is the costliest view: see
-/// [`crate::campaign::smaps`] for who gets which policy.
+/// After which ops of a program VmFlags (smaps) are read. Reading smaps is the costliest view: who gets
+/// which policy is said in `campaign::smaps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Smaps {
     /// Not at all.
@@ -165,6 +168,42 @@ pub enum KernelError {
     /// The VM is gone or unusable, and no kernel report says why.
     #[error("{why}")]
     Lost { why: String, console: String },
+}
+
+/// Why a kernel could not be had.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BootError {
+    /// It is no longer to be had anywhere: its row says skipped, which is no error.
+    #[error("skipped: {0}")]
+    Skipped(String),
+    /// The infrastructure or the image is at fault; what the console showed last.
+    #[error("{why}{}", tail(console))]
+    Failed { why: String, console: String },
+}
+
+/// The console's last lines, indented, for an error message.
+fn tail(console: &str) -> String {
+    let lines: Vec<&str> = console.lines().filter(|l| !l.trim().is_empty()).collect();
+    let from = lines.len().saturating_sub(8);
+    lines[from..]
+        .iter()
+        .map(|l| format!("\n    | {l}"))
+        .collect()
+}
+
+/// Where kernels of one kind come from: boots as many as the campaign wants.
+pub trait KernelSource: Send + Sync {
+    /// How the user names the kernel.
+    fn label(&self) -> &str;
+
+    /// `x86_64` or `aarch64`.
+    fn arch(&self) -> &str;
+
+    /// Boots one. `name` is unique among the kernels of a run: console logs are named after it.
+    ///
+    /// # Errors
+    /// See [`BootError`].
+    fn boot(&self, name: &str) -> Result<Box<dyn Kernel>, BootError>;
 }
 
 /// A kernel that runs programs. Batches are pipelined: several may be submitted before their executions are taken, so

@@ -1,0 +1,168 @@
+//! Which programs run. The generated ones depend on the campaign's seed alone, so every kernel runs the same; a block is
+//! made once, by the first kernel that wants it.
+
+use super::CpuAccount;
+use oracle::program::{generate, Program};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Programs in a block.
+pub const BLOCK: u64 = 64;
+
+/// Blocks kept for the next kernel that wants them: 32,768 programs, some tens of megabytes.
+const KEPT: usize = 512;
+
+type Block = Arc<Vec<Arc<Program>>>;
+
+/// Makes and keeps blocks of programs.
+#[derive(Default)]
+pub struct Feed {
+    seed: u64,
+    blocks: Mutex<BTreeMap<u64, Arc<OnceLock<Block>>>>,
+    /// CPU time of generating.
+    pub cpu: CpuAccount,
+}
+
+impl Feed {
+    /// The programs of a campaign seed.
+    pub fn new(seed: u64) -> Feed {
+        Feed {
+            seed,
+            ..Feed::default()
+        }
+    }
+
+    /// Block number `n`.
+    pub fn block(&self, n: u64) -> Block {
+        let cell = {
+            let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+            if blocks.len() >= KEPT && !blocks.contains_key(&n) {
+                // The kernel that is furthest behind needs the lowest; what is dropped can be made again.
+                blocks.pop_last();
+            }
+            blocks.entry(n).or_default().clone()
+        };
+        cell.get_or_init(|| {
+            self.cpu.charge(|| {
+                let make = |i| Arc::new(generate::generate(program_seed(self.seed, n, i)));
+                Arc::new((0..BLOCK).map(make).collect())
+            })
+        })
+        .clone()
+    }
+}
+
+/// The seed of one program of a campaign.
+pub fn program_seed(campaign: u64, block: u64, index: u64) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in [campaign, block, index] {
+        hasher.update(&part.to_le_bytes());
+    }
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(bytes)
+}
+
+/// A program that people wrote.
+#[derive(Debug, Clone)]
+pub struct CorpusProgram {
+    /// Path as the user sees it.
+    pub name: String,
+    pub program: Arc<Program>,
+}
+
+/// Why a corpus cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CorpusError {
+    #[error("{}: {error}", path.display())]
+    Read {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    /// The message points at line and column.
+    #[error("{}:{message}", path.display())]
+    Parse { path: PathBuf, message: String },
+    #[error("{}: neither a .prog file nor a folder with some", path.display())]
+    Empty { path: PathBuf },
+}
+
+/// Reads a `.prog` file, or every `.prog` file under a folder, in the order of their names.
+///
+/// # Errors
+/// A path cannot be read, a program does not parse, or there is no program at all.
+pub fn load_corpus(path: &Path) -> Result<Vec<CorpusProgram>, CorpusError> {
+    let mut files = Vec::new();
+    collect(path, &mut files)?;
+    files.sort();
+    if files.is_empty() {
+        return Err(CorpusError::Empty {
+            path: path.to_path_buf(),
+        });
+    }
+    files.into_iter().map(|path| load_program(&path)).collect()
+}
+
+/// Reads one program.
+///
+/// # Errors
+/// The file cannot be read or does not parse.
+pub fn load_program(path: &Path) -> Result<CorpusProgram, CorpusError> {
+    let text = std::fs::read_to_string(path).map_err(|error| CorpusError::Read {
+        path: path.to_path_buf(),
+        error,
+    })?;
+    let program = Program::parse(&text).map_err(|error| CorpusError::Parse {
+        path: path.to_path_buf(),
+        message: error.to_string(),
+    })?;
+    Ok(CorpusProgram {
+        name: path.display().to_string(),
+        program: Arc::new(program),
+    })
+}
+
+fn collect(path: &Path, into: &mut Vec<PathBuf>) -> Result<(), CorpusError> {
+    let read = |error| CorpusError::Read {
+        path: path.to_path_buf(),
+        error,
+    };
+    if !std::fs::metadata(path).map_err(read)?.is_dir() {
+        into.push(path.to_path_buf());
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        if path.is_dir() || path.extension().is_some_and(|e| e == "prog") {
+            collect(&path, into)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_differ_in_every_part() {
+        let seeds = [
+            program_seed(1, 0, 0),
+            program_seed(0, 1, 0),
+            program_seed(0, 0, 1),
+            program_seed(0, 0, 0),
+        ];
+        for (i, a) in seeds.iter().enumerate() {
+            assert!(seeds[..i].iter().all(|b| b != a));
+        }
+    }
+
+    #[test]
+    fn a_corpus_without_programs_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = load_corpus(dir.path()).unwrap_err();
+        assert!(matches!(error, CorpusError::Empty { .. }), "{error}");
+        let error = load_corpus(&dir.path().join("nothing")).unwrap_err();
+        assert!(error.to_string().contains("nothing"), "{error}");
+    }
+}

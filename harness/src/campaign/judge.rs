@@ -1,0 +1,157 @@
+//! From an execution to a verdict on the whole program.
+
+use super::story::{ending, tell, Ending, Stop, Story};
+use super::Tally;
+use crate::kernel::Execution;
+use oracle::geometry::Geometry;
+use oracle::judge::strip::check_expect;
+use oracle::judge::{Observation, Oracle, Tightness, Verdict};
+use oracle::profile::Profile;
+use oracle::program::{Expect, Program, Step};
+use oracle::rules::RuleSet;
+use oracle::space::{Branch, World};
+
+/// What became of one program.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// This program's counts.
+    pub tally: Tally,
+    /// The rules that its ops exercised.
+    pub rules: RuleSet,
+    pub verdict: ProgramVerdict,
+}
+
+/// The verdict on a program.
+#[derive(Debug, Clone)]
+pub enum ProgramVerdict {
+    /// Every op agreed or did what a rule permits.
+    Fine,
+    /// A limit was met; what came before was fine.
+    Poisoned,
+    /// Something that the oracle cannot explain, or a hang or a crash.
+    Suspect(Box<Story>),
+    /// The infrastructure failed.
+    Infra(String),
+}
+
+/// One step on its way through the judge, for those who want to look on.
+pub struct StepView<'a> {
+    pub index: usize,
+    pub step: &'a Step,
+    /// What the most usual world shows before the op.
+    pub before: &'a World,
+    /// Everything that is allowed, the most usual first.
+    pub allowed: &'a [Branch],
+    pub observed: &'a Observation,
+    pub verdict: &'a Verdict,
+}
+
+/// Judges `execution` of `program` on a kernel of this profile and geometry. The author's expectations count too.
+pub fn judge(
+    program: &Program,
+    execution: &Execution,
+    profile: &Profile,
+    geometry: Geometry,
+) -> Judged {
+    let mut oracle = Oracle::new(profile, geometry, program.knobs);
+    let mut tally = Tally {
+        programs: 1,
+        ..Tally::default()
+    };
+    let mut rules = RuleSet::EMPTY;
+    let mut stopped = None;
+    for (index, (step, seen)) in program.steps.iter().zip(&execution.seen).enumerate() {
+        oracle.step(step);
+        if let Some(branch) = oracle.expected().first() {
+            rules.merge(&branch.rules);
+        }
+        tally.ops += 1;
+        stopped = match oracle.observe(seen) {
+            Verdict::Agree => {
+                tally.agree += 1;
+                failed_expectation(step, seen, geometry).map(|failed| (index, Stop::from(failed)))
+            }
+            Verdict::Allowed { .. } => {
+                tally.allowed += 1;
+                failed_expectation(step, seen, geometry).map(|failed| (index, Stop::from(failed)))
+            }
+            Verdict::Poisoned { .. } => {
+                tally.poisoned = 1;
+                Some((index, Stop::Poisoned))
+            }
+            Verdict::Divergence(divergence) => Some((index, Stop::Divergence(divergence))),
+        };
+        if stopped.is_some() {
+            break;
+        }
+    }
+    tally.tightness = tightness(&oracle, tally.ops, program.steps.len() as u64);
+    let told = |index, stop| tell(program, execution, profile, geometry, index, stop);
+    let verdict = match stopped {
+        None => match ending(execution) {
+            Ending::Done => ProgramVerdict::Fine,
+            Ending::Infra(why) => ProgramVerdict::Infra(why),
+            Ending::Unreturned(stop) => told(execution.seen.len(), Stop::Unreturned(stop)),
+        },
+        Some((_, Stop::Poisoned)) => ProgramVerdict::Poisoned,
+        Some((index, stop)) => told(index, stop),
+    };
+    Judged {
+        tally,
+        rules,
+        verdict,
+    }
+}
+
+/// Plays `program` against what was seen, showing every step to `look_on`; stops after the first step that is not fine.
+pub fn walk(
+    program: &Program,
+    seen: &[Observation],
+    profile: &Profile,
+    geometry: Geometry,
+    look_on: &mut dyn FnMut(StepView<'_>),
+) {
+    let mut oracle = Oracle::new(profile, geometry, program.knobs);
+    for (index, (step, seen)) in program.steps.iter().zip(seen).enumerate() {
+        let before = oracle.worlds()[0].clone();
+        oracle.step(step);
+        let allowed = oracle.expected().to_vec();
+        let verdict = oracle.observe(seen);
+        look_on(StepView {
+            index,
+            step,
+            before: &before,
+            allowed: &allowed,
+            observed: seen,
+            verdict: &verdict,
+        });
+        if !matches!(verdict, Verdict::Agree | Verdict::Allowed { .. }) {
+            return;
+        }
+    }
+}
+
+/// The first of the author's expectations that does not hold.
+fn failed_expectation<'a>(
+    step: &'a Step,
+    seen: &Observation,
+    geometry: Geometry,
+) -> Option<(&'a Expect, String)> {
+    step.expect.iter().find_map(|expect| {
+        check_expect(expect, seen, geometry)
+            .err()
+            .map(|e| (expect, e))
+    })
+}
+
+/// The oracle's count, plus what the ops that were not observed would have added, all of it loose: as many values as
+/// the observed ops of this program had on average, at least one for each op.
+fn tightness(oracle: &Oracle, judged: u64, ops: u64) -> Tightness {
+    let seen = oracle.tightness();
+    let missing = ops.saturating_sub(judged);
+    let per_op = seen.values.div_ceil(judged.max(1)).max(1);
+    Tightness {
+        values: seen.values + missing * per_op,
+        exact: seen.exact,
+    }
+}

@@ -1,0 +1,218 @@
+//! Divergences that are understood: `corpus/findings/known.toml`.
+//!
+//! An entry explains exactly one bucket on exactly the kernels it names. There are no wildcards: a neighbouring fault
+//! (another observed class, another rule, another kernel) is a new divergence.
+
+use super::Bucket;
+use oracle::profile::Release;
+use oracle::program::Program;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// One entry of known.toml.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// Short name, unique in the file.
+    pub id: String,
+    /// Op, rule, expected and observed class, as `divergences.csv` has them.
+    pub op: String,
+    pub rule: String,
+    pub expected: String,
+    pub observed: String,
+    /// The bucket in one line, as reports print it; must say the same as the four fields above.
+    pub bucket: String,
+    /// Kernels that have it: `ARCH SERIES` (`x86_64 6.17`) or `ARCH RELEASE` (`x86_64 6.18.5`).
+    pub kernels_with: Vec<String>,
+    /// Kernels that were run and do not have it. The more exact name decides where both lists speak.
+    pub kernels_without: Vec<String>,
+    /// Minimized program, relative to known.toml.
+    pub program: PathBuf,
+    /// Why it is the kernel's doing.
+    pub reasoning: String,
+    /// Where this is known from: a commit, a thread, a run.
+    pub source: String,
+}
+
+/// A kernel named in an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    arch: String,
+    major: u16,
+    minor: u16,
+    /// `None`: the whole series.
+    sub: Option<u16>,
+}
+
+impl Named {
+    fn parse(text: &str) -> Result<Named, String> {
+        let wrong = || {
+            format!("`{text}` is not `ARCH SERIES` or `ARCH RELEASE`, such as `x86_64 6.17` or `aarch64 6.18.5`")
+        };
+        let (arch, release) = text.split_once(' ').ok_or_else(wrong)?;
+        if !matches!(arch, "x86_64" | "aarch64") {
+            return Err(wrong());
+        }
+        let mut numbers = release.split('.').map(str::parse::<u16>);
+        let mut number = || numbers.next().transpose().map_err(|_| wrong());
+        let named = Named {
+            arch: arch.to_string(),
+            major: number()?.ok_or_else(wrong)?,
+            minor: number()?.ok_or_else(wrong)?,
+            sub: number()?,
+        };
+        match numbers.next() {
+            None => Ok(named),
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    /// How exactly this names the kernel: 0 not at all, 1 by its series, 2 by its release.
+    fn matches(&self, arch: &str, release: Release) -> u8 {
+        if self.arch != arch || (self.major, self.minor) != release.series() {
+            return 0;
+        }
+        match self.sub {
+            None => 1,
+            Some(sub) if sub == release.2 => 2,
+            Some(_) => 0,
+        }
+    }
+}
+
+/// All known findings.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    findings: Vec<(Finding, Vec<Named>, Vec<Named>)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    finding: Vec<Finding>,
+}
+
+/// Why known.toml cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {what}", path.display())]
+pub struct KnownError {
+    path: PathBuf,
+    what: String,
+}
+
+impl Known {
+    /// Reads and checks known.toml.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML of this shape, an entry lacks reasoning or source, uses a wildcard, names a
+    /// kernel wrongly, or its program is missing or does not parse.
+    pub fn load(path: &Path) -> Result<Known, KnownError> {
+        let fail = |what: String| KnownError {
+            path: path.to_path_buf(),
+            what,
+        };
+        let text =
+            std::fs::read_to_string(path).map_err(|e| fail(format!("cannot be read: {e}")))?;
+        let file: File = toml::from_str(&text).map_err(|e| fail(e.to_string()))?;
+        let mut known = Known::default();
+        for finding in file.finding {
+            let id = finding.id.clone();
+            let dir = path.parent().unwrap_or(Path::new("."));
+            known
+                .add(finding, dir)
+                .map_err(|what| fail(format!("finding `{id}`: {what}")))?;
+        }
+        Ok(known)
+    }
+
+    fn add(&mut self, finding: Finding, dir: &Path) -> Result<(), String> {
+        let fields = [
+            ("id", &finding.id),
+            ("op", &finding.op),
+            ("rule", &finding.rule),
+            ("expected", &finding.expected),
+            ("observed", &finding.observed),
+            ("reasoning", &finding.reasoning),
+            ("source", &finding.source),
+        ];
+        for (name, value) in fields {
+            if value.trim().is_empty() {
+                return Err(format!("`{name}` is empty"));
+            }
+        }
+        for (name, value) in &fields[..5] {
+            if value.contains(['*', '?']) {
+                return Err(format!(
+                    "`{name}` has a wildcard; one entry explains one bucket"
+                ));
+            }
+        }
+        if self.findings.iter().any(|(f, _, _)| f.id == finding.id) {
+            return Err("the id is used twice".into());
+        }
+        let bucket = bucket_of(&finding).to_string();
+        if finding.bucket != bucket {
+            return Err(format!(
+                "`bucket` says `{}`, the fields say `{bucket}`",
+                finding.bucket
+            ));
+        }
+        if finding.kernels_with.is_empty() {
+            return Err("`kernels_with` is empty".into());
+        }
+        let parse = |names: &[String]| -> Result<Vec<Named>, String> {
+            names.iter().map(|name| Named::parse(name)).collect()
+        };
+        let with = parse(&finding.kernels_with)?;
+        let without = parse(&finding.kernels_without)?;
+        if let Some(both) = with.iter().find(|named| without.contains(named)) {
+            return Err(format!("{both:?} is in both lists of kernels"));
+        }
+        let path = dir.join(&finding.program);
+        let text =
+            std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let program = Program::parse(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+        if !program
+            .steps
+            .iter()
+            .any(|step| step.op.name() == finding.op)
+        {
+            return Err(format!("{} has no {}", path.display(), finding.op));
+        }
+        self.findings.push((finding, with, without));
+        Ok(())
+    }
+
+    /// The finding that explains this bucket on this kernel.
+    pub fn explains(&self, bucket: &Bucket, arch: &str, release: &str) -> Option<&Finding> {
+        let release = Release::parse(release)?;
+        let best = |named: &[Named]| {
+            named
+                .iter()
+                .map(|n| n.matches(arch, release))
+                .max()
+                .unwrap_or(0)
+        };
+        self.findings
+            .iter()
+            .find(|(finding, with, without)| {
+                bucket_of(finding) == *bucket && best(with) > best(without)
+            })
+            .map(|(finding, _, _)| finding)
+    }
+
+    /// All findings.
+    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().map(|(finding, _, _)| finding)
+    }
+}
+
+fn bucket_of(finding: &Finding) -> Bucket {
+    Bucket {
+        op: finding.op.clone(),
+        rule: finding.rule.clone(),
+        expected: finding.expected.clone(),
+        observed: finding.observed.clone(),
+    }
+}

@@ -1,0 +1,106 @@
+//! Which behaviours a booted kernel has. Each behaviour with a probe is asked for by running the probe's program through
+//! the ordinary pipeline, so a backport does not fool us; what no probe can tell comes from the release ranges of
+//! the same table.
+
+use super::{Execution, Kernel};
+use super::{KernelError, KernelInfo, Prepared, Smaps};
+use oracle::profile::{Arch, Behaviour, Profile, Release, BEHAVIOURS};
+use oracle::program::Program;
+use std::sync::Arc;
+
+/// Ids of probe programs: far above those of a campaign.
+const FIRST_ID: u64 = 1 << 62;
+
+/// Why a kernel's profile could not be found.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The kernel reports a release that is no release.
+    #[error("the kernel calls itself `{0}`, which names no release such as 6.18.5")]
+    Release(String),
+    /// A probe of the table does not parse: a mistake in the table.
+    #[error("the probe of `{behaviour}` does not parse: {message}")]
+    Program {
+        behaviour: &'static str,
+        message: String,
+    },
+}
+
+/// The architecture, as the oracle names it.
+pub fn arch(info: &KernelInfo) -> Arch {
+    match info.arch.as_str() {
+        "aarch64" => Arch::Aarch64,
+        _ => Arch::X86_64,
+    }
+}
+
+/// Probes a kernel that has nothing in flight.
+///
+/// # Errors
+/// See [`ProbeError`].
+pub fn probe(kernel: &mut dyn Kernel) -> Result<Profile, ProbeError> {
+    let info = kernel.info();
+    let release =
+        Release::parse(&info.release).ok_or_else(|| ProbeError::Release(info.release.clone()))?;
+    let mut profile = Profile::at_release(release, arch(info));
+    let asked: Vec<&Behaviour> = BEHAVIOURS.iter().filter(|b| b.probe.is_some()).collect();
+    let batch = asked
+        .iter()
+        .zip(FIRST_ID..)
+        .map(|(behaviour, id)| prepare(behaviour, id))
+        .collect::<Result<Vec<Prepared>, ProbeError>>()?;
+    if batch.is_empty() {
+        return Ok(profile);
+    }
+    let executions: Vec<Execution> = kernel.run(&batch)?;
+    for execution in &executions {
+        let behaviour = execution
+            .id
+            .checked_sub(FIRST_ID)
+            .and_then(|n| asked.get(n as usize));
+        if let Some((behaviour, probe)) = behaviour.and_then(|b| Some((b, b.probe.as_ref()?))) {
+            if let Some(on) = (probe.read)(&execution.seen) {
+                behaviour.set(&mut profile, on);
+            }
+        }
+    }
+    Ok(profile)
+}
+
+fn prepare(behaviour: &'static Behaviour, id: u64) -> Result<Prepared, ProbeError> {
+    let text = behaviour.probe.as_ref().map_or("", |probe| probe.program);
+    let program = Program::parse(text).map_err(|error| ProbeError::Program {
+        behaviour: behaviour.name,
+        message: error.to_string(),
+    })?;
+    Ok(Prepared {
+        id,
+        program: Arc::new(program),
+        smaps: Smaps::Every,
+        fault: None,
+    })
+}
+
+/// Names of the behaviours that a profile has.
+pub fn names(profile: &Profile) -> Vec<String> {
+    BEHAVIOURS
+        .iter()
+        .filter(|behaviour| behaviour.get(profile))
+        .map(|behaviour| behaviour.name.to_string())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_probe_of_the_table_parses() {
+        for behaviour in BEHAVIOURS.iter().filter(|b| b.probe.is_some()) {
+            if let Err(error) = prepare(behaviour, 0) {
+                panic!("{error}");
+            }
+        }
+    }
+}
