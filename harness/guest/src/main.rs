@@ -1,1 +1,97 @@
-fn main() {}
+//! PID 1 of an mmdiff VM. It performs the ops of programs, looks at what they did, and reports; whether an outcome is
+//! right is not for it to say.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | [`boot`] | file systems, console, power-off |
+//! | [`bar`] | memory shared with the host |
+//! | [`probe`] | what the kernel can do |
+//! | [`knobs`] | settings of the whole kernel |
+//! | [`supervisor`] | PID 1's life: workers, the dead, hangs |
+//! | [`worker`] | batches, isolation of programs |
+//! | [`control`] | memory shared by supervisor, worker and actors |
+//! | [`actor`] | turns, fork, exit |
+//! | [`perform`] | the ops under test |
+//! | [`access`] | loads and stores that may fault |
+//! | [`look`] | observation |
+
+mod access;
+mod actor;
+mod arena;
+mod bar;
+mod boot;
+mod control;
+mod knobs;
+mod look;
+mod perform;
+mod probe;
+mod supervisor;
+mod sys;
+mod worker;
+
+use bar::{Bar, Device};
+use control::Control;
+use knobs::KnobFiles;
+use wire::{layout, Response};
+use worker::Setup;
+
+fn main() {
+    // SAFETY: no memory involved.
+    if unsafe { libc::getpid() } != 1 {
+        eprintln!(
+            "the mmdiff guest is PID 1 of a virtual machine: here it would change the settings of this machine. \
+             `cargo xtask run` boots one."
+        );
+        std::process::exit(2);
+    }
+    boot::open_console();
+    if std::env::var_os("mmdiff_bare").is_some() {
+        // The bare init that boot times are compared with.
+        boot::say("bare");
+        boot::power_off();
+    }
+    match set_up() {
+        Ok((setup, bar)) => {
+            boot::say("ready");
+            supervisor::run(setup, bar)
+        }
+        Err(why) => {
+            boot::say(&format!("error: {why}"));
+            boot::power_off()
+        }
+    }
+}
+
+/// Everything up to the point where programs can come.
+fn set_up() -> Result<(Setup, Bar), String> {
+    boot::mount_all()?;
+    boot::check_address_space()?;
+    let missing = knobs::quiet();
+    let knobs = KnobFiles::open();
+    knobs.calm_khugepaged();
+    let device = Device::find()?;
+    let bar = device
+        .map_all()
+        .map_err(|e| format!("the ivshmem BAR cannot be mapped: {e}"))?;
+    if bar.get(layout::MAGIC) != layout::MAGIC_VALUE {
+        return Err(format!(
+            "the shared memory starts with {:#x}, not with {:#x}: host and guest are not of the same version",
+            bar.get(layout::MAGIC),
+            layout::MAGIC_VALUE
+        ));
+    }
+    let control = Control::create().map_err(|e| format!("no shared memory: {e}"))?;
+    access::catch_faults();
+    let (hello, features) = probe::probe(missing)?;
+    let hello = wire::encode(&Response::Hello(hello)).map_err(|e| format!("hello: {e}"))?;
+    worker::send(&bar, control, &hello);
+    Ok((
+        Setup {
+            control,
+            device,
+            knobs,
+            features,
+        },
+        bar,
+    ))
+}

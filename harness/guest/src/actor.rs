@@ -1,0 +1,292 @@
+//! One actor of a program. The actors need no conductor: whoever has the turn knows from the shared memory which step it
+//! is, does its part and hands the turn on. A single actor never waits for anybody.
+
+use crate::bar::Bar;
+use crate::control::{Control, State, TooLong};
+use crate::look::Eyes;
+use crate::perform::Bench;
+use crate::sys::{self, Errno};
+use crate::{arena::Arena, boot};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use wire::bounded::MAX_ACTORS;
+use wire::layout::{self, Phase, Progress};
+use wire::{GuestFault, Op, OpResult, Program, Step};
+
+/// The ordinary user that actors are unless a program wants root.
+pub const USER: i32 = 1000;
+
+/// What actors of one worker have in common.
+pub struct Actor {
+    pub control: &'static Control,
+    /// The words of the shared memory, for the host to see the op that runs.
+    pub words: Bar,
+    pub eyes: Eyes,
+    pub arena: Arena,
+    /// Effective user of an actor: [`USER`] or root.
+    pub user: i32,
+    /// Our number in the program.
+    pub me: u8,
+}
+
+/// Why an actor cannot go on.
+pub struct Failure(String);
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Failure(why)
+    }
+}
+
+impl From<TooLong> for Failure {
+    fn from(_: TooLong) -> Self {
+        Failure("what there is to report is longer than a message can be".to_owned())
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Failure(errno.to_string())
+    }
+}
+
+impl Actor {
+    /// Plays a program as actor 0 and returns when all its steps are done. A forked actor comes out of the fork inside
+    /// this function and never leaves it.
+    pub fn play(&mut self, program: &Program, judged: bool) {
+        self.me = 0;
+        self.progress(match program.steps.is_empty() {
+            true => Phase::CleanUp,
+            false => Phase::Op,
+        }, 0);
+        if let Some(first) = program.steps.first().filter(|step| step.actor != 0) {
+            self.give_up(&format!("the first step is one of actor {}", first.actor));
+        }
+        loop {
+            let progress = self.control.progress();
+            let step = progress.step;
+            let result = match progress.phase {
+                Phase::Op => self.op(program, step, judged),
+                Phase::Look => self.look(program, step),
+                _ if self.me == 0 => return,
+                _ => sys::exit(0),
+            };
+            if let Err(Failure(why)) = result {
+                self.give_up(&why);
+            }
+        }
+    }
+
+    /// Ends the program with a reason that the supervisor reports.
+    fn give_up(&self, why: &str) -> ! {
+        self.control.set_text(why);
+        self.control.set_state(State::Failed);
+        sys::exit(71)
+    }
+
+    /// Says where the program is: to the watchdog, and to the host.
+    fn progress(&self, phase: Phase, step: u32) {
+        let progress = Progress {
+            phase,
+            actor: self.me,
+            step,
+        };
+        self.control.set_progress(progress);
+        tell_host(&self.words, progress);
+    }
+
+    fn op(&mut self, program: &Program, number: u32, judged: bool) -> Result<(), Failure> {
+        let step = program.steps[number as usize];
+        self.progress(Phase::Op, number);
+        let last = number as usize + 1 == program.steps.len();
+        if last {
+            self.last_op_fault(program.fault);
+        }
+        let result = match step.op {
+            Op::Fork { child } => match self.fork(child, program.fault)? {
+                Some(result) => result,
+                // We are the child: the parent goes on, and hands us the turn when it is ours.
+                None => return Ok(()),
+            },
+            Op::Exit => {
+                self.control.leaving.store(self.pid(), Relaxed);
+                self.control.set_alive(self.me, false);
+                OpResult::Ret(0)
+            }
+            op => {
+                // SAFETY: we have the turn.
+                let scratch = unsafe { self.control.scratch() };
+                Bench {
+                    arena: self.arena,
+                    fault: program.fault,
+                    buffer: &mut scratch.values,
+                }
+                .perform(op)?
+            }
+        };
+        if !judged {
+            return self.next_step(program, number);
+        }
+        self.control.stage(&result)?;
+        self.control.stage_length(self.control.living().count())?;
+        match self.control.living().next() {
+            Some(first) => self.hand_on(Phase::Look, number, first),
+            None => {
+                // The last one leaves: nobody is left to look at.
+                self.control.step_complete();
+                self.control.set_state(State::Finish);
+                sys::exit(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, program: &Program, number: u32) -> Result<(), Failure> {
+        self.progress(Phase::Look, number);
+        self.await_leaving();
+        let Step { smaps, .. } = program.steps[number as usize];
+        let stale = program.fault == Some(GuestFault::StaleObservation);
+        if !(stale && self.control.stage_stale_view(self.me)?) {
+            let view = self.eyes.look(self.control, smaps, self.user)?;
+            self.control.stage_view(self.me, view)?;
+        }
+        let next = self.control.living().find(|&other| other > self.me);
+        match next {
+            Some(next) => {
+                self.hand_on(Phase::Look, number, next);
+                Ok(())
+            }
+            None => {
+                self.control.step_complete();
+                self.next_step(program, number)
+            }
+        }
+    }
+
+    /// Waits until an actor that has left is really gone, so that pages which it shared are no longer shared.
+    fn await_leaving(&self) {
+        let pid = self.control.leaving.swap(0, Acquire);
+        if pid != 0 && pid != self.pid() {
+            sys::wait_gone(pid);
+        }
+    }
+
+    fn pid(&self) -> i32 {
+        self.control.pids[usize::from(self.me)].load(Acquire)
+    }
+
+    fn next_step(&mut self, program: &Program, number: u32) -> Result<(), Failure> {
+        if !self.control.is_alive(self.me) && self.control.living().next().is_none() {
+            self.control.set_state(State::Finish);
+            sys::exit(0);
+        }
+        let next = number + 1;
+        match program.steps.get(next as usize) {
+            Some(step) if self.control.is_alive(step.actor) => {
+                self.hand_on(Phase::Op, next, step.actor);
+            }
+            Some(step) => {
+                self.control.step.store(next, Relaxed);
+                return Err(Failure(format!("step {next} is one of actor {}, who does not live", step.actor)));
+            }
+            None if self.control.is_alive(0) => self.hand_on(Phase::CleanUp, number, 0),
+            None => {
+                // The worker has left: the supervisor ends the program.
+                self.control.set_state(State::Finish);
+                sys::exit(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with `phase` of `step` as actor `to`; returns when it is our turn again.
+    fn hand_on(&mut self, phase: Phase, step: u32, to: u8) {
+        self.progress(phase, step);
+        if to == self.me {
+            return;
+        }
+        self.control.hand_turn(to);
+        if !self.control.is_alive(self.me) {
+            sys::exit(0);
+        }
+        self.control.await_turn(self.me);
+    }
+
+    /// Makes `child`. The parent gets the op's result; the child gets `None`, once it has the turn.
+    fn fork(&mut self, child: u8, fault: Option<GuestFault>) -> Result<Option<OpResult>, Failure> {
+        let slot = usize::from(child);
+        if slot >= MAX_ACTORS || self.control.is_alive(child) {
+            return Err(Failure(format!("there cannot be another actor {child}")));
+        }
+        self.control.pids[slot].store(0, Relaxed);
+        self.control.set_alive(child, true);
+        // A child of the supervisor, who reaps whatever becomes of its parent.
+        let flags = (libc::CLONE_PARENT | libc::SIGCHLD) as u64;
+        // SAFETY: this process has one thread; the child goes on with a copy of its memory, like fork(2).
+        match unsafe { sys::call(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) } {
+            Ok(0) => {
+                self.me = child;
+                self.be_born(fault)?;
+                self.control.await_turn(child);
+                Ok(None)
+            }
+            Ok(pid) => {
+                self.control.pids[slot].store(pid as i32, Release);
+                Ok(Some(OpResult::Ret(0)))
+            }
+            Err(Errno(number)) => {
+                self.control.set_alive(child, false);
+                Ok(Some(OpResult::Ret(-i64::from(number))))
+            }
+        }
+    }
+
+    fn be_born(&mut self, fault: Option<GuestFault>) -> Result<(), Failure> {
+        sys::set_user(-1, 0, -1)?;
+        self.eyes.reopen()?;
+        sys::set_user(-1, self.user, -1)?;
+        if fault == Some(GuestFault::ForkLosesGuards) {
+            let Arena { page, pages } = self.arena;
+            let advice = sys::MADV_GUARD_REMOVE as u64;
+            let args = [wire::ARENA_BASE, pages * page, advice, 0, 0, 0];
+            // SAFETY: the arena, nothing else. Holes make it an error, which does not matter.
+            let _ = unsafe { sys::call(libc::SYS_madvise, args) };
+        }
+        Ok(())
+    }
+
+    /// Faults that stand for a kernel gone wrong.
+    fn last_op_fault(&self, fault: Option<GuestFault>) {
+        match fault {
+            Some(GuestFault::Hang) => loop {
+                // SAFETY: waits for a signal; none that is handled comes.
+                unsafe { libc::pause() };
+            },
+            Some(GuestFault::Die) => {
+                // SAFETY: no memory involved.
+                sys::kill(unsafe { libc::getpid() });
+            }
+            Some(GuestFault::Panic) => {
+                let _ = sys::set_user(-1, 0, -1);
+                let _ = std::fs::write("/proc/sysrq-trigger", "c");
+            }
+            Some(GuestFault::Warn) => {
+                let _ = sys::set_user(-1, 0, -1);
+                for line in [
+                    "<4>------------[ cut here ]------------",
+                    "<4>WARNING: CPU: 0 PID: 1 at mm/guest_fault.c:1 deliberate_fault+0x0/0x10",
+                    "<4>---[ end trace 0000000000000000 ]---",
+                ] {
+                    boot::log_to_kernel(line);
+                }
+                let _ = sys::set_user(-1, self.user, -1);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Shows the host what is being done.
+pub fn tell_host(words: &Bar, progress: Progress) {
+    words.set(layout::PROGRESS, progress.pack());
+    words.set(layout::PROGRESS_COUNT, words.get(layout::PROGRESS_COUNT) + 1);
+}

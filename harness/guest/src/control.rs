@@ -1,0 +1,376 @@
+//! Memory that the supervisor, the worker and all actors of a program share. It stands outside the arena and is made
+//! once, by the supervisor, before it forks anybody. The actors take turns, so most of it has one writer at a time.
+
+use crate::sys::{self, Errno};
+use serde::Serialize;
+use std::cell::UnsafeCell;
+use std::sync::atomic::{
+    AtomicI32, AtomicU32, AtomicU64, AtomicU8,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use wire::bounded::MAX_ACTORS;
+use wire::layout::{Phase, Progress, MAX_PAYLOAD};
+
+/// Entries in each scratch array.
+pub const SCRATCH: usize = 4096;
+
+/// Room before the steps for the head of an execution.
+const HEAD: usize = 8192;
+
+/// How the program that runs has come along, as its actors say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum State {
+    /// The worker runs programs.
+    Running = 0,
+    /// The program has ended without the worker, who left by an exit op: the supervisor shall report it.
+    Finish = 1,
+    /// The worker has left to be replaced by a new one.
+    Replace = 2,
+    /// The host wants the machine to be switched off.
+    PowerOff = 3,
+    /// An actor that is not the worker cannot go on; the text says why.
+    Failed = 4,
+}
+
+impl State {
+    fn from(word: u32) -> State {
+        match word {
+            1 => State::Finish,
+            2 => State::Replace,
+            3 => State::PowerOff,
+            4 => State::Failed,
+            _ => State::Running,
+        }
+    }
+}
+
+/// One entry of PAGEMAP_SCAN's answer.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Region {
+    pub start: u64,
+    pub end: u64,
+    pub categories: u64,
+}
+
+/// Buffers of whoever has the turn. They are shared so that a fork does not have to copy them.
+#[repr(C)]
+pub struct Scratch {
+    pub regions: [Region; SCRATCH],
+    pub entries: [u64; SCRATCH],
+    pub values: [u64; SCRATCH],
+    pub bytes: [u8; SCRATCH],
+}
+
+/// See the module.
+#[repr(C)]
+pub struct Control {
+    state: AtomicU32,
+    /// Bit per living actor.
+    pub alive: AtomicU32,
+    pub pids: [AtomicI32; MAX_ACTORS],
+    turns: [AtomicU32; MAX_ACTORS],
+    /// Process that has left and whose memory must be gone before anybody looks; 0: none.
+    pub leaving: AtomicI32,
+    phase: AtomicU8,
+    actor: AtomicU8,
+    pub step: AtomicU32,
+    /// Counts what the watchdog wants to see moving.
+    pub moves: AtomicU64,
+
+    /// A batch is being worked on; it is the first one in the request ring.
+    pub in_batch: AtomicU32,
+    pub batch_started: AtomicU64,
+    /// Program and round of the batch that runs or comes next.
+    pub program: AtomicU32,
+    pub round: AtomicU32,
+    pub program_id: AtomicU64,
+    pub op_limit_ms: AtomicU32,
+    /// The batch wants observations.
+    pub judged: AtomicU32,
+    /// Knobs that are set now, as `knobs` packs them.
+    pub knobs: AtomicU64,
+
+    /// Steps that are complete in the staging area, and the bytes they take.
+    pub steps_done: AtomicU32,
+    staged_done: AtomicU64,
+    staged: AtomicU64,
+    /// Place and length of each actor's last full view in the staging area; length 0: none.
+    views: [(AtomicU64, AtomicU64); MAX_ACTORS],
+    text_len: AtomicU32,
+    text: UnsafeCell<[u8; 1024]>,
+    scratch: UnsafeCell<Scratch>,
+    staging: UnsafeCell<[u8; HEAD + MAX_PAYLOAD]>,
+}
+
+// SAFETY: shared between processes, not threads. What is no atomic belongs to whoever has the turn, and to the supervisor
+// once no actor is left; handing on a turn is a release store and a wake, taking it an acquire load.
+unsafe impl Sync for Control {}
+
+/// The execution does not fit a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+impl Control {
+    /// Makes the shared memory, zeroed and all of it present.
+    pub fn create() -> Result<&'static Control, Errno> {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+        let at = sys::map(std::mem::size_of::<Control>(), flags, -1)?;
+        // SAFETY: fresh zeroed memory of the right size and page-aligned; all-zero is valid for every field; it is never
+        // unmapped.
+        Ok(unsafe { &*at.cast::<Control>() })
+    }
+
+    pub fn state(&self) -> State {
+        State::from(self.state.load(Acquire))
+    }
+
+    pub fn set_state(&self, state: State) {
+        self.state.store(state as u32, Release);
+    }
+
+    /// What the program is doing.
+    pub fn progress(&self) -> Progress {
+        let word = u64::from(self.phase.load(Acquire))
+            | u64::from(self.actor.load(Relaxed)) << 8
+            | u64::from(self.step.load(Relaxed)) << 16;
+        Progress::unpack(word)
+    }
+
+    /// Says so to the watchdog.
+    pub fn set_progress(&self, progress: Progress) {
+        self.actor.store(progress.actor, Relaxed);
+        self.step.store(progress.step, Relaxed);
+        self.phase.store(progress.phase as u8, Release);
+        self.moves.store(self.moves.load(Relaxed) + 1, Release);
+    }
+
+    /// Nothing runs.
+    pub fn is_idle(&self) -> bool {
+        self.progress().phase == Phase::Idle
+    }
+
+    /// Numbers of the living actors, ascending.
+    pub fn living(&self) -> impl Iterator<Item = u8> {
+        let alive = self.alive.load(Acquire);
+        (0..MAX_ACTORS as u8).filter(move |a| alive >> a & 1 == 1)
+    }
+
+    pub fn is_alive(&self, actor: u8) -> bool {
+        self.alive.load(Acquire) >> actor & 1 == 1
+    }
+
+    pub fn set_alive(&self, actor: u8, alive: bool) {
+        let bit = 1 << actor;
+        if alive {
+            self.alive.fetch_or(bit, Release);
+        } else {
+            self.alive.fetch_and(!bit, Release);
+        }
+    }
+
+    /// Gives the turn to `actor`.
+    pub fn hand_turn(&self, actor: u8) {
+        let turn = &self.turns[usize::from(actor)];
+        turn.store(1, Release);
+        sys::futex_wake(turn);
+    }
+
+    /// Sleeps until `actor` has the turn, and takes it.
+    pub fn await_turn(&self, actor: u8) {
+        let turn = &self.turns[usize::from(actor)];
+        while turn.load(Acquire) == 0 {
+            sys::futex_wait(turn, 0);
+        }
+        turn.store(0, Relaxed);
+    }
+
+    /// A text for the supervisor, cut to what fits.
+    pub fn set_text(&self, text: &str) {
+        let bytes = text.as_bytes();
+        let len = bytes.len().min(1024);
+        // SAFETY: the caller has the turn, nobody else writes.
+        unsafe { (&mut (*self.text.get()))[..len].copy_from_slice(&bytes[..len]) };
+        self.text_len.store(len as u32, Release);
+    }
+
+    pub fn text(&self) -> String {
+        let len = (self.text_len.load(Acquire) as usize).min(1024);
+        // SAFETY: written before the length was.
+        String::from_utf8_lossy(unsafe { &(&(*self.text.get()))[..len] }).into_owned()
+    }
+
+    /// The scratch buffers.
+    ///
+    /// # Safety
+    /// The caller has the turn and holds no other reference to them.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn scratch(&self) -> &mut Scratch {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.scratch.get() }
+    }
+
+    // The staging area.
+
+    fn staging(&self) -> *mut u8 {
+        self.staging.get().cast()
+    }
+
+    /// Forgets the last program.
+    pub fn reset(&self) {
+        self.alive.store(1, Relaxed);
+        self.leaving.store(0, Relaxed);
+        for turn in &self.turns {
+            turn.store(0, Relaxed);
+        }
+        for view in &self.views {
+            view.1.store(0, Relaxed);
+        }
+        self.steps_done.store(0, Relaxed);
+        self.staged_done.store(0, Relaxed);
+        self.staged.store(0, Relaxed);
+        self.set_state(State::Running);
+    }
+
+    /// Appends a value, postcard-encoded.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn stage<T: Serialize>(&self, value: &T) -> Result<(), TooLong> {
+        let at = self.staged.load(Relaxed) as usize;
+        // SAFETY: bytes after what is staged; only who has the turn makes such a reference, for this call.
+        let room = unsafe {
+            std::slice::from_raw_parts_mut(self.staging().add(HEAD + at), MAX_PAYLOAD - HEAD - at)
+        };
+        let used = postcard::to_slice(value, room).map_err(|_| TooLong)?.len();
+        self.staged.store((at + used) as u64, Relaxed);
+        Ok(())
+    }
+
+    /// Appends the length of a sequence whose elements follow.
+    pub fn stage_length(&self, len: usize) -> Result<(), TooLong> {
+        // postcard writes a length as it writes any unsigned number.
+        self.stage(&(len as u64))
+    }
+
+    /// Appends `full` as the view of `actor`; just "unchanged" when its bytes are those of the actor's last view.
+    pub fn stage_view(&self, actor: u8, full: &wire::View) -> Result<(), TooLong> {
+        self.stage(&actor)?;
+        let start = self.staged.load(Relaxed);
+        self.stage(full)?;
+        let len = self.staged.load(Relaxed) - start;
+        let (last_at, last_len) = &self.views[usize::from(actor)];
+        // SAFETY: both ranges lie in what has been staged.
+        let same = last_len.load(Relaxed) == len
+            && unsafe { self.staged_bytes(start, len) == self.staged_bytes(last_at.load(Relaxed), len) };
+        if same {
+            self.staged.store(start, Relaxed);
+            return self.stage(&wire::View::Unchanged);
+        }
+        last_at.store(start, Relaxed);
+        last_len.store(len, Relaxed);
+        Ok(())
+    }
+
+    /// Appends "unchanged" whatever there is to see, when the actor has been seen before.
+    pub fn stage_stale_view(&self, actor: u8) -> Result<bool, TooLong> {
+        if self.views[usize::from(actor)].1.load(Relaxed) == 0 {
+            return Ok(false);
+        }
+        self.stage(&actor)?;
+        self.stage(&wire::View::Unchanged)?;
+        Ok(true)
+    }
+
+    unsafe fn staged_bytes(&self, at: u64, len: u64) -> &[u8] {
+        // SAFETY: the caller says that the range has been staged.
+        unsafe { std::slice::from_raw_parts(self.staging().add(HEAD + at as usize), len as usize) }
+    }
+
+    /// The step whose parts were staged last is complete.
+    pub fn step_complete(&self) {
+        self.staged_done.store(self.staged.load(Relaxed), Relaxed);
+        self.steps_done.store(self.steps_done.load(Relaxed) + 1, Release);
+    }
+
+    /// The whole execution, ready to be sent: the complete steps, with a head put before them.
+    ///
+    /// # Safety
+    /// No actor is left or the caller has the turn, and no other reference to staged bytes lives.
+    pub unsafe fn execution(&self, id: u64, end: wire::End) -> &[u8] {
+        let steps = self.steps_done.load(Acquire) as usize;
+        let empty = wire::Response::Execution(wire::Execution {
+            id,
+            end,
+            steps: Vec::new(),
+        });
+        let mut head = postcard::to_stdvec(&empty).unwrap_or_default();
+        // The last byte says "no steps": put the real number there.
+        head.pop();
+        wire::length_prefix(steps, &mut head);
+        let len = head.len() + self.staged_done.load(Relaxed) as usize;
+        // SAFETY: ends are cut to fit the head's room by who makes them; the rest has been staged.
+        unsafe {
+            assert!(head.len() <= HEAD, "head of {} bytes", head.len());
+            let start = self.staging().add(HEAD - head.len());
+            std::ptr::copy_nonoverlapping(head.as_ptr(), start, head.len());
+            std::slice::from_raw_parts(start, len)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::{Execution, OpResult, Response, Space, StepSeen, View};
+
+    #[test]
+    fn what_is_staged_in_parts_decodes_as_a_whole() {
+        let control = Control::create().unwrap();
+        control.reset();
+        let full = View::Full(Space {
+            resident: vec![(1, 2), (300, 70_000)],
+            ..Space::default()
+        });
+        let mut steps = Vec::new();
+        for ret in [0, -22] {
+            let result = OpResult::Ret(ret);
+            control.stage(&result).unwrap();
+            control.stage_length(2).unwrap();
+            control.stage_view(0, &full).unwrap();
+            control.stage_view(3, &View::Full(Space::default())).unwrap();
+            control.step_complete();
+            let seen = |view: &View| match ret {
+                0 => view.clone(),
+                _ => View::Unchanged,
+            };
+            steps.push(StepSeen {
+                result,
+                actors: vec![(0, seen(&full)), (3, seen(&View::Full(Space::default())))],
+            });
+        }
+        control.stage(&OpResult::Elsewhere).unwrap();
+        let end = wire::End::Hang {
+            step: 2,
+            stack: "somewhere".to_owned(),
+        };
+        let whole = Response::Execution(Execution {
+            id: 1 << 40,
+            end: end.clone(),
+            steps,
+        });
+        // SAFETY: nobody else is there.
+        let bytes = unsafe { control.execution(1 << 40, end) };
+        assert_eq!(wire::decode::<Response>(bytes).unwrap(), whole);
+    }
+
+    #[test]
+    fn an_execution_that_is_too_long_is_noticed() {
+        let control = Control::create().unwrap();
+        control.reset();
+        let big = vec![7_u8; MAX_PAYLOAD / 2];
+        assert_eq!(control.stage(&big), Ok(()));
+        assert_eq!(control.stage(&big), Err(TooLong));
+    }
+}

@@ -1,0 +1,50 @@
+//! VmFlags, from /proc/self/smaps. Each record costs the kernel a walk, so reading stops after the arena's last one.
+
+use super::vmas::parse_line;
+use crate::arena::Arena;
+use crate::sys;
+use wire::Vma;
+
+/// Bytes of a usual record; a read of that size makes the kernel format one record, hardly ever two.
+const RECORD: usize = 640;
+
+/// Fills in the flags of all `vmas`.
+pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
+    let mut buffer = [0; 4 * RECORD];
+    let (mut have, mut offset, mut done) = (0, 0, 0);
+    let mut current = None;
+    while done < vmas.len() {
+        let room = (have + RECORD).min(buffer.len());
+        let n = sys::read_at(smaps, &mut buffer[have..room], offset)
+            .map_err(|e| format!("smaps: {e}"))?;
+        if n == 0 {
+            return Err(format!("smaps ends after {done} of {} VMAs", vmas.len()));
+        }
+        have += n;
+        offset += n as u64;
+        let mut used = 0;
+        while let Some(len) = buffer[used..have].iter().position(|&b| b == b'\n') {
+            let line = &buffer[used..used + len];
+            used += len + 1;
+            if let Some(flags) = line.strip_prefix(b"VmFlags:") {
+                let vma = vmas.get_mut(done).filter(|vma| current == Some((vma.start, vma.end)));
+                let Some(vma) = vma else {
+                    return Err(format!("smaps and the VMAs disagree at number {done}"));
+                };
+                vma.flags = Some(String::from_utf8_lossy(flags).trim().to_owned());
+                done += 1;
+            } else if let Some((start, end, _, _)) = parse_line(line) {
+                if start >= arena.high() {
+                    return Err(format!("smaps has {done} of {} VMAs", vmas.len()));
+                }
+                current = Some((arena.page_number(start)?, arena.page_number(end)?));
+            }
+        }
+        buffer.copy_within(used..have, 0);
+        have -= used;
+        if have == buffer.len() {
+            return Err("a line of smaps is too long".to_owned());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! What an actor sees of its own arena, without disturbing it: VMAs, page-table entries, contents of present pages,
+//! residency. Every view comes through /proc files that the actor opened as root when it was born, so that looking needs
+//! no other process.
+
+mod flags;
+mod pages;
+mod resident;
+mod vmas;
+
+use crate::arena::Arena;
+use crate::control::Control;
+use crate::sys;
+use wire::{Space, View};
+
+pub use pages::{scan, value_runs, SCAN_ALL, SCAN_GUARD};
+pub use vmas::query;
+
+/// What this kernel can tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Features {
+    pub procmap_query: bool,
+    pub pagemap_scan: bool,
+    /// PAGEMAP_SCAN takes PAGE_IS_GUARD.
+    pub scan_guard: bool,
+    /// PFNs of the zero page and of the first page of the huge zero page, where PAGEMAP_SCAN does not tell.
+    pub zero_pfn: u64,
+    pub huge_zero_pfn: u64,
+}
+
+/// An actor's means to look at itself.
+pub struct Eyes {
+    features: Features,
+    arena: Arena,
+    pagemap: i32,
+    maps: i32,
+    smaps: Option<i32>,
+    view: View,
+}
+
+fn open(path: &std::ffi::CStr) -> Result<i32, String> {
+    sys::open(path, libc::O_RDONLY).map_err(|e| format!("{}: {e}", path.to_string_lossy()))
+}
+
+impl Eyes {
+    /// Opens this process's own files. Must run with effective user 0, or pagemap hides what a PFN is.
+    pub fn open(features: Features, arena: Arena) -> Result<Eyes, String> {
+        Ok(Eyes {
+            features,
+            arena,
+            pagemap: open(c"/proc/self/pagemap")?,
+            maps: open(c"/proc/self/maps")?,
+            smaps: None,
+            view: View::Full(Space::default()),
+        })
+    }
+
+    /// Replaces a parent's files, inherited over fork, by this process's own.
+    pub fn reopen(&mut self) -> Result<(), String> {
+        self.close();
+        self.pagemap = open(c"/proc/self/pagemap")?;
+        self.maps = open(c"/proc/self/maps")?;
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        sys::close(self.pagemap);
+        sys::close(self.maps);
+        if let Some(fd) = self.smaps.take() {
+            sys::close(fd);
+        }
+    }
+
+    /// Another arena from now on.
+    pub fn set_arena(&mut self, arena: Arena) {
+        self.arena = arena;
+    }
+
+    /// Looks at everything; VmFlags too when asked. `user` is who the actor is otherwise.
+    ///
+    /// # Errors
+    /// A view that cannot be had, which is a fault of the guest or of its surroundings.
+    pub fn look(&mut self, control: &Control, flags: bool, user: i32) -> Result<&View, String> {
+        // SAFETY: the actor that looks has the turn, and this is the only place that asks for the buffers.
+        let scratch = unsafe { control.scratch() };
+        let View::Full(space) = &mut self.view else {
+            return Err("the view is not a full one".to_owned());
+        };
+        space.vmas.clear();
+        space.pages.clear();
+        space.resident.clear();
+        if self.features.procmap_query {
+            vmas::by_query(self.maps, self.arena, &mut space.vmas)?;
+        } else {
+            vmas::by_text(self.maps, self.arena, &mut space.vmas)?;
+        }
+        pages::look(self.pagemap, self.features, self.arena, scratch, space)?;
+        resident::look(self.arena, scratch, space)?;
+        if flags && !space.vmas.is_empty() {
+            let fd = match self.smaps {
+                Some(fd) => fd,
+                None => {
+                    sys::set_user(-1, 0, -1).map_err(|e| format!("setresuid: {e}"))?;
+                    let fd = open(c"/proc/self/smaps")?;
+                    sys::set_user(-1, user, -1).map_err(|e| format!("setresuid: {e}"))?;
+                    *self.smaps.insert(fd)
+                }
+            };
+            flags::look(fd, self.arena, &mut space.vmas)?;
+        }
+        Ok(&self.view)
+    }
+}

@@ -1,0 +1,201 @@
+//! The ops under test, one system call or access each, and the deliberate faults of the guest.
+
+use crate::access;
+use crate::arena::Arena;
+use crate::look::value_runs;
+use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE};
+use wire::{Fault, GuestFault, Op, OpResult, ARENA_BASE};
+
+/// More than any user address space has.
+const BEYOND: u64 = 1 << 57;
+
+/// What an op needs to know besides itself.
+pub struct Bench<'a> {
+    pub arena: Arena,
+    pub fault: Option<GuestFault>,
+    /// Room for loaded values.
+    pub buffer: &'a mut [u64],
+}
+
+fn ret(result: Result<u64, Errno>, fault: Option<GuestFault>) -> OpResult {
+    match result {
+        Ok(value) => OpResult::Ret(value as i64),
+        Err(Errno(libc::EINVAL)) if fault == Some(GuestFault::WrongErrno) => {
+            OpResult::Ret(-i64::from(libc::ENOMEM))
+        }
+        Err(Errno(number)) => OpResult::Ret(-i64::from(number)),
+    }
+}
+
+impl Bench<'_> {
+    /// The address of a position, if the range from there stays in the arena and its margins, or is one that the kernel
+    /// refuses because its end is no address (`refused`). Anything else would reach the guest itself.
+    fn range(&self, at: i64, len: u64, refused: bool) -> Result<u64, String> {
+        let start = ARENA_BASE.wrapping_add(at as u64);
+        let rounded = len.checked_next_multiple_of(self.arena.page).unwrap_or(0);
+        let inside = start >= self.arena.low()
+            && start <= self.arena.high()
+            && start.checked_add(len).is_some_and(|end| end <= self.arena.high());
+        let wraps = start.wrapping_add(rounded) <= start;
+        if inside || refused && (wraps || len >= BEYOND) {
+            Ok(start)
+        } else {
+            Err(format!("{len} bytes at {at} leave the arena and its margins"))
+        }
+    }
+
+    /// Performs any op but fork and exit, which are the actor's.
+    ///
+    /// # Errors
+    /// The op would leave the arena: not one of the kernel's errors but of whoever sent the program.
+    pub fn perform(&mut self, op: Op) -> Result<OpResult, String> {
+        let fault = self.fault;
+        // SAFETY of every call below: the range lies in the arena or its margins, where nothing of ours is, or the
+        // kernel refuses it; see `range`.
+        match op {
+            Op::Mmap { at, len, prot, flags } => {
+                let fixed = flags & libc::MAP_FIXED as u32 != 0;
+                let start = self.range(at, len, true)?;
+                if fixed && len >= BEYOND && start.checked_add(len).is_some_and(|end| end < BEYOND) {
+                    return Err(format!("mmap of {len} bytes at {at} leaves the arena"));
+                }
+                let args = [start, len, prot.into(), flags.into(), u64::MAX, 0];
+                // SAFETY: above.
+                let result = unsafe { sys::call(libc::SYS_mmap, args) };
+                Ok(match result {
+                    Ok(got) if got == start => OpResult::Ret(0),
+                    Ok(got) => {
+                        // SAFETY: what has just been mapped, and nobody knows of.
+                        let _ = unsafe { sys::call(libc::SYS_munmap, [got, len, 0, 0, 0, 0]) };
+                        OpResult::Elsewhere
+                    }
+                    error => ret(error, fault),
+                })
+            }
+            Op::Munmap { at, len } => {
+                let start = self.range(at, len, true)?;
+                if fault == Some(GuestFault::SkipMunmap) {
+                    return Ok(OpResult::Ret(0));
+                }
+                // SAFETY: above.
+                let result = unsafe { sys::call(libc::SYS_munmap, [start, len, 0, 0, 0, 0]) };
+                Ok(ret(result, fault))
+            }
+            Op::Mprotect { at, len, mut prot } => {
+                let start = self.range(at, len, true)?;
+                if fault == Some(GuestFault::WrongProt) && prot == 0 {
+                    prot = libc::PROT_READ as u32;
+                }
+                let args = [start, len, prot.into(), 0, 0, 0];
+                // SAFETY: above.
+                let result = unsafe { sys::call(libc::SYS_mprotect, args) };
+                Ok(ret(result, fault))
+            }
+            Op::Madvise { at, len, advice } => {
+                let mut start = self.range(at, len, true)?;
+                match (advice, fault) {
+                    (MADV_GUARD_INSTALL, Some(GuestFault::SkipGuardInstall))
+                    | (MADV_GUARD_REMOVE, Some(GuestFault::SkipGuardRemove)) => {
+                        return Ok(OpResult::Ret(0));
+                    }
+                    (MADV_GUARD_INSTALL, Some(GuestFault::WrongPage))
+                        if start.saturating_add(len) + self.arena.page <= self.arena.high() =>
+                    {
+                        start += self.arena.page;
+                    }
+                    _ => {}
+                }
+                let args = [start, len, advice as u64, 0, 0, 0];
+                // SAFETY: above.
+                let result = unsafe { sys::call(libc::SYS_madvise, args) };
+                Ok(ret(result, fault))
+            }
+            Op::Read { at, pages } => {
+                let start = self.access_range(at, pages)?;
+                let mut values: Vec<(u32, u64)> = Vec::new();
+                let mut done = 0;
+                while done < pages {
+                    let want = ((pages - done) as usize).min(self.buffer.len());
+                    let at = start + u64::from(done) * self.arena.page;
+                    let got = access::load(at, self.arena.page, &mut self.buffer[..want]);
+                    for (_, len, value) in value_runs(&self.buffer[..got]) {
+                        values.push((len, value));
+                    }
+                    done += got as u32;
+                    if got < want {
+                        return Ok(self.access(done, values, true));
+                    }
+                }
+                Ok(self.access(done, values, false))
+            }
+            Op::Write { at, pages, mut tag } => {
+                let start = self.access_range(at, pages)?;
+                if fault == Some(GuestFault::WrongTag) {
+                    tag ^= 1;
+                }
+                let first = at.div_euclid(self.arena.page as i64) as u64 & 0xffff;
+                let value = (u64::from(tag) << 16 | first) + 1;
+                // SAFETY: above.
+                let done = unsafe { access::store(start, self.arena.page, pages.into(), value) } as u32;
+                Ok(self.access(done, Vec::new(), done < pages))
+            }
+            Op::Fork { .. } | Op::Exit => Err("not an op of the bench".to_owned()),
+        }
+    }
+
+    fn access_range(&self, at: i64, pages: u32) -> Result<u64, String> {
+        match pages.checked_sub(1) {
+            None => self.range(at, 0, false),
+            // Eight bytes of the last page.
+            Some(last) => self.range(at, u64::from(last) * self.arena.page + 8, false),
+        }
+    }
+
+    fn access(&self, pages: u32, values: Vec<(u32, u64)>, faulted: bool) -> OpResult {
+        let fault = faulted.then(|| {
+            let (signo, mut code, address) = access::last_fault();
+            // SEGV_MAPERR and SEGV_ACCERR.
+            if self.fault == Some(GuestFault::WrongSiCode) && (signo, code) == (libc::SIGSEGV, 1) {
+                code = 2;
+            }
+            Fault {
+                signo,
+                code,
+                addr: address.wrapping_sub(ARENA_BASE) as i64,
+            }
+        });
+        OpResult::Access {
+            pages,
+            values,
+            fault,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_would_reach_the_guest_are_refused() {
+        let arena = Arena {
+            page: 4096,
+            pages: 1536,
+        };
+        let bench = Bench {
+            arena,
+            fault: None,
+            buffer: &mut [],
+        };
+        let block = 2 << 20;
+        assert!(bench.range(-block, 5 * block as u64, true).is_ok());
+        assert!(bench.range(-block - 1, 1, true).is_err());
+        assert!(bench.range(0, 4 * block as u64 + 1, true).is_err());
+        assert!(bench.range(0, 1 << 40, true).is_err());
+        assert!(bench.range(0, 0, true).is_ok());
+        // The kernel refuses these: the end wraps around, or no address space is that large.
+        assert!(bench.range(0, u64::MAX, true).is_ok());
+        assert!(bench.range(0, u64::MAX - 8191, true).is_ok());
+        assert!(bench.range(0, u64::MAX - 8191, false).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! System calls and their constants, as thin as possible: a result is what the kernel returned, or the errno.
+
+use std::ffi::CStr;
+
+/// An errno, positive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl std::fmt::Display for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::io::Error::from_raw_os_error(self.0).fmt(f)
+    }
+}
+
+pub const MADV_GUARD_INSTALL: i32 = 102;
+pub const MADV_GUARD_REMOVE: i32 = 103;
+
+/// Makes any system call.
+///
+/// # Safety
+/// As that call: pointers among `args` must be valid for what it does with them, and it must not change memory or
+/// mappings that Rust relies on.
+pub unsafe fn call(number: i64, args: [u64; 6]) -> Result<u64, Errno> {
+    let [a, b, c, d, e, f] = args;
+    // SAFETY: the caller's promise.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    if result == -1 {
+        // SAFETY: errno is this thread's own.
+        Err(Errno(unsafe { *libc::__errno_location() }))
+    } else {
+        Ok(result as u64)
+    }
+}
+
+/// Opens a file; close-on-exec does not matter, nothing here calls exec.
+pub fn open(path: &CStr, flags: i32) -> Result<i32, Errno> {
+    // SAFETY: the path is a valid C string.
+    unsafe {
+        call(
+            libc::SYS_openat,
+            [libc::AT_FDCWD as u64, path.as_ptr() as u64, flags as u64, 0, 0, 0],
+        )
+    }
+    .map(|fd| fd as i32)
+}
+
+pub fn close(fd: i32) {
+    // SAFETY: closing a descriptor does not touch memory. An error is of no use to anybody.
+    let _ = unsafe { call(libc::SYS_close, [fd as u64, 0, 0, 0, 0, 0]) };
+}
+
+/// pread(2).
+pub fn read_at(fd: i32, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    // SAFETY: `into` is valid for its length.
+    unsafe {
+        call(
+            libc::SYS_pread64,
+            [fd as u64, into.as_mut_ptr() as u64, into.len() as u64, offset, 0, 0],
+        )
+    }
+    .map(|n| n as usize)
+}
+
+/// pwrite(2) at 0, the way kernel settings are written.
+pub fn write_setting(fd: i32, text: &str) -> Result<(), Errno> {
+    // SAFETY: `text` is valid for its length.
+    unsafe {
+        call(
+            libc::SYS_pwrite64,
+            [fd as u64, text.as_ptr() as u64, text.len() as u64, 0, 0, 0],
+        )
+    }
+    .map(|_| ())
+}
+
+/// write(2) to a descriptor that may be broken; for last words.
+pub fn say(fd: i32, text: &str) {
+    // SAFETY: `text` is valid for its length.
+    let _ = unsafe {
+        call(
+            libc::SYS_write,
+            [fd as u64, text.as_ptr() as u64, text.len() as u64, 0, 0, 0],
+        )
+    };
+}
+
+/// mmap(2) at a place of the kernel's choice.
+pub fn map(len: usize, flags: i32, fd: i32) -> Result<*mut u8, Errno> {
+    let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+    // SAFETY: a new mapping where nothing is.
+    unsafe {
+        call(
+            libc::SYS_mmap,
+            [0, len as u64, prot, flags as u64, fd as i64 as u64, 0],
+        )
+    }
+    .map(|at| at as *mut u8)
+}
+
+/// Who we are from now on. -1 leaves one as it is.
+pub fn set_user(real: i32, effective: i32, saved: i32) -> Result<(), Errno> {
+    // The raw call, not libc's: only this process, no signal to threads.
+    // SAFETY: touches no memory.
+    unsafe {
+        call(
+            libc::SYS_setresuid,
+            [real as u64, effective as u64, saved as u64, 0, 0, 0],
+        )
+    }
+    .map(|_| ())
+}
+
+/// Sleeps.
+pub fn sleep_us(us: u64) {
+    let time = libc::timespec {
+        tv_sec: (us / 1_000_000) as i64,
+        tv_nsec: (us % 1_000_000 * 1000) as i64,
+    };
+    // SAFETY: `time` lives; the rest is not asked for.
+    unsafe { libc::nanosleep(&time, std::ptr::null_mut()) };
+}
+
+/// CLOCK_MONOTONIC, nanoseconds.
+pub fn now() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Ends this process at once.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Bytes per page.
+pub fn page_size() -> u64 {
+    // SAFETY: no memory involved.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
+pub fn kill(pid: i32) {
+    // SAFETY: no memory involved; a process that is gone already is fine.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+/// Waits until `pid` has let go of its memory (it may still be a zombie). Returns at once when it is gone.
+pub fn wait_gone(pid: i32) {
+    // SAFETY: no memory involved.
+    let Ok(fd) = (unsafe { call(libc::SYS_pidfd_open, [pid as u64, 0, 0, 0, 0, 0]) }) else {
+        return;
+    };
+    let mut poll = libc::pollfd {
+        fd: fd as i32,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    loop {
+        // SAFETY: `poll` is one entry, as said.
+        let n = unsafe { libc::poll(&mut poll, 1, -1) };
+        if n == 1 {
+            break;
+        }
+    }
+    close(fd as i32);
+}
+
+/// Sleeps while `word` is `value`.
+pub fn futex_wait(word: &std::sync::atomic::AtomicU32, value: u32) {
+    // SAFETY: the word outlives the call. An early return is allowed; callers look again.
+    let _ = unsafe {
+        call(
+            libc::SYS_futex,
+            [word.as_ptr() as u64, libc::FUTEX_WAIT as u64, value.into(), 0, 0, 0],
+        )
+    };
+}
+
+/// Wakes who sleeps on `word`.
+pub fn futex_wake(word: &std::sync::atomic::AtomicU32) {
+    // SAFETY: the word outlives the call.
+    let _ = unsafe {
+        call(
+            libc::SYS_futex,
+            [word.as_ptr() as u64, libc::FUTEX_WAKE as u64, 1, 0, 0, 0],
+        )
+    };
+}

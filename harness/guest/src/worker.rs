@@ -1,0 +1,254 @@
+//! The worker: takes batches from the host, plays their programs as actor 0, one after the other, and reports.
+//!
+//! One worker plays many programs. After each it unmaps the arena with its margins; as nothing else of the process is
+//! mapped near, the kernel frees every page table there, so the next program finds what a new process would. What
+//! unmapping does not undo (an actor 0 that has left, a hang, khugepaged or KSM that know the process) ends the worker,
+//! and the supervisor makes a new one.
+
+use crate::actor::{tell_host, Actor, USER};
+use crate::arena::Arena;
+use crate::bar::{Bar, Device};
+use crate::control::{Control, State};
+use crate::knobs::KnobFiles;
+use crate::look::{Eyes, Features};
+use crate::sys;
+use std::sync::atomic::Ordering::Relaxed;
+use wire::layout::{self, Phase, Progress};
+use wire::{ring, End, Mode, Program, Request, Response};
+
+/// Programs that one worker plays before it is replaced anyway.
+const PROGRAMS: u32 = 1000;
+/// Bytes of memory that an ordinary user may lock: the default of current kernels.
+const MEMLOCK: u64 = 8 << 20;
+
+/// What the supervisor hands to a worker.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    pub control: &'static Control,
+    pub device: Device,
+    pub knobs: KnobFiles,
+    pub features: Features,
+}
+
+struct Worker {
+    setup: Setup,
+    bar: Bar,
+    actor: Actor,
+    played: u32,
+}
+
+/// Runs until the host wants no more or the worker is to be replaced.
+pub fn run(setup: Setup) -> ! {
+    let why = match Worker::new(setup) {
+        Ok(mut worker) => worker.serve(),
+        Err(why) => format!("a worker cannot start: {why}"),
+    };
+    setup.control.set_text(&why);
+    setup.control.set_state(State::Failed);
+    sys::exit(71)
+}
+
+impl Worker {
+    fn new(setup: Setup) -> Result<Worker, String> {
+        let text = |what: &'static str| move |e: sys::Errno| format!("{what}: {e}");
+        let limit = libc::rlimit {
+            rlim_cur: MEMLOCK,
+            rlim_max: MEMLOCK,
+        };
+        let group = USER as u64;
+        // SAFETY: `limit` lives; the rest touches no memory.
+        unsafe {
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit);
+            sys::call(libc::SYS_setgroups, [0; 6]).map_err(text("setgroups"))?;
+            sys::call(libc::SYS_setresgid, [group, group, group, 0, 0, 0])
+                .map_err(text("setresgid"))?;
+        }
+        let bar = setup.device.map_all().map_err(text("mmap of the BAR"))?;
+        let words = setup.device.map_words().map_err(text("mmap of the BAR"))?;
+        let page = sys::page_size();
+        let arena = Arena {
+            page,
+            pages: 3 * (page / 8),
+        };
+        let eyes = Eyes::open(setup.features, arena)?;
+        crate::access::catch_faults();
+        sys::set_user(USER, USER, 0).map_err(text("setresuid"))?;
+        let actor = Actor {
+            control: setup.control,
+            words,
+            eyes,
+            arena,
+            user: USER,
+            me: 0,
+        };
+        Ok(Worker {
+            setup,
+            bar,
+            actor,
+            played: 0,
+        })
+    }
+
+    /// Works off requests; returns only with a reason to give up.
+    fn serve(&mut self) -> String {
+        let control = self.setup.control;
+        let mut frame = Vec::new();
+        loop {
+            let at = self.bar.get(layout::REQUEST_TAIL);
+            let next = match ring::REQUESTS.peek(&self.bar, at, &mut frame) {
+                Ok(Some(next)) => next,
+                Ok(None) => {
+                    sys::sleep_us(200);
+                    continue;
+                }
+                Err(e) => return format!("request ring: {e}"),
+            };
+            match wire::decode::<Request>(&frame) {
+                Err(e) => return format!("a request of {} bytes cannot be decoded: {e}", frame.len()),
+                Ok(Request::PowerOff) => {
+                    control.set_state(State::PowerOff);
+                    sys::exit(0);
+                }
+                Ok(Request::Batch {
+                    seq,
+                    mode,
+                    arena_pages,
+                    op_limit_ms,
+                    programs,
+                }) => {
+                    control.op_limit_ms.store(op_limit_ms, Relaxed);
+                    let page = self.actor.arena.page;
+                    if u64::from(arena_pages) > 3 * (page / 8) {
+                        return format!("an arena of {arena_pages} pages is larger than three blocks");
+                    }
+                    self.actor.arena.pages = arena_pages.into();
+                    self.actor.eyes.set_arena(self.actor.arena);
+                    self.batch(seq, mode, &programs);
+                    if let Err(e) = ring::REQUESTS.release(&self.bar, next) {
+                        return format!("request ring: {e}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn batch(&mut self, seq: u64, mode: Mode, programs: &[Program]) {
+        let control = self.setup.control;
+        if control.in_batch.swap(1, Relaxed) == 0 {
+            control.program.store(0, Relaxed);
+            control.round.store(0, Relaxed);
+            control.batch_started.store(sys::now(), Relaxed);
+            self.bar.set(layout::BATCH, seq);
+        }
+        let (rounds, judged) = match mode {
+            Mode::Judged => (1, true),
+            Mode::Bare { rounds } => (rounds, false),
+        };
+        control.judged.store(judged.into(), Relaxed);
+        while control.round.load(Relaxed) < rounds {
+            // A worker that replaces another goes on where that one stopped.
+            while let Some(program) = programs.get(control.program.load(Relaxed) as usize) {
+                self.program(program, judged);
+                control.program.store(control.program.load(Relaxed) + 1, Relaxed);
+                self.played += 1;
+                if self.played >= PROGRAMS || program.knobs.khugepaged || program.knobs.ksm {
+                    control.set_state(State::Replace);
+                    sys::exit(0);
+                }
+            }
+            control.program.store(0, Relaxed);
+            control.round.store(control.round.load(Relaxed) + 1, Relaxed);
+        }
+        control.in_batch.store(0, Relaxed);
+        let nanos = sys::now() - control.batch_started.load(Relaxed);
+        let done = wire::encode(&Response::BatchDone { seq, nanos }).unwrap_or_default();
+        send(&self.bar, control, &done);
+        self.idle();
+    }
+
+    fn idle(&self) {
+        self.setup.control.set_progress(Progress::IDLE);
+        tell_host(&self.bar, Progress::IDLE);
+    }
+
+    fn program(&mut self, program: &Program, judged: bool) {
+        let control = self.setup.control;
+        control.reset();
+        control.program_id.store(program.id, Relaxed);
+        self.bar.set(layout::PROGRAM, program.id);
+        if let Err(why) = self.prepare(program) {
+            let end = End::Failed { step: 0, why };
+            // SAFETY: no other actor lives.
+            send(&self.bar, control, unsafe { control.execution(program.id, end) });
+            return;
+        }
+        self.actor.play(program, judged);
+        self.clean_up();
+        if judged {
+            // SAFETY: no other actor lives.
+            send(&self.bar, control, unsafe { control.execution(program.id, End::Done) });
+        }
+        // A program that is sent and one that is not begun: nothing for the watchdog to watch.
+        control.set_progress(Progress::IDLE);
+    }
+
+    fn prepare(&mut self, program: &Program) -> Result<(), String> {
+        self.setup.knobs.set(self.setup.control, program.knobs)?;
+        let user = if program.knobs.root { 0 } else { USER };
+        if user != self.actor.user {
+            sys::set_user(user, user, 0).map_err(|e| format!("setresuid: {e}"))?;
+            self.actor.user = user;
+        }
+        Ok(())
+    }
+
+    /// Ends the other actors and empties the arena.
+    fn clean_up(&mut self) {
+        let control = self.setup.control;
+        let others = || control.living().filter(|&actor| actor != 0);
+        let pid = |actor: u8| control.pids[usize::from(actor)].load(Relaxed);
+        let pids: Vec<i32> = others().map(pid).collect();
+        control.alive.store(1, Relaxed);
+        for &pid in &pids {
+            sys::kill(pid);
+        }
+        let leaving = control.leaving.swap(0, Relaxed);
+        for pid in pids.into_iter().chain((leaving != 0).then_some(leaving)) {
+            sys::wait_gone(pid);
+        }
+        let arena = self.actor.arena;
+        let args = [arena.low(), arena.high() - arena.low(), 0, 0, 0, 0];
+        // SAFETY: the arena and its margins hold nothing of ours.
+        if let Err(e) = unsafe { sys::call(libc::SYS_munmap, args) } {
+            control.set_text(&format!("the arena cannot be emptied: {e}"));
+            control.set_state(State::Failed);
+            sys::exit(71);
+        }
+    }
+}
+
+/// Sends a message, waiting for room if the host is slow.
+pub fn send(bar: &Bar, control: &Control, message: &[u8]) {
+    let before = control.progress();
+    loop {
+        match ring::RESPONSES.push(bar, message) {
+            Ok(true) => break,
+            Ok(false) => {
+                let full = Progress {
+                    phase: Phase::Full,
+                    ..before
+                };
+                control.set_progress(full);
+                tell_host(bar, full);
+                sys::sleep_us(200);
+            }
+            Err(e) => {
+                crate::boot::say(&format!("error: response ring: {e}"));
+                crate::boot::power_off();
+            }
+        }
+    }
+}
