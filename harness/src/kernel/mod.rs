@@ -8,6 +8,7 @@
 
 pub mod convert;
 pub mod probe;
+pub mod simulated;
 
 use oracle::geometry::Geometry;
 use oracle::judge::Observation;

@@ -1,0 +1,340 @@
+//! The deliberate faults of the simulated kernel: one row each. A campaign of 2,000 programs finds every one
+//! (`cargo xtask faults`, and a test).
+
+use super::fault::{
+    is_advice, madvise, pages, resized, runs_of, Act, Answer, Plan, SimFault, ARENA,
+};
+use oracle::geometry::Range;
+use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
+use oracle::program::{Advice, Op, Place, Prot, Step};
+use oracle::space::{Content, PageState, World};
+
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const EACCES: i32 = 13;
+const EEXIST: i32 = 17;
+const EINVAL: i32 = 22;
+const MAPERR: i32 = 1;
+const ACCERR: i32 = 2;
+
+macro_rules! faults {
+    ($( $family:literal $name:literal $what:literal $act:expr; )*) => {
+        /// Every fault.
+        pub static FAULTS: &[SimFault] = &[ $( SimFault { family: $family, name: $name, what: $what, act: $act }, )* ];
+    };
+}
+
+faults! {
+    "guard" "install-skipped" "guard install does nothing and returns 0"
+        Act::Instead(|_, s| is_advice(s, Advice::GuardInstall).and_then(|_| Plan::skip()));
+    "guard" "install-short" "guard install misses the last page"
+        Act::Instead(|_, s| shortened(s, Advice::GuardInstall));
+    "guard" "install-keeps-data" "guard install leaves populated pages alone"
+        Act::Instead(install_keeps_data);
+    "guard" "install-again" "guard install over populated pages returns EAGAIN"
+        Act::Outcome(install_again);
+    "guard" "remove-skipped" "guard remove does nothing and returns 0"
+        Act::Instead(|_, s| is_advice(s, Advice::GuardRemove).and_then(|_| Plan::skip()));
+    "guard" "remove-discards" "guard remove also discards the populated pages in its range"
+        Act::Instead(|_, s| {
+            is_advice(s, Advice::GuardRemove)
+                .and_then(|range| Plan::and(s, &[madvise(range, Advice::DontNeed)]))
+        });
+    "guard" "remove-long" "guard remove works on one page more"
+        Act::Instead(|_, s| {
+            is_advice(s, Advice::GuardRemove)
+                .and_then(|range| Plan::instead(s.actor, madvise(resized(range, 1)?, Advice::GuardRemove)))
+        });
+    "guard" "needs-write" "guard install in a mapping without write permission returns EACCES"
+        Act::Outcome(install_needs_write);
+    "madvise" "hole-ignored" "madvise over a hole returns 0 instead of ENOMEM"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Madvise { .. }) { swap(o, ENOMEM, None) });
+    "madvise" "misaligned-enomem" "madvise of a misaligned start returns ENOMEM instead of EINVAL"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Madvise { .. }) { swap(o, EINVAL, Some(ENOMEM)) });
+    "madvise" "hole-stops" "madvise stops at the first hole instead of going on behind it"
+        Act::Instead(hole_stops);
+    "dontneed" "removes-guards" "MADV_DONTNEED removes guards"
+        Act::Instead(|_, s| {
+            is_advice(s, Advice::DontNeed)
+                .and_then(|range| Plan::and(s, &[madvise(range, Advice::GuardRemove)]))
+        });
+    "dontneed" "skipped" "MADV_DONTNEED does nothing and returns 0"
+        Act::Instead(|_, s| is_advice(s, Advice::DontNeed).and_then(|_| Plan::skip()));
+    "dontneed" "short" "MADV_DONTNEED misses the last page"
+        Act::Instead(|_, s| shortened(s, Advice::DontNeed));
+    "access" "guard-is-open" "an access to a guard removes it and goes on"
+        Act::Instead(guard_is_open);
+    "access" "guard-accerr" "an access to a guard reports SEGV_ACCERR instead of SEGV_MAPERR"
+        Act::Outcome(|_, _, o| if let Outcome::Access(a) = o {
+            if let Some(fault) = &mut a.fault { if fault.code == MAPERR { fault.code = ACCERR } }
+        });
+    "access" "fault-address" "si_addr is a page too high"
+        Act::Outcome(|w, _, o| if let Outcome::Access(a) = o {
+            if let Some(fault) = &mut a.fault { fault.addr += i64::from(w.geometry().page_size) }
+        });
+    "access" "reads-zero" "a read of a written page returns zero"
+        Act::Outcome(|_, _, o| if let Outcome::Access(a) = o {
+            a.values.iter_mut().for_each(|run| run.first = Content::ZERO)
+        });
+    "access" "write-lost" "a write is lost"
+        Act::Instead(|_, s| if matches!(s.op, Op::Write { .. }) { Plan::skip() } else { None });
+    "access" "zero-page-is-anon" "a read of an empty page allocates memory instead of mapping the zero page"
+        Act::View(|_, _, _, seen| each_page(seen, |page| if page.kind == PageKind::Zero { page.kind = PageKind::Anon }));
+    "access" "ignores-prot" "a store to a read-only page succeeds"
+        Act::Outcome(ignores_prot);
+    "munmap" "short" "munmap leaves the last page"
+        Act::Instead(|_, s| match s.op {
+            Op::Munmap { range } => Plan::instead(s.actor, Op::Munmap { range: resized(range, -1)? }),
+            _ => None,
+        });
+    "munmap" "hole-einval" "munmap of a range without mappings returns EINVAL"
+        Act::Outcome(|w, s, o| if let Op::Munmap { range } = s.op {
+            let (from, to) = pages(w, range);
+            let hole = w.vmas(s.actor).iter().all(|vma| vma.end <= from || to <= vma.start);
+            if hole && *o == Outcome::Ok { *o = Outcome::Errno(EINVAL) }
+        });
+    "mprotect" "drops-guards" "mprotect removes guards"
+        Act::Instead(|_, s| match s.op {
+            Op::Mprotect { range, .. } => Plan::and(s, &[madvise(range, Advice::GuardRemove)]),
+            _ => None,
+        });
+    "mprotect" "skipped" "mprotect does nothing and returns 0"
+        Act::Instead(|_, s| if matches!(s.op, Op::Mprotect { .. }) { Plan::skip() } else { None });
+    "mprotect" "hole-ignored" "mprotect over a hole returns 0 instead of ENOMEM"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Mprotect { .. }) { swap(o, ENOMEM, None) });
+    "mprotect" "none-is-read" "mprotect(PROT_NONE) sets PROT_READ"
+        Act::Instead(|_, s| match s.op {
+            Op::Mprotect { range, prot } if prot == Prot::NONE =>
+                Plan::instead(s.actor, Op::Mprotect { range, prot: Prot::R }),
+            _ => None,
+        });
+    "mmap" "fixed-keeps" "MAP_FIXED over a mapping leaves the pages that are there"
+        Act::Instead(fixed_keeps);
+    "mmap" "hint-eexist" "mmap with a hint that is taken returns EEXIST instead of going elsewhere"
+        Act::Outcome(|_, _, o| if *o == Outcome::Elsewhere { *o = Outcome::Errno(EEXIST) });
+    "mmap" "empty-ok" "mmap of nothing returns 0 instead of EINVAL"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Mmap { .. }) { swap(o, EINVAL, None) });
+    "vma" "merge-missed" "VMAs that became alike are not merged"
+        Act::View(merge_missed);
+    "vma" "gu-missing" "VmFlags never show gu"
+        Act::View(|_, _, _, seen| drop_flag(seen, VmFlag(*b"gu")));
+    "thp" "nohugepage-skipped" "MADV_NOHUGEPAGE does nothing and returns 0"
+        Act::Instead(|_, s| is_advice(s, Advice::NoHugePage).and_then(|_| Plan::skip()));
+    "thp" "hugepage-is-nohugepage" "MADV_HUGEPAGE does what MADV_NOHUGEPAGE should"
+        Act::Instead(|_, s| {
+            is_advice(s, Advice::HugePage)
+                .and_then(|range| Plan::instead(s.actor, madvise(range, Advice::NoHugePage)))
+        });
+    "fork" "loses-guards" "the child of a fork has no guards"
+        Act::Instead(|_, s| after_fork(s, madvise(ARENA, Advice::GuardRemove)));
+    "fork" "loses-data" "the child of a fork has no private pages"
+        Act::Instead(|_, s| after_fork(s, madvise(ARENA, Advice::DontNeed)));
+    "fork" "cow-broken" "a write to memory shared by fork reaches the other process too"
+        Act::Instead(cow_broken);
+    "fork" "stays-exclusive" "pages shared by fork are still shown as mapped exclusively"
+        Act::View(|_, _, _, seen| each_page(seen, |page| if page.kind == PageKind::Anon { page.exclusive = true }));
+    "exit" "unmaps-others" "the exit of one process unmaps its relative's first block"
+        Act::Instead(exit_unmaps_others);
+    "mincore" "forgets" "mincore forgets the first resident page"
+        Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
+            if let Some((start, len)) = space.resident.as_mut().and_then(|runs| runs.first_mut()) {
+                if *len > 1 { *start += 1; *len -= 1 }
+            }
+        });
+}
+
+/// Replaces one errno by another, or by success.
+fn swap(outcome: &mut Outcome, from: i32, to: Option<i32>) {
+    if *outcome == Outcome::Errno(from) {
+        *outcome = to.map_or(Outcome::Ok, Outcome::Errno);
+    }
+}
+
+fn each_page(seen: &mut Observation, change: fn(&mut oracle::judge::PageSeen)) {
+    for (_, space) in &mut seen.spaces {
+        space.pages.iter_mut().for_each(|run| change(&mut run.page));
+    }
+}
+
+fn drop_flag(seen: &mut Observation, flag: VmFlag) {
+    for (_, space) in &mut seen.spaces {
+        for vma in &mut space.vmas {
+            if let Some(flags) = &mut vma.flags {
+                flags.retain(|f| *f != flag);
+            }
+        }
+    }
+}
+
+/// The advice, one page short.
+fn shortened(step: &Step, advice: Advice) -> Option<Plan> {
+    let range = resized(is_advice(step, advice)?, -1)?;
+    Plan::instead(step.actor, madvise(range, advice))
+}
+
+fn populated(state: PageState) -> bool {
+    !matches!(
+        state,
+        PageState::Unmapped | PageState::Empty | PageState::Guard
+    )
+}
+
+fn install_keeps_data(world: &World, step: &Step) -> Option<Plan> {
+    let range = is_advice(step, Advice::GuardInstall)?;
+    let free = runs_of(world, step.actor, range, |state| {
+        matches!(state, PageState::Empty | PageState::Guard)
+    })?;
+    Some(Plan {
+        steps: free
+            .into_iter()
+            .map(|run| Step::new(step.actor, madvise(run, Advice::GuardInstall)))
+            .collect(),
+        answer: Answer::Honest,
+    })
+}
+
+fn install_again(world: &World, step: &Step, outcome: &mut Outcome) {
+    if let Some(range) = is_advice(step, Advice::GuardInstall) {
+        let (from, to) = pages(world, range);
+        let any = (from..to).any(|page| populated(world.page(step.actor, page)));
+        if any && *outcome == Outcome::Ok {
+            *outcome = Outcome::Errno(EAGAIN);
+        }
+    }
+}
+
+fn install_needs_write(world: &World, step: &Step, outcome: &mut Outcome) {
+    if let Some(range) = is_advice(step, Advice::GuardInstall) {
+        let (from, to) = pages(world, range);
+        let read_only = world
+            .vmas(step.actor)
+            .iter()
+            .any(|vma| vma.start < to && from < vma.end && !vma.prot.write);
+        if read_only && *outcome == Outcome::Ok {
+            *outcome = Outcome::Errno(EACCES);
+        }
+    }
+}
+
+/// madvise on the part before the first hole only; the errno is the right one.
+fn hole_stops(world: &World, step: &Step) -> Option<Plan> {
+    let Op::Madvise { range, advice } = step.op else {
+        return None;
+    };
+    let mapped = runs_of(world, step.actor, range, |s| s != PageState::Unmapped)?;
+    if mapped.len() < 2 || !range.start.is_page_aligned() {
+        return None;
+    }
+    Plan::instead(step.actor, madvise(mapped[0], advice))
+}
+
+fn guard_is_open(_: &World, step: &Step) -> Option<Plan> {
+    let (Op::Read { range } | Op::Write { range, .. }) = step.op else {
+        return None;
+    };
+    let remove = Step::new(step.actor, madvise(range, Advice::GuardRemove));
+    Some(Plan {
+        steps: vec![remove, step.clone()],
+        answer: Answer::Of(1),
+    })
+}
+
+/// A store that was stopped for lack of permission is reported as complete.
+fn ignores_prot(world: &World, step: &Step, outcome: &mut Outcome) {
+    if let (Op::Write { range, .. }, Outcome::Access(access)) = (step.op, outcome) {
+        if access.fault.is_some_and(|fault| fault.code == ACCERR) {
+            let (from, to) = pages(world, range);
+            access.pages = to - from;
+            access.fault = None;
+        }
+    }
+}
+
+/// MAP_FIXED over a mapping of the same kind keeps it, pages and all.
+fn fixed_keeps(world: &World, step: &Step) -> Option<Plan> {
+    let Op::Mmap {
+        range,
+        prot,
+        place: Place::Fixed,
+        ..
+    } = step.op
+    else {
+        return None;
+    };
+    let (from, to) = pages(world, range);
+    let covered = world
+        .vma_at(step.actor, from)
+        .is_some_and(|vma| vma.end >= to);
+    if covered && to > from {
+        Plan::instead(step.actor, Op::Mprotect { range, prot })
+    } else {
+        None
+    }
+}
+
+fn after_fork(step: &Step, op: Op) -> Option<Plan> {
+    let Op::Fork { child } = step.op else {
+        return None;
+    };
+    Some(Plan {
+        steps: vec![step.clone(), Step::new(child, op)],
+        answer: Answer::Of(0),
+    })
+}
+
+fn cow_broken(world: &World, step: &Step) -> Option<Plan> {
+    let Op::Write { range, .. } = step.op else {
+        return None;
+    };
+    let shared: fn(PageState) -> bool = |s| matches!(s, PageState::Anon { shared: true, .. });
+    if runs_of(world, step.actor, range, shared)?.is_empty() {
+        return None;
+    }
+    let others = world.living().into_iter().filter(|a| *a != step.actor);
+    Some(Plan {
+        steps: std::iter::once(step.clone())
+            .chain(others.map(|actor| Step::new(actor, step.op)))
+            .collect(),
+        answer: Answer::Of(0),
+    })
+}
+
+fn exit_unmaps_others(world: &World, step: &Step) -> Option<Plan> {
+    if step.op != Op::Exit {
+        return None;
+    }
+    let block = Range::new(ARENA.start, oracle::geometry::Pos::new(1, 0));
+    let others = world.living().into_iter().filter(|a| *a != step.actor);
+    Some(Plan {
+        steps: std::iter::once(step.clone())
+            .chain(others.map(|actor| Step::new(actor, Op::Munmap { range: block })))
+            .collect(),
+        answer: Answer::Of(0),
+    })
+}
+
+/// Borders that were there before the op and are no longer needed stay, except after ops that remove mappings.
+fn merge_missed(before: &World, _: &World, step: &Step, seen: &mut Observation) {
+    if !matches!(step.op, Op::Mprotect { .. } | Op::Madvise { .. }) {
+        return;
+    }
+    let borders: Vec<u32> = before
+        .vmas(step.actor)
+        .iter()
+        .map(|vma| vma.start)
+        .collect();
+    for (_, space) in seen.spaces.iter_mut().filter(|(a, _)| *a == step.actor) {
+        let mut at = 0;
+        while at < space.vmas.len() {
+            let vma = &space.vmas[at];
+            let inside = borders.iter().find(|b| vma.start < **b && **b < vma.end);
+            if let Some(&border) = inside {
+                let mut rest = vma.clone();
+                rest.start = border;
+                space.vmas[at].end = border;
+                space.vmas.insert(at + 1, rest);
+            }
+            at += 1;
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The model itself as a kernel: what generation, judging, re-running and reporting are tested on, without a VM.
+//!
+//! It takes the most usual of the ways that the rules permit three times out of four, any of them otherwise; a deliberate
+//! fault ([`FAULTS`]) makes it do something that the rules do not permit, a [`Mishap`] makes it die.
+
+mod fault;
+mod faults;
+
+pub use fault::{Act, Answer, Plan, SimFault};
+pub use faults::FAULTS;
+
+use super::{
+    BootError, End, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared,
+    Smaps,
+};
+use oracle::geometry::Geometry;
+use oracle::judge::{Observation, Outcome};
+use oracle::profile::Profile;
+use oracle::program::Step;
+use oracle::space::World;
+use std::collections::VecDeque;
+
+/// Ways for a simulated kernel to die, to try out what a campaign does then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishap {
+    /// The op never returns; the guest says so.
+    Hang,
+    /// An actor dies of its own.
+    Die,
+    /// The kernel panics.
+    Crash,
+    /// The guest stops answering.
+    LockUp,
+    /// The VM vanishes.
+    Lose,
+    /// The guest sends nonsense.
+    Garbage,
+    /// The guest has a limit of its own.
+    Fail,
+}
+
+/// A mishap and when it strikes: on every op of this name.
+pub type Strike = (Mishap, &'static str);
+
+/// Settings of simulated kernels; also the source that a campaign boots them from.
+#[derive(Clone)]
+pub struct Simulated {
+    pub label: String,
+    /// Chooses among permitted branches.
+    pub seed: u64,
+    pub geometry: Geometry,
+    pub profile: Profile,
+    /// What the kernel calls itself.
+    pub release: String,
+    pub fault: Option<&'static SimFault>,
+    pub strike: Option<Strike>,
+}
+
+impl Default for Simulated {
+    fn default() -> Simulated {
+        Simulated {
+            label: "simulated".into(),
+            seed: 1,
+            geometry: Geometry::K4,
+            profile: Profile::newest(),
+            release: format!("{}-simulated", oracle::profile::Release::NEWEST),
+            fault: None,
+            strike: None,
+        }
+    }
+}
+
+impl KernelSource for Simulated {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn arch(&self) -> &str {
+        "x86_64"
+    }
+
+    fn boot(&self, _name: &str) -> Result<Box<dyn Kernel>, BootError> {
+        Ok(Box::new(SimulatedKernel {
+            info: KernelInfo {
+                label: self.label.clone(),
+                release: self.release.clone(),
+                build: "the model".into(),
+                arch: self.arch().into(),
+                geometry: self.geometry,
+                thp: true,
+                accel: "none".into(),
+                boot_seconds: 0.0,
+            },
+            settings: self.clone(),
+            batches: VecDeque::new(),
+            dice: Dice(self.seed),
+        }))
+    }
+}
+
+/// A small random number generator (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Index into `n` branches.
+    fn branch(&mut self, n: usize) -> usize {
+        if n < 2 || !self.next().is_multiple_of(4) {
+            0
+        } else {
+            (self.next() % n as u64) as usize
+        }
+    }
+}
+
+/// A running simulated kernel.
+struct SimulatedKernel {
+    info: KernelInfo,
+    settings: Simulated,
+    batches: VecDeque<VecDeque<Prepared>>,
+    dice: Dice,
+}
+
+impl Kernel for SimulatedKernel {
+    fn info(&self) -> &KernelInfo {
+        &self.info
+    }
+
+    fn submit(&mut self, batch: &[Prepared]) -> Result<(), KernelError> {
+        self.batches.push_back(batch.iter().cloned().collect());
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Event, KernelError> {
+        let Some(batch) = self.batches.front_mut() else {
+            return Err(KernelError::Lost {
+                why: "nothing was submitted".into(),
+                console: String::new(),
+            });
+        };
+        let Some(prepared) = batch.pop_front() else {
+            self.batches.pop_front();
+            return Ok(Event::BatchDone { nanos: 0 });
+        };
+        self.execute(&prepared).map(Event::Execution)
+    }
+}
+
+impl SimulatedKernel {
+    fn execute(&mut self, prepared: &Prepared) -> Result<Execution, KernelError> {
+        let program = &prepared.program;
+        let mut world = World::new(
+            &self.settings.profile,
+            self.settings.geometry,
+            program.knobs,
+        );
+        let mut execution = Execution {
+            id: prepared.id,
+            seen: Vec::with_capacity(program.steps.len()),
+            end: End::Done,
+        };
+        for (index, step) in program.steps.iter().enumerate() {
+            if let Some((mishap, op)) = self.settings.strike {
+                if step.op.name() == op {
+                    execution.end = strike(mishap, prepared.id, index)?;
+                    return Ok(execution);
+                }
+            }
+            let before = world.clone();
+            let outcome = self.perform(&mut world, step);
+            let mut seen = Observation {
+                outcome,
+                spaces: world
+                    .living()
+                    .into_iter()
+                    .map(|actor| (actor, world.seen(actor)))
+                    .collect(),
+            };
+            match self.settings.fault.map(|fault| &fault.act) {
+                Some(Act::Outcome(change)) => change(&before, step, &mut seen.outcome),
+                Some(Act::View(change)) => change(&before, &world, step, &mut seen),
+                _ => {}
+            }
+            strip_flags(&mut seen, prepared.smaps, program, index);
+            execution.seen.push(seen);
+        }
+        Ok(execution)
+    }
+
+    /// Performs a step, or what a fault puts in its place.
+    fn perform(&mut self, world: &mut World, step: &Step) -> Outcome {
+        let plan = match self.settings.fault.map(|fault| &fault.act) {
+            Some(Act::Instead(plan)) => plan(world, step),
+            _ => None,
+        };
+        let Some(plan) = plan else {
+            return self.take(world, step);
+        };
+        let honest = world.apply(step).swap_remove(0).outcome;
+        let mut outcome = honest;
+        for (index, step) in plan.steps.iter().enumerate() {
+            if !world.living().contains(&step.actor) {
+                continue;
+            }
+            let result = self.take(world, step);
+            if plan.answer == Answer::Of(index) {
+                outcome = result;
+            }
+        }
+        outcome
+    }
+
+    /// One of the permitted ways.
+    fn take(&mut self, world: &mut World, step: &Step) -> Outcome {
+        let mut branches = world.apply(step);
+        let branch = branches.swap_remove(self.dice.branch(branches.len()));
+        *world = branch.world;
+        branch.outcome
+    }
+}
+
+/// What a mishap does to program `id` at op `index`.
+fn strike(mishap: Mishap, id: u64, index: usize) -> Result<End, KernelError> {
+    let at = (id, index as u32);
+    match mishap {
+        Mishap::Hang => Ok(End::Hang {
+            stack: "simulated_hang+0x0/0x10".into(),
+        }),
+        Mishap::Die => Ok(End::Died { status: 9 }),
+        Mishap::Garbage => Ok(End::Garbage {
+            what: "simulated nonsense".into(),
+        }),
+        Mishap::Fail => Ok(End::Failed {
+            why: "simulated limit".into(),
+        }),
+        Mishap::Crash => Err(KernelError::Crash {
+            kind: "Kernel panic".into(),
+            excerpt: "Kernel panic - not syncing: simulated".into(),
+            at: Some(at),
+        }),
+        Mishap::LockUp => Err(KernelError::LockedUp {
+            at,
+            console: "simulated silence".into(),
+        }),
+        Mishap::Lose => Err(KernelError::Lost {
+            why: "the simulated VM is gone".into(),
+            console: String::new(),
+        }),
+    }
+}
+
+/// Removes VmFlags where the guest would not have read them.
+fn strip_flags(
+    seen: &mut Observation,
+    smaps: Smaps,
+    program: &oracle::program::Program,
+    index: usize,
+) {
+    if !smaps.wanted(program, index) {
+        for (_, space) in &mut seen.spaces {
+            space.vmas.iter_mut().for_each(|vma| vma.flags = None);
+        }
+    }
+}
