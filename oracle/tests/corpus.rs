@@ -1,0 +1,96 @@
+//! Every program of the corpus: loads, is in canonical form, and keeps what its author expects, on the newest profile and
+//! with both page sizes. `UPDATE_EXPECT=1` rewrites files into canonical form.
+
+mod common;
+
+use common::broken_expectations;
+use oracle::geometry::Geometry;
+use oracle::profile::Profile;
+use oracle::program::{Expect, Need, Program};
+use std::path::{Path, PathBuf};
+
+/// Programs of the corpus folder, by name.
+fn files() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, into: &mut Vec<PathBuf>) {
+        let entries = std::fs::read_dir(folder).expect("the corpus folder");
+        for entry in entries {
+            let path = entry.expect("an entry of the corpus").path();
+            if path.is_dir() {
+                walk(&path, into);
+            } else if path.extension().is_some_and(|e| e == "prog") {
+                into.push(path);
+            }
+        }
+    }
+    let mut paths = Vec::new();
+    walk(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus"),
+        &mut paths,
+    );
+    paths.sort();
+    let read = |p: PathBuf| {
+        let text = std::fs::read_to_string(&p).expect("a readable program");
+        (p, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn programs() -> Vec<(String, Program)> {
+    let load = |(path, text): (PathBuf, String)| {
+        let name = path.display().to_string();
+        let program = Program::load(&text).unwrap_or_else(|e| panic!("{}", e.render(&name)));
+        (name, program)
+    };
+    files().into_iter().map(load).collect()
+}
+
+#[test]
+fn every_program_loads_and_is_canonical() {
+    for (path, text) in files() {
+        let name = path.display().to_string();
+        let program = Program::load(&text).unwrap_or_else(|e| panic!("{}", e.render(&name)));
+        let canonical = program.to_string();
+        if text != canonical && std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(&path, canonical).expect("a writable program");
+            continue;
+        }
+        assert_eq!(text, canonical, "{name} is not in canonical form (UPDATE_EXPECT=1 rewrites it)");
+    }
+}
+
+#[test]
+fn every_expectation_holds_on_the_oracle() {
+    let mut report = String::new();
+    for (name, program) in programs() {
+        for (g, what) in [(Geometry::K4, "4 KiB"), (Geometry::K16, "16 KiB")] {
+            if program.needs.contains(&Need::Page4K) && g != Geometry::K4 {
+                continue;
+            }
+            for broken in broken_expectations(&program, &Profile::newest(), g) {
+                report += &format!("{name} ({what}): {broken}\n");
+            }
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+#[test]
+fn the_corpus_is_large_and_says_what_it_expects() {
+    let programs = programs();
+    let guards = |p: &Program| p.needs.contains(&Need::Guards) || p.needs.contains(&Need::GuardsShared);
+    let about_guards = programs.iter().filter(|(_, p)| guards(p)).count();
+    assert!(about_guards >= 40, "{about_guards} programs about guards");
+    for (name, program) in &programs {
+        assert!(!program.about.is_empty(), "{name} does not say what it is about");
+        let expects = program.steps.iter().map(|s| s.expect.len()).sum::<usize>();
+        assert!(expects >= 3, "{name} expects {expects} things only");
+        let uses = |op: &str| program.steps.iter().any(|s| s.op.name() == op);
+        let needs = uses("guard-install") || uses("guard-remove");
+        assert_eq!(needs, guards(program), "{name}: the header should say whether guards are needed");
+    }
+    let strips = programs.iter().filter(|(_, p)| {
+        let mut all = p.steps.iter().flat_map(|s| &s.expect);
+        all.any(|e| matches!(e, Expect::Strip { .. }))
+    });
+    assert!(strips.count() * 10 >= programs.len() * 9, "nine of ten programs show a strip");
+}
