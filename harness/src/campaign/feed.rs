@@ -80,9 +80,9 @@ pub enum CorpusError {
         path: PathBuf,
         error: std::io::Error,
     },
-    /// The message points at line and column.
-    #[error("{}:{message}", path.display())]
-    Parse { path: PathBuf, message: String },
+    /// Shows the line with a caret under the place.
+    #[error("{shown}")]
+    Parse { path: PathBuf, shown: String },
     #[error("{}: neither a .prog file nor a folder with some", path.display())]
     Empty { path: PathBuf },
 }
@@ -90,7 +90,7 @@ pub enum CorpusError {
 /// Reads a `.prog` file, or every `.prog` file under a folder, in the order of their names.
 ///
 /// # Errors
-/// A path cannot be read, a program does not parse, or there is no program at all.
+/// A path cannot be read, a program does not parse or makes no sense, or there is no program at all.
 pub fn load_corpus(path: &Path) -> Result<Vec<CorpusProgram>, CorpusError> {
     let mut files = Vec::new();
     collect(path, &mut files)?;
@@ -112,9 +112,9 @@ pub fn load_program(path: &Path) -> Result<CorpusProgram, CorpusError> {
         path: path.to_path_buf(),
         error,
     })?;
-    let program = Program::parse(&text).map_err(|error| CorpusError::Parse {
+    let program = Program::load(&text).map_err(|error| CorpusError::Parse {
         path: path.to_path_buf(),
-        message: error.to_string(),
+        shown: error.render(&path.display().to_string()),
     })?;
     Ok(CorpusProgram {
         name: path.display().to_string(),

@@ -172,7 +172,7 @@ impl Known {
         let path = dir.join(&finding.program);
         let text =
             std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let program = Program::parse(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+        let program = Program::load(&text).map_err(|e| format!("{}: {e}", path.display()))?;
         if !program
             .steps
             .iter()

@@ -1,1 +1,24 @@
-//! Reports.
+//! What a campaign leaves behind.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `folder` | the output folder: who writes which file, and when |
+//! | `matrix` | matrix.csv and the matrix on the terminal |
+//! | `divergence` | divergences.csv and the plain-text report of one divergence |
+//! | `record` | run.json |
+//! | `progress` | what is shown while a campaign runs |
+//! | `words` | outcomes and actors in words |
+
+mod divergence;
+mod folder;
+mod matrix;
+mod progress;
+mod record;
+mod words;
+
+pub use divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
+pub use folder::Folder;
+pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
+pub use progress::Bars;
+pub use record::{Host, Record, Usage};
+pub use words::{outcome_words, wrap};

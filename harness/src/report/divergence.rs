@@ -1,0 +1,281 @@
+//! One divergence: its row in divergences.csv, and its report for mail and people, at most 80 columns wide.
+
+use super::words::{outcome_words, wrap};
+use crate::campaign::{Kind, Reported, Story};
+use oracle::geometry::Geometry;
+use oracle::judge::strip::{contents, render, side_by_side, windows};
+use oracle::judge::SpaceSeen;
+use oracle::program::{ActorId, Program};
+use oracle::rules::RULES;
+
+/// Columns of divergences.csv.
+pub const DIVERGENCE_COLUMNS: [&str; 11] = [
+    "id",
+    "bucket",
+    "kernel",
+    "arch",
+    "program",
+    "op_index",
+    "op",
+    "rule",
+    "expected",
+    "observed",
+    "reliability",
+];
+
+/// A row of divergences.csv. The program is named by its file in the output folder.
+pub fn divergence_row(r: &Reported) -> [String; 11] {
+    let bucket = &r.story.bucket;
+    [
+        r.id.clone(),
+        bucket.to_string(),
+        r.kernel.release.clone(),
+        r.kernel.arch.clone(),
+        format!("divergences/{}.prog", r.id),
+        r.story.step.to_string(),
+        bucket.op.clone(),
+        bucket.rule.clone(),
+        bucket.expected.clone(),
+        bucket.observed.clone(),
+        format!("{}/{}", r.hits, r.runs),
+    ]
+}
+
+/// A kernel on which a divergence was seen.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    pub label: String,
+    pub release: String,
+    pub arch: String,
+    pub accel: String,
+    pub page_size: u32,
+    pub hits: u32,
+    pub runs: u32,
+}
+
+impl Sighting {
+    /// Where and how often `r` was seen.
+    pub fn of(r: &Reported) -> Sighting {
+        Sighting {
+            label: r.kernel.label.clone(),
+            release: r.kernel.release.clone(),
+            arch: r.kernel.arch.clone(),
+            accel: r.kernel.accel.clone(),
+            page_size: r.kernel.geometry.page_size,
+            hits: r.hits,
+            runs: r.runs,
+        }
+    }
+}
+
+/// The report. `sightings` are all kernels on which this divergence was seen, the one of `r` among them.
+pub fn report_text(r: &Reported, sightings: &[Sighting]) -> String {
+    let story = &r.story;
+    let g = r.kernel.geometry;
+    let mut text = String::new();
+    let title = match story.kind {
+        Kind::Divergence => format!("Divergence {}: {}", r.id, story.class),
+        Kind::Hang => format!("Hang {}", r.id),
+        Kind::Crash => format!("Crash {}", r.id),
+    };
+    text += &format!("{title}\n{}\n\n", "=".repeat(title.len()));
+    text += &format!("Bucket: {}\n\n", story.bucket);
+    text += &format!("{}\n\n", story.text);
+    text += "Kernels:\n";
+    for s in sightings {
+        text += &format!(
+            "  {} {} ({} KiB pages, {}): {} of {} re-runs\n",
+            s.arch,
+            s.release,
+            s.page_size / 1024,
+            s.accel,
+            s.hits,
+            s.runs
+        );
+    }
+    text += "\nTo see it again:\n";
+    text += &format!(
+        "  cargo xtask run {}.prog --kernels {} --arch {}\n",
+        r.id, r.kernel.label, r.kernel.arch
+    );
+    text += &format!("\nProgram ({}):\n", r.program_name);
+    text += &program_with_mark(&r.program, story.step);
+    text += &rule_text(&story.bucket.rule);
+    text += &outcomes(story, g);
+    let mut strips = String::new();
+    for actor in actors(story) {
+        strips += &actor_strips(story, actor, g);
+    }
+    if !story.console.trim().is_empty() {
+        strips += "\nConsole:\n";
+        for line in story.console.lines() {
+            strips += &format!("  {line}\n");
+        }
+    }
+    wrap(&(text + &strips))
+}
+
+/// The program's text with an arrow at the op in question.
+fn program_with_mark(program: &Program, step: usize) -> String {
+    let mut text = String::new();
+    let mut ops = 0;
+    // A line is an op unless it is blank, a comment, or part of the header; the header ends where the steps begin, so
+    // the step is found by its own text, counted among equal ones.
+    let wanted = program.steps.get(step).map(|s| s.op.to_string());
+    let before = program.steps[..step.min(program.steps.len())]
+        .iter()
+        .filter(|s| Some(s.op.to_string()) == wanted)
+        .count();
+    for line in program.to_string().lines() {
+        let is_op = wanted
+            .as_ref()
+            .is_some_and(|op| !line.trim_start().starts_with('#') && line.contains(op.as_str()));
+        let here = is_op && ops == before;
+        ops += usize::from(is_op);
+        let mark = if here { "=>" } else { "  " };
+        text += &format!("{mark} {line}\n");
+    }
+    text
+}
+
+fn rule_text(name: &str) -> String {
+    let mut text = format!("\nRule {name}:\n");
+    match RULES.iter().find(|rule| rule.name == name) {
+        Some(rule) => {
+            text += &format!("  {}\n", rule.text);
+            text += &format!("  Kernels: {}\n", rule.since);
+            text += &format!("  Source: {}\n", rule.source);
+        }
+        None => text += &format!("  {}\n", harness_rule(name)),
+    }
+    text
+}
+
+/// What the harness itself holds, beside the oracle's rules.
+fn harness_rule(name: &str) -> &'static str {
+    match name {
+        "op/returns" => "Every op returns within its limit.",
+        "actor/lives" => "An actor ends by its own exit op only.",
+        "kernel/survives" => "No program makes the kernel report a fault of its own.",
+        "views/agree" => "Two views of one page (pagemap, PAGEMAP_SCAN, VMAs) say the same.",
+        "corpus/expectation" => {
+            "What the author of a corpus program wrote down holds wherever the program runs."
+        }
+        _ => "Not in the oracle's table of rules.",
+    }
+}
+
+fn outcomes(story: &Story, g: Geometry) -> String {
+    let expected = outcome_words(&story.expected.outcome, g);
+    let observed = story
+        .observed
+        .as_ref()
+        .map_or("nothing".to_string(), |o| outcome_words(&o.outcome, g));
+    let mut text = format!("\nThe op returned:\n  expected  {expected}\n  observed  {observed}\n");
+    if story.others > 0 {
+        text += &format!(
+            "  ({} other ways were permitted, none explains what was seen)\n",
+            story.others
+        );
+    }
+    text
+}
+
+/// The actors to draw: the one that differs first, else all that anybody saw.
+fn actors(story: &Story) -> Vec<ActorId> {
+    if let Some(actor) = story.actor {
+        return vec![actor];
+    }
+    let expected = story.expected.spaces.iter().map(|(actor, _)| *actor);
+    let mut actors: Vec<ActorId> = expected.collect();
+    actors.extend(
+        story
+            .observed
+            .iter()
+            .flat_map(|o| o.spaces.iter().map(|(a, _)| *a)),
+    );
+    actors.sort_unstable();
+    actors.dedup();
+    actors
+}
+
+fn actor_strips(story: &Story, actor: ActorId, g: Geometry) -> String {
+    let find = |spaces: &[(ActorId, SpaceSeen)]| {
+        spaces
+            .iter()
+            .find(|(a, _)| *a == actor)
+            .map(|(_, space)| space.clone())
+    };
+    let mut text = format!("\nActor {actor} before the op:\n");
+    match find(&story.before) {
+        Some(before) => {
+            for (from, to) in windows(&[&before], g) {
+                text += &format!("  {} {}\n", place(from, g), render(&before, g, from, to));
+            }
+            let holds = contents(&before, g);
+            if !holds.is_empty() {
+                text += &format!("  holds: {holds}\n");
+            }
+        }
+        None => text += "  does not live\n",
+    }
+    text += &format!("\nActor {actor} after the op:\n");
+    let expected = find(&story.expected.spaces);
+    let Some(observed) = &story.observed else {
+        if let Some(expected) = expected {
+            for (from, to) in windows(&[&expected], g) {
+                text += &format!(
+                    "  expected {} {}\n",
+                    place(from, g),
+                    render(&expected, g, from, to)
+                );
+            }
+        }
+        return text + "  nothing was seen\n";
+    };
+    match (expected, find(&observed.spaces)) {
+        (Some(expected), Some(seen)) => {
+            text += &side_by_side(("expect", &expected), ("seen", &seen), g);
+            text += &flag_difference(&expected, &seen);
+        }
+        (Some(_), None) => text += "  expected to live, was not seen\n",
+        (None, Some(_)) => text += "  expected to have ended, was seen\n",
+        (None, None) => text += "  does not live\n",
+    }
+    text
+}
+
+/// VmFlags that differ, VMA by VMA.
+fn flag_difference(expected: &SpaceSeen, seen: &SpaceSeen) -> String {
+    let mut text = String::new();
+    for vma in &seen.vmas {
+        let same =
+            |other: &&oracle::judge::VmaSeen| (other.start, other.end) == (vma.start, vma.end);
+        let Some(want) = expected.vmas.iter().find(same) else {
+            continue;
+        };
+        if let (Some(want), Some(have)) = (&want.flags, &vma.flags) {
+            let list = |a: &[oracle::judge::VmFlag], b: &[oracle::judge::VmFlag]| {
+                let only: Vec<String> = a
+                    .iter()
+                    .filter(|f| !b.contains(f))
+                    .map(|f| String::from_utf8_lossy(&f.0).into_owned())
+                    .collect();
+                only.join(" ")
+            };
+            let (missing, extra) = (list(want, have), list(have, want));
+            if !missing.is_empty() || !extra.is_empty() {
+                text += &format!(
+                    "  VmFlags of pages {}..{}: expected only [{missing}], seen only [{extra}]\n",
+                    vma.start, vma.end
+                );
+            }
+        }
+    }
+    text
+}
+
+fn place(page: u32, g: Geometry) -> String {
+    oracle::geometry::Pos::from_page_index(i64::from(page), g)
+        .map_or_else(|| format!("page {page}"), |pos| pos.to_string())
+}

@@ -1,0 +1,113 @@
+//! run.json: what was run, where, and with what.
+
+use crate::campaign::{RowResult, Summary};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The machine a campaign ran on.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Host {
+    pub cpu: String,
+    pub cores: usize,
+    pub memory_mib: u64,
+    pub os: String,
+    pub kernel: String,
+}
+
+impl Host {
+    /// Looks at this machine. What cannot be found out stays empty.
+    pub fn look() -> Host {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let field = |text: &str, name: &str, sep: char| {
+            text.lines()
+                .find(|line| line.starts_with(name))
+                .and_then(|line| line.split_once(sep))
+                .map(|(_, value)| value.trim().trim_matches('"').to_string())
+                .unwrap_or_default()
+        };
+        let kib = field(&read("/proc/meminfo"), "MemTotal", ':');
+        let kib = kib.split(' ').next().and_then(|n| n.parse::<u64>().ok());
+        Host {
+            cpu: field(&read("/proc/cpuinfo"), "model name", ':'),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_mib: kib.unwrap_or(0) / 1024,
+            os: field(&read("/etc/os-release"), "PRETTY_NAME", '='),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_string(),
+        }
+    }
+}
+
+/// The whole record.
+#[derive(Debug, Clone, Serialize)]
+pub struct Record {
+    /// Versions of mmdiff, of QEMU for each architecture, of the compiler.
+    pub versions: BTreeMap<String, String>,
+    pub command: Vec<String>,
+    pub seed: u64,
+    pub started: String,
+    pub seconds: f64,
+    pub accel: String,
+    pub jobs: usize,
+    pub host: Host,
+    /// Where each kernel came from: label and architecture to package, hash or path.
+    pub kernels: BTreeMap<String, String>,
+    /// `finished`, `interrupted`, or what stopped it.
+    pub end: String,
+    /// CPU seconds of generating and judging.
+    pub generating_cpu_seconds: f64,
+    pub judging_cpu_seconds: f64,
+    /// CPU seconds of the host process and of its VMs (children that have ended).
+    pub cpu_seconds: f64,
+    pub vm_cpu_seconds: f64,
+    pub peak_memory_mib: f64,
+    pub rows: Vec<RowResult>,
+}
+
+impl Record {
+    /// Takes over what a campaign came to.
+    pub fn set_summary(&mut self, summary: &Summary) {
+        self.generating_cpu_seconds = summary.generating;
+        self.judging_cpu_seconds = summary.judging;
+        self.rows = summary.rows.clone();
+        self.end = if summary.interrupted {
+            "interrupted".into()
+        } else {
+            "finished".into()
+        };
+        let usage = Usage::now();
+        self.cpu_seconds = usage.own;
+        self.vm_cpu_seconds = usage.children;
+        self.peak_memory_mib = usage.peak_mib;
+    }
+}
+
+/// CPU time and memory of this process so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// CPU seconds of this process, user and system.
+    pub own: f64,
+    /// CPU seconds of children that have ended.
+    pub children: f64,
+    /// Largest resident set so far, MiB.
+    pub peak_mib: f64,
+}
+
+impl Usage {
+    /// Asks the system.
+    pub fn now() -> Usage {
+        use nix::sys::resource::{getrusage, UsageWho};
+        let seconds = |who| {
+            getrusage(who).map_or(0.0, |usage| {
+                let time =
+                    |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+                time(usage.user_time()) + time(usage.system_time())
+            })
+        };
+        let peak = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss());
+        Usage {
+            own: seconds(UsageWho::RUSAGE_SELF),
+            children: seconds(UsageWho::RUSAGE_CHILDREN),
+            peak_mib: peak as f64 / 1024.0,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Outcomes in words, and text folded to 80 columns.
+
+use oracle::geometry::{Geometry, Pos};
+use oracle::judge::{Fault, Outcome};
+use oracle::program::Expect;
+
+/// Widest line of a report, in columns.
+pub const WIDTH: usize = 80;
+
+/// An outcome as the text form of programs writes it: `ok`, `EINVAL`, `SIGSEGV MAPERR 0+2`.
+pub fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
+    match outcome {
+        Outcome::Ok => Expect::Ok.text(0),
+        Outcome::Elsewhere => Expect::Elsewhere.text(0),
+        Outcome::Errno(errno) => Expect::Errno(*errno).text(0),
+        Outcome::Access(access) => {
+            let values: Vec<String> = access
+                .values
+                .iter()
+                .map(|run| {
+                    let tag = run.first.tag().unwrap_or(0);
+                    if run.len == 1 {
+                        tag.to_string()
+                    } else {
+                        format!("{tag}*{}", run.len)
+                    }
+                })
+                .collect();
+            let mut text = match access.fault {
+                None => format!("ok, {} pages", access.pages),
+                Some(fault) => format!("{} after {} pages", fault_words(&fault, g), access.pages),
+            };
+            if !values.is_empty() {
+                text += &format!(", read {}", values.join(" "));
+            }
+            text
+        }
+    }
+}
+
+fn fault_words(fault: &Fault, g: Geometry) -> String {
+    let page_size = i64::from(g.page_size);
+    let at = Pos::from_page_index(fault.addr.div_euclid(page_size), g);
+    let inside = fault.addr.rem_euclid(page_size);
+    let signal = Expect::Signal {
+        signo: fault.signo,
+        code: Some(fault.code),
+        at: at.map(|pos| Pos {
+            byte: inside.min(4095) as u16,
+            ..pos
+        }),
+    };
+    match at {
+        Some(_) => signal.text(0),
+        None => format!("{} at arena byte {:#x}", signal.text(0), fault.addr),
+    }
+}
+
+/// Folds every line of `text` that is wider than [`WIDTH`]; what follows is indented like the line plus two. A word that
+/// is too long stays whole.
+pub fn wrap(text: &str) -> String {
+    let mut folded = String::new();
+    for line in text.lines() {
+        fold(line, &mut folded);
+        folded.push('\n');
+    }
+    folded
+}
+
+fn fold(line: &str, into: &mut String) {
+    if line.chars().count() <= WIDTH {
+        into.push_str(line);
+        return;
+    }
+    let indent = line.chars().take_while(|c| *c == ' ').count();
+    let mut column = 0;
+    for word in line[indent..].split_inclusive(' ') {
+        let len = word.chars().count();
+        let fits = column + word.trim_end().chars().count() <= WIDTH;
+        if column == 0 || !fits {
+            if column > 0 {
+                while into.ends_with(' ') {
+                    into.pop();
+                }
+                into.push('\n');
+            }
+            let by = if column == 0 { indent } else { indent + 2 };
+            into.push_str(&" ".repeat(by));
+            column = by;
+        }
+        into.push_str(word);
+        column += len;
+    }
+    while into.ends_with(' ') {
+        into.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oracle::judge::Access;
+
+    #[test]
+    fn long_lines_are_folded_at_words() {
+        let line = format!("  {}", "word ".repeat(40));
+        let folded = wrap(&line);
+        assert!(folded.lines().count() > 2);
+        assert!(
+            folded.lines().all(|l| l.chars().count() <= WIDTH),
+            "{folded}"
+        );
+        assert!(folded.lines().skip(1).all(|l| l.starts_with("    word")));
+        assert_eq!(folded.matches("word").count(), 40);
+        assert_eq!(wrap("short\n"), "short\n");
+    }
+
+    #[test]
+    fn outcomes_read_like_expectations() {
+        let g = Geometry::K4;
+        assert_eq!(outcome_words(&Outcome::Errno(22), g), "EINVAL");
+        let fault = Fault {
+            signo: 11,
+            code: 1,
+            addr: 2 * 4096,
+        };
+        let access = Outcome::Access(Access {
+            pages: 2,
+            values: vec![],
+            fault: Some(fault),
+        });
+        assert_eq!(
+            outcome_words(&access, g),
+            "SIGSEGV MAPERR 0+2 after 2 pages"
+        );
+    }
+}
