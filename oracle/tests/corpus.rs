@@ -54,7 +54,10 @@ fn every_program_loads_and_is_canonical() {
             std::fs::write(&path, canonical).expect("a writable program");
             continue;
         }
-        assert_eq!(text, canonical, "{name} is not in canonical form (UPDATE_EXPECT=1 rewrites it)");
+        assert_eq!(
+            text, canonical,
+            "{name} is not in canonical form (UPDATE_EXPECT=1 rewrites it)"
+        );
     }
 }
 
@@ -77,20 +80,31 @@ fn every_expectation_holds_on_the_oracle() {
 #[test]
 fn the_corpus_is_large_and_says_what_it_expects() {
     let programs = programs();
-    let guards = |p: &Program| p.needs.contains(&Need::Guards) || p.needs.contains(&Need::GuardsShared);
+    let guards =
+        |p: &Program| p.needs.contains(&Need::Guards) || p.needs.contains(&Need::GuardsShared);
     let about_guards = programs.iter().filter(|(_, p)| guards(p)).count();
     assert!(about_guards >= 40, "{about_guards} programs about guards");
     for (name, program) in &programs {
-        assert!(!program.about.is_empty(), "{name} does not say what it is about");
+        assert!(
+            !program.about.is_empty(),
+            "{name} does not say what it is about"
+        );
         let expects = program.steps.iter().map(|s| s.expect.len()).sum::<usize>();
         assert!(expects >= 3, "{name} expects {expects} things only");
         let uses = |op: &str| program.steps.iter().any(|s| s.op.name() == op);
         let needs = uses("guard-install") || uses("guard-remove");
-        assert_eq!(needs, guards(program), "{name}: the header should say whether guards are needed");
+        assert_eq!(
+            needs,
+            guards(program),
+            "{name}: the header should say whether guards are needed"
+        );
     }
     let strips = programs.iter().filter(|(_, p)| {
         let mut all = p.steps.iter().flat_map(|s| &s.expect);
         all.any(|e| matches!(e, Expect::Strip { .. }))
     });
-    assert!(strips.count() * 10 >= programs.len() * 9, "nine of ten programs show a strip");
+    assert!(
+        strips.count() * 10 >= programs.len() * 9,
+        "nine of ten programs show a strip"
+    );
 }

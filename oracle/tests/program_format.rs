@@ -33,12 +33,15 @@ fn good_examples_load_are_canonical_and_keep_their_expectations() {
             continue;
         }
         count += 1;
-        let program =
-            Program::load(&text).unwrap_or_else(|e| panic!("{}", e.render(&format!("line {line}"))));
+        let program = Program::load(&text)
+            .unwrap_or_else(|e| panic!("{}", e.render(&format!("line {line}"))));
         assert_eq!(program.to_string(), text, "example at line {line}");
         for g in [Geometry::K4, Geometry::K16] {
             let broken = broken_expectations(&program, &Profile::newest(), g);
-            assert!(broken.is_empty(), "example at line {line}, {g:?}: {broken:#?}");
+            assert!(
+                broken.is_empty(),
+                "example at line {line}, {g:?}: {broken:#?}"
+            );
         }
     }
     assert!(count >= 6, "{count} good examples");
@@ -68,7 +71,11 @@ fn wrong_examples_are_refused_with_the_message_shown() {
         if let [(language, wrong, line), (_, message, _)] = pair {
             if language == "prog-wrong" {
                 let error = Program::load(wrong).expect_err("a wrong example");
-                assert_eq!(&error.render("example.prog"), message, "example at line {line}");
+                assert_eq!(
+                    &error.render("example.prog"),
+                    message,
+                    "example at line {line}"
+                );
                 count += 1;
             }
         }

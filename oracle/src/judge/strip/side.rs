@@ -119,7 +119,8 @@ fn column(cell: &Cell<'_>, first: bool, before: Option<u32>) -> Column {
     }
     let sign = cell.letter.sign();
     let body = if cell.len > LONGEST_PLAIN_RUN {
-        format!("{sign}*{} ", cell.len)
+        let parted = if head.is_empty() { " " } else { "" };
+        format!("{parted}{sign}*{} ", cell.len)
     } else {
         sign.to_string().repeat(cell.len as usize)
     };

@@ -1,1 +1,171 @@
+//! Each check refuses what it should, in words that help.
 
+use crate::geometry::{Geometry, Pos, Range};
+use crate::program::{Expect, Need, Op, Program, Step, ValueTags, MAX_STEPS};
+
+fn message(text: &str) -> String {
+    let program = Program::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    match program.check() {
+        Ok(()) => "fine".into(),
+        Err(e) => e.to_string(),
+    }
+}
+
+#[test]
+fn checks() {
+    for (text, part) in [
+        ("", "at least one op"),
+        ("munmap 0+0..0+1", "fine"),
+        // Actors.
+        (
+            "1: munmap 0+0..0+1",
+            "op 1: there is no actor 1 yet; `fork 1` makes it",
+        ),
+        ("fork 1\nfork 1", "op 2: actor 1 exists already"),
+        ("fork 0", "actor 0 exists already"),
+        ("fork 1\nexit\nmunmap 0+0..0+1", "op 3: actor 0 has exited"),
+        ("fork 1\n1: exit\nfork 1", "exists already"),
+        ("exit", "the last living actor cannot exit"),
+        ("fork 1\n1: exit\nexit", "the last living actor cannot exit"),
+        ("fork 3\n3: fork 1\nexit\n1: munmap 0+0..0+1", "fine"),
+        // mmap stays inside the arena.
+        ("mmap 0+0..3+0 rw private fixed", "fine"),
+        ("mmap 0-1..0+1 rw private fixed", "inside the arena only"),
+        ("mmap 3-1..3+1 rw private fixed", "inside the arena only"),
+        ("mmap 3-1..3+0.1 rw private fixed", "inside the arena only"),
+        ("mmap 3+0..3+0 rw private fixed", "fine"),
+        ("mmap 0+4..0+2 rw private fixed", "fine"),
+        ("mmap 0+4..0-2 rw private fixed", "fine"),
+        ("mmap 3+1..0+0 rw private fixed", "inside the arena only"),
+        ("munmap 0-256..3+255", "fine"),
+        // Accesses are aligned, not empty, and short on every geometry.
+        ("read 0+0..0+64", "fine"),
+        ("read 0+0..0+65", "at most 64 pages"),
+        ("read 1-32..1+32", "fine"),
+        ("read 0+255..1-256", "at most 64 pages"),
+        ("read 0+1..0+1", "at least one page"),
+        ("write 0+2..0+1 tag 1", "at least one page"),
+        ("read 0+0.8..0+1", "whole pages"),
+        ("read 0+0..0+1.8", "whole pages"),
+        // Expectations that can hold.
+        ("munmap 0+0..0+1 => ok; EINVAL", "one outcome"),
+        ("munmap 0+0..0+1 => SIGSEGV", "raises no signal"),
+        ("read 0+0..0+1 => EINVAL", "has no errno"),
+        ("munmap 0+0..0+1 => elsewhere", "of mmap only"),
+        ("write 0+0..0+1 tag 1 => reads 1", "of a read only"),
+        ("read 0+0..0+1 => ok; reads 0", "fine"),
+        ("munmap 0+0..0+1 => 1: 0+0 .", "there is no actor 1"),
+        ("fork 1 => 1: 0+0 .", "fine"),
+        ("fork 1\n1: exit => 0+0 .", "actor 1 has exited"),
+        ("munmap 0+0..0+1 => 0-1 .", "does not lie in the arena"),
+        ("munmap 0+0..0+1 => 3-1 ..", "does not lie in the arena"),
+        ("munmap 0+0..0+1 => 0+0.1 .", "does not lie in the arena"),
+        ("munmap 0+0..0+1 => 0+0 .*pmd .*pmd .*pmd", "fine"),
+        (
+            "munmap 0+0..0+1 => 0+0 .*pmd .*pmd .*pmd .",
+            "does not lie in the arena",
+        ),
+        ("munmap 0+0..0+1 => 0+0 .*1537", "with 512 pages per PMD"),
+    ] {
+        let message = message(text);
+        assert!(message.contains(part), "{text}: {message}");
+    }
+}
+
+/// Programs that no text gives, only code.
+#[test]
+fn programs_made_by_code() {
+    let munmap = |a: Pos, b: Pos| {
+        Step::new(
+            0,
+            Op::Munmap {
+                range: Range::new(a, b),
+            },
+        )
+    };
+    let good = munmap(Pos::new(0, 0), Pos::new(0, 1));
+    let of = |step: Step| Program {
+        steps: vec![step],
+        ..Program::default()
+    };
+    let refuse = |program: Program, part: &str| {
+        let error = program.check().expect_err(part).to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    refuse(of(munmap(Pos::new(4, 0), Pos::new(0, 1))), "is no position");
+    refuse(
+        of(munmap(Pos::new(0, 256), Pos::new(0, 1))),
+        "is no position",
+    );
+    refuse(
+        of(munmap(Pos::new(0, 0), Pos::new(0, -257))),
+        "is no position",
+    );
+    let mut pos = Pos::new(0, 0);
+    pos.byte = 4096;
+    refuse(of(munmap(pos, pos)), "is no position");
+    let with = |expect: Expect| {
+        let mut step = good.clone();
+        step.expect = vec![expect];
+        of(step)
+    };
+    refuse(with(Expect::Errno(9999)), "errno 9999 has no name");
+    refuse(
+        with(Expect::Strip {
+            actor: 0,
+            at: Pos::new(0, 0),
+            strip: "| ..".into(),
+        }),
+        "is written |..",
+    );
+    let read = |expect: Expect| {
+        let range = Range::new(Pos::new(0, 0), Pos::new(0, 1));
+        let mut step = Step::new(0, Op::Read { range });
+        step.expect = vec![expect];
+        of(step)
+    };
+    let signal = Expect::Signal {
+        signo: 11,
+        code: Some(77),
+        at: None,
+    };
+    refuse(read(signal), "has no name");
+    refuse(read(Expect::Values(Vec::new())), "runs of pages");
+    let run = ValueTags { tag: 1, pages: 1 };
+    refuse(read(Expect::Values(vec![run, run])), "runs of pages");
+    let mut step = good.clone();
+    step.comments = vec!["two\nlines".into()];
+    refuse(of(step), "a comment is one line");
+    let mut step = good.clone();
+    step.comments = vec!["blank at the end ".into()];
+    refuse(of(step), "a comment is one line");
+    let mut step = good.clone();
+    step.actor = 200;
+    refuse(of(step), "there is no actor 200");
+    let mut program = of(good.clone());
+    program.steps = vec![good.clone(); MAX_STEPS + 1];
+    refuse(program, "at most 64 ops");
+    let mut program = of(good.clone());
+    program.needs = vec![Need::Thp, Need::Thp];
+    refuse(program, "given twice");
+    let mut program = of(good.clone());
+    program.about = vec!["x".repeat(70_000)];
+    refuse(program, "at most 65536 bytes");
+    let mut step = good;
+    step.op = Op::Fork { child: 9 };
+    refuse(of(step), "at most 4 actors");
+}
+
+/// Whatever passes the check prints and reads back as itself; every position has one page on every geometry.
+#[test]
+fn every_position_has_one_page() {
+    for g in [Geometry::K4, Geometry::K16] {
+        for index in 0..i64::from(g.arena_pages()) {
+            if let Some(pos) = Pos::from_page_index(index, g) {
+                assert_eq!(pos.page_index(g), index);
+            } else {
+                assert_ne!(g, Geometry::K4);
+            }
+        }
+    }
+}
