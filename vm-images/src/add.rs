@@ -33,10 +33,7 @@ pub fn add(
     progress: &Progress,
 ) -> Result<Added> {
     let root = AptRoot::create(&store.root().join("apt"), store.mirrors(), suites)?;
-    progress(Step::Note(
-        "fetching the package indexes (about 100 MB)".into(),
-    ));
-    root.update(fresh_for)?;
+    root.update(fresh_for, &|| progress(Step::indexes()))?;
     add_from_index(store, &root.kernels()?, wants, old, progress)
 }
 

@@ -121,12 +121,13 @@ impl AptRoot {
         })
     }
 
-    /// Fetches the indexes (about 100 MB for all suites), unless they are younger than `fresh_for`.
+    /// Fetches the indexes (about 100 MB for all suites), unless they are younger than `fresh_for`;
+    /// `note` is called if they are fetched.
     ///
     /// # Errors
     /// [`Error::Network`] if the mirror does not answer, [`Error::Apt`] for anything else, a bad signature
     /// above all.
-    pub fn update(&self, fresh_for: Duration) -> Result<()> {
+    pub fn update(&self, fresh_for: Duration, note: &dyn Fn()) -> Result<()> {
         let _lock = files::lock(&self.dir.join("update.lock"))?;
         let stamp = self.dir.join("updated");
         let sources = fs::read(self.dir.join("etc/sources.list")).unwrap_or_default();
@@ -135,10 +136,12 @@ impl AptRoot {
             .ok()
             .and_then(|t| SystemTime::now().duration_since(t).ok());
         // The stamp holds the sources that were fetched: other sources, other lists.
-        if age.is_some_and(|age| age < fresh_for) && fs::read(&stamp).ok() == Some(sources.clone())
+        if age.is_some_and(|age| age < fresh_for)
+            && fs::read(&stamp).ok().as_ref() == Some(&sources)
         {
             return Ok(());
         }
+        note();
         let out = self.run(&["-q", "-o", "APT::Update::Error-Mode=any", "update"])?;
         if !out.status.success() {
             let detail = errors_of(&out);
@@ -297,6 +300,71 @@ fn parse_packages(text: &str, archive: Archive, arch: Arch) -> Vec<Indexed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn root_on(mirrors: &Mirrors, dir: &Path) -> AptRoot {
+        let suites = Suites {
+            main: vec!["sid".into()],
+            security: vec![],
+        };
+        let keyring = dir.join("keyring.gpg");
+        fs::write(&keyring, b"").unwrap();
+        AptRoot::with_keyring(&dir.join("root"), mirrors, &suites, &keyring).unwrap()
+    }
+
+    #[test]
+    fn an_unsigned_archive_is_refused() {
+        let place = crate::testing::Mirror::new();
+        let release = "Origin: Debian\nSuite: sid\nComponents: main\nArchitectures: amd64 arm64\n\
+            Date: Mon, 23 Nov 2026 00:00:00 UTC\nSHA256:\n";
+        place.put("dists/sid/Release", release.as_bytes());
+        let dir = tempfile::tempdir().unwrap();
+        let root = root_on(&place.mirrors(), dir.path());
+        let noted = std::cell::Cell::new(false);
+        let error = root
+            .update(Duration::ZERO, &|| noted.set(true))
+            .unwrap_err();
+        assert!(matches!(error, Error::Apt { .. }), "{error}");
+        assert!(error.to_string().contains("not signed"), "{error}");
+        assert!(noted.get());
+        assert!(root.kernels().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_dead_mirror_is_a_network_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = root_on(&Mirrors::from_main("http://127.0.0.1:1/debian"), dir.path());
+        let error = root.update(Duration::ZERO, &|| ()).unwrap_err();
+        assert!(matches!(error, Error::Network { .. }), "{error}");
+    }
+
+    #[test]
+    fn nothing_of_the_systems_apt_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = root_on(&Mirrors::from_main("http://127.0.0.1:1/debian"), dir.path());
+        let out = Command::new("apt-config")
+            .args([
+                "shell",
+                "L",
+                "Dir::State::lists/d",
+                "S",
+                "Dir::State::status/f",
+            ])
+            .args([
+                "C",
+                "Dir::Cache/d",
+                "A",
+                "Dir::Etc::sourcelist/f",
+                "P",
+                "Dir::Etc::sourceparts/d",
+            ])
+            .env("APT_CONFIG", root.dir.join("apt.conf"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert_eq!(text.lines().count(), 5, "{text}");
+        let ours = root.dir.display().to_string();
+        assert!(text.lines().all(|l| l.contains(&ours)), "{text}");
+    }
 
     #[test]
     fn only_kernel_packages_are_taken_from_an_index() {

@@ -112,12 +112,12 @@ fn run_helper(uri: &str, file: &Path, sha256: &str, progress: &dyn Fn(u64)) -> R
 
 /// Reads apt's messages (LC_ALL=C).
 fn classify(text: &str) -> Failure {
-    let errors: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with("Get:") && !l.starts_with("Ign:"))
-        .collect();
-    let detail = errors.join("; ");
+    // `E: Failed to fetch URI  REASON`: the address is known to the caller, the reason matters.
+    let reason = text.lines().find_map(|line| {
+        let (_, reason) = line.strip_prefix("E: Failed to fetch ")?.split_once("  ")?;
+        Some(reason.trim().to_owned())
+    });
+    let detail = reason.unwrap_or_else(|| text.trim().replace('\n', "; "));
     let lower = detail.to_lowercase();
     if lower.contains("hash sum mismatch") || lower.contains("unexpected size") {
         Failure::WrongHash(detail)
@@ -148,6 +148,9 @@ mod tests {
         let wrong = "E: Failed to fetch http://m.example/x.deb  Hash Sum mismatch\n   Hashes of expected file:";
         assert!(matches!(classify(wrong), Failure::WrongHash(_)));
         let dead = "E: Failed to fetch http://127.0.0.1:1/x.deb  Could not connect to 127.0.0.1:1 (127.0.0.1). - connect (111: Connection refused)";
-        assert!(matches!(classify(dead), Failure::Network(_)));
+        let Failure::Network(reason) = classify(dead) else {
+            panic!("not recognised");
+        };
+        assert!(reason.starts_with("Could not connect"), "{reason}");
     }
 }

@@ -26,10 +26,7 @@ pub fn obtain(
 ) -> Result<Fetched> {
     let newest = |want: &Want| {
         let root = AptRoot::create(&store.root().join("apt"), store.mirrors(), suites)?;
-        progress(Step::Note(
-            "fetching the package indexes (about 100 MB)".into(),
-        ));
-        root.update(INDEX_AGE)?;
+        root.update(INDEX_AGE, &|| progress(Step::indexes()))?;
         resolve::resolve(want, kernel.arch, &root.kernels()?).map_err(|detail| Error::Unavailable {
             release: kernel.release.clone(),
             detail,

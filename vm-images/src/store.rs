@@ -36,6 +36,13 @@ pub enum Step {
     Note(String),
 }
 
+impl Step {
+    /// Said before the private apt root fetches its indexes, which takes a while.
+    pub(crate) fn indexes() -> Step {
+        Step::Note("fetching the package indexes (about 100 MB)".into())
+    }
+}
+
 /// Called with every [`Step`].
 pub type Progress<'a> = dyn Fn(Step) + Sync + 'a;
 

@@ -80,6 +80,11 @@ impl Mirror {
         self.dir.path().join(&package.path)
     }
 
+    /// Puts any file on the mirror.
+    pub(crate) fn put(&self, path: &str, content: &[u8]) {
+        crate::files::write_atomically(&self.dir.path().join(path), content).unwrap();
+    }
+
     /// Puts a package on the mirror and returns its locked entry, without the image's hash.
     pub(crate) fn kernel(&self, point: &str, deb: &[u8]) -> LockedKernel {
         let name = format!("linux-image-{point}-cloud-amd64");

@@ -306,3 +306,55 @@ impl Bar {
         self.0.finish_and_clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: KernelsArgs,
+    }
+
+    #[test]
+    fn the_command_line_is_understood() {
+        Cli::command().debug_assert();
+        let line = [
+            "kernels",
+            "fetch",
+            "--kernels",
+            "7.3,16k",
+            "--arch",
+            "x86_64,arm64",
+        ];
+        let Verb::Fetch(select) = Cli::parse_from(line).args.verb else {
+            panic!("not fetch");
+        };
+        assert_eq!(select.kernels.as_deref(), Some("7.3,16k"));
+        assert_eq!(select.arch, Arch::ALL);
+        assert!(Cli::try_parse_from(["kernels", "fetch", "--arch", "mips"]).is_err());
+    }
+
+    /// Manifest and lock of this checkout belong together: every wish has its kernel.
+    #[test]
+    fn the_lock_has_what_the_manifest_wants() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("the workspace");
+        let manifest = Manifest::load(&manifest_path(workspace)).expect("the manifest");
+        let lock = Lock::load(&lock_path(workspace)).expect("the lock");
+        for want in &manifest.wants {
+            for arch in &want.arch {
+                let there = lock.kernels.iter().any(|k| {
+                    k.series == want.series
+                        && k.arch == *arch
+                        && k.flavour == want.flavour
+                        && want.point.as_ref().is_none_or(|p| *p == k.point)
+                });
+                assert!(there, "{want:?} for {arch}: run `cargo xtask kernels add`");
+            }
+        }
+    }
+}
