@@ -1,18 +1,19 @@
 //! The table of behaviours that differ between kernels, and the flags made from it.
 
+use super::probes::{self, Probe};
 use super::{Arch, Release};
-use crate::judge::Observation;
 use serde::{Deserialize, Serialize};
 
-/// How a running kernel tells whether it has a behaviour.
-pub struct Probe {
-    /// A program in the text form; it runs like any other.
-    pub program: &'static str,
-    /// Reads the answer from the observations after each of its steps, all taken with VmFlags; `None`: cannot tell.
-    pub read: fn(&[Observation]) -> Option<bool>,
+/// Releases of some architectures: from the first up to, but without, the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub archs: &'static [Arch],
+    pub from: Release,
+    pub until: Release,
 }
 
 /// One behaviour that some kernels have and others do not.
+#[derive(Debug)]
 pub struct Behaviour {
     /// The name of its flag in [`Profile`].
     pub name: &'static str,
@@ -20,10 +21,8 @@ pub struct Behaviour {
     pub what: &'static str,
     /// Where this is known from: commit subject, file of the kernel tree, or a run.
     pub source: &'static str,
-    /// Architectures that can have it.
-    pub archs: &'static [Arch],
-    /// Release ranges that have it: from the first, up to but without the second. A stable backport is a row of its own.
-    pub ranges: &'static [(Release, Release)],
+    /// The releases that have it. A stable backport is a span of its own.
+    pub spans: &'static [Span],
     /// A program that tells, where there is one.
     pub probe: Option<Probe>,
     get: fn(&Profile) -> bool,
@@ -33,11 +32,9 @@ pub struct Behaviour {
 impl Behaviour {
     /// Whether the table says that this release has it.
     pub fn holds_at(&self, release: Release, arch: Arch) -> bool {
-        self.archs.contains(&arch)
-            && self
-                .ranges
-                .iter()
-                .any(|&(from, to)| from <= release && release < to)
+        self.spans
+            .iter()
+            .any(|s| s.archs.contains(&arch) && s.from <= release && release < s.until)
     }
 
     /// The flag in a profile.
@@ -51,12 +48,26 @@ impl Behaviour {
     }
 }
 
-/// No end.
-const FOREVER: Release = Release(u16::MAX, 0, 0);
+const EVER: Release = Release(0, 0, 0);
+const NEVER_ENDED: Release = Release(u16::MAX, 0, 0);
+const X86: &[Arch] = &[Arch::X86_64];
+const ARM: &[Arch] = &[Arch::Aarch64];
 const BOTH: &[Arch] = &[Arch::X86_64, Arch::Aarch64];
 
+const fn span(archs: &'static [Arch], from: Release, until: Release) -> Span {
+    Span { archs, from, until }
+}
+
+const fn since(major: u16, minor: u16) -> Span {
+    span(BOTH, Release(major, minor, 0), NEVER_ENDED)
+}
+
+const fn before(major: u16, minor: u16) -> Span {
+    span(BOTH, EVER, Release(major, minor, 0))
+}
+
 macro_rules! behaviours {
-    ($( $(#[$doc:meta])* $name:ident { what: $what:expr, source: $source:expr, archs: $archs:expr, ranges: $ranges:expr, probe: $probe:expr $(,)? } )*) => {
+    ($( $name:ident { what: $what:literal, source: $source:literal, spans: $spans:expr, probe: $probe:expr $(,)? } )*) => {
         /// The behaviours of one kernel, one flag for each row of [`BEHAVIOURS`].
         #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub struct Profile { $( #[doc = $what] pub $name: bool, )* }
@@ -74,7 +85,7 @@ macro_rules! behaviours {
 
         /// Every behaviour that differs between kernels.
         pub static BEHAVIOURS: &[Behaviour] = &[ $( Behaviour {
-            name: stringify!($name), what: $what, source: $source, archs: $archs, ranges: $ranges, probe: $probe,
+            name: stringify!($name), what: $what, source: $source, spans: $spans, probe: $probe,
             get: |p| p.$name, set: |p, on| p.$name = on,
         }, )* ];
     };
@@ -89,10 +100,92 @@ impl Profile {
 
 behaviours! {
     guards {
-        what: "madvise knows GUARD_INSTALL and GUARD_REMOVE, on private anonymous memory",
+        what: "madvise knows GUARD_INSTALL and GUARD_REMOVE on private anonymous memory",
         source: "6.13, mm: madvise: implement lightweight guard page mechanism",
-        archs: BOTH,
-        ranges: &[(Release(6, 13, 0), FOREVER)],
-        probe: None,
+        spans: &[since(6, 13)],
+        probe: Some(probes::GUARDS),
+    }
+    guards_shared {
+        what: "guard install and remove work on shared and file memory too",
+        source: "6.15, mm/madvise: allow guard page install/remove under file-backed mappings",
+        spans: &[since(6, 15)],
+        probe: Some(probes::GUARDS_SHARED),
+    }
+    pagemap_guard {
+        what: "pagemap shows a guard by bit 58",
+        source: "6.15, fs/proc/task_mmu: add guard region bit to pagemap",
+        spans: &[since(6, 15)],
+        probe: Some(probes::PAGEMAP_GUARD),
+    }
+    pagemap_scan {
+        what: "the pagemap file has PAGEMAP_SCAN, which tells huge pages and the huge zero page",
+        source: "6.7, fs/proc/task_mmu: implement IOCTL to get and optionally clear info about PTEs",
+        spans: &[since(6, 7)],
+        probe: Some(probes::PAGEMAP_SCAN),
+    }
+    maybe_guard {
+        what: "guard install marks the VMA VM_MAYBE_GUARD (`gu`): sticky, ignored by merging, copied by fork; shared memory \
+               gets no anon_vma for it",
+        source: "6.19, mm: introduce VM_MAYBE_GUARD and make visible in /proc/$pid/smaps; backported between 6.18.16 and 6.18.44",
+        spans: &[since(6, 19), span(BOTH, Release(6, 18, 44), Release(6, 19, 0))],
+        probe: Some(probes::MAYBE_GUARD),
+    }
+    pt_reclaim {
+        what: "MADV_DONTNEED over a whole block frees its empty page table (CONFIG_PT_RECLAIM)",
+        source: "6.14, mm: pgtable: reclaim empty PTE page in madvise(MADV_DONTNEED); on arm64 seen from 7.2 on",
+        spans: &[
+            span(X86, Release(6, 14, 0), NEVER_ENDED),
+            span(ARM, Release(7, 2, 0), NEVER_ENDED),
+        ],
+        probe: Some(probes::PT_RECLAIM),
+    }
+    huge_zero_write_allocates {
+        what: "a write to the huge zero page allocates a huge page instead of splitting",
+        source: "6.13, mm: Allocate THP on hugezeropage wp-fault",
+        spans: &[since(6, 13)],
+        probe: Some(probes::HUGE_ZERO_WRITE),
+    }
+    merge_faulted_into_unfaulted {
+        what: "a changed part of a VMA that has an anon_vma joins a neighbour that has none",
+        source: "6.16, mm/vma: fix incorrectly disallowed anonymous VMA merges",
+        spans: &[since(6, 16)],
+        probe: Some(probes::MERGE_FAULTED),
+    }
+    mmap_merges_right_first {
+        what: "a new mapping between neighbours with different anon_vmas joins the right one",
+        source: "before 6.12, mm/mmap.c mmap_region; then mm/vma.c vma_merge_new_range",
+        spans: &[before(6, 12)],
+        probe: Some(probes::MERGE_RIGHT_FIRST),
+    }
+    mprotect_unaccounts {
+        what: "private memory without an anon_vma loses `ac` when mprotect makes it unwritable",
+        source: "6.3, mm/mprotect: allow unfaulted VMAs to be unaccounted on mprotect()",
+        spans: &[since(6, 3)],
+        probe: Some(probes::UNACCOUNTS),
+    }
+    huge_exclusive_by_head {
+        what: "pagemap bit 56 of a page mapped by a PMD is that of the block's first page",
+        source: "fs/proc/task_mmu.c pagemap_pmd_range; per page from 6.11 (fs/proc/task_mmu: properly detect PM_MMAP_EXCLUSIVE \
+                 per page of PMD-mapped THPs) until 6.15 dropped the page index again",
+        spans: &[before(6, 11), since(6, 15)],
+        probe: Some(probes::HUGE_EXCLUSIVE),
+    }
+    soft_dirty {
+        what: "new mappings show `sd` (CONFIG_MEM_SOFT_DIRTY)",
+        source: "arch/x86/Kconfig HAVE_ARCH_SOFT_DIRTY",
+        spans: &[span(X86, EVER, NEVER_ENDED)],
+        probe: Some(probes::SOFT_DIRTY),
+    }
+    exec_only_pkey {
+        what: "PROT_EXEC alone is guarded by a protection key: data accesses raise SEGV_PKUERR",
+        source: "arch/x86/mm/pkeys.c; needs a processor with protection keys, as QEMU's max is",
+        spans: &[span(X86, EVER, NEVER_ENDED)],
+        probe: Some(probes::EXEC_ONLY_PKEY),
+    }
+    exec_only_unreadable {
+        what: "PROT_EXEC alone cannot be read: loads raise SEGV_ACCERR",
+        source: "arch/arm64/mm/fault.c; needs a processor with EPAN",
+        spans: &[],
+        probe: Some(probes::EXEC_ONLY_UNREADABLE),
     }
 }

@@ -5,7 +5,12 @@
 //! table.
 
 mod behaviours;
+mod probes;
 mod release;
 
-pub use behaviours::{Behaviour, Probe, Profile, BEHAVIOURS};
+pub use behaviours::{Behaviour, Profile, Span, BEHAVIOURS};
+pub use probes::Probe;
 pub use release::{Arch, Release};
+
+#[cfg(test)]
+mod tests;

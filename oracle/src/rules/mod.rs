@@ -1,5 +1,114 @@
 //! What each operation may do. One file per family; each rule is a documented constant beside the code that implements it.
+//!
+//! Someone who wants to know how guard regions work reads `guard` first, then `tables` and `access`.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `args` | which ranges the calls accept |
+//! | `mmap`, `munmap`, `mprotect`, `madvise` | one system call each |
+//! | `guard` | madvise GUARD_INSTALL and GUARD_REMOVE, as the kernel's steps |
+//! | `access` | loads and stores: faults and signals |
+//! | `shmem` | faults on shared memory |
+//! | `thp` | when a huge page comes and when it is split |
+//! | `tables` | zapping slots, freeing page tables |
+//! | `merge` | splitting and merging VMAs |
+//! | `anon_vma` | where a VMA gets its anon_vma from |
+//! | `fork` | what a child gets, what an exit leaves |
+//! | `report` | how pagemap, mincore and smaps show it |
 
-mod registry;
+pub(crate) mod access;
+pub(crate) mod anon_vma;
+pub(crate) mod args;
+mod errno;
+pub(crate) mod fork;
+pub(crate) mod guard;
+pub(crate) mod madvise;
+pub(crate) mod merge;
+pub(crate) mod mmap;
+pub(crate) mod mprotect;
+pub(crate) mod munmap;
+pub(crate) mod registry;
+pub(crate) mod report;
+pub(crate) mod shmem;
+pub(crate) mod tables;
+#[cfg(test)]
+mod tests;
+pub(crate) mod thp;
 
 pub use registry::{Rule, RuleId, RuleSet, RULES};
+
+use crate::geometry::Geometry;
+use crate::judge::Outcome;
+use crate::program::{ActorId, Op, Step};
+use crate::space::mm::Mm;
+use crate::space::{Branch, World};
+use std::sync::Arc;
+
+/// One branch in the making: the world, the acting actor's address space taken out of it, and the rules used so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Ctx {
+    pub world: World,
+    pub actor: ActorId,
+    pub mm: Mm,
+    pub rules: RuleSet,
+}
+
+impl Ctx {
+    pub fn geometry(&self) -> Geometry {
+        self.world.geometry
+    }
+
+    /// Puts the address space back.
+    pub fn finish(mut self, outcome: Outcome) -> Branch {
+        self.world.actors[usize::from(self.actor)] = Some(Arc::new(self.mm));
+        Branch {
+            world: self.world,
+            outcome,
+            rules: self.rules,
+        }
+    }
+}
+
+/// Notes that a rule was used.
+macro_rules! hit {
+    ($ctx:expr, $rule:path) => {
+        $ctx.rules
+            .insert_index(const { $crate::rules::registry::index_of(&$rule) })
+    };
+}
+pub(crate) use hit;
+
+/// Every way a step may go.
+pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
+    let mut world = world.clone();
+    let slot = world.actors.get_mut(usize::from(step.actor));
+    let Some(mm) = slot.and_then(Option::take) else {
+        return vec![Branch {
+            world,
+            outcome: Outcome::Errno(errno::ESRCH),
+            rules: RuleSet::EMPTY,
+        }];
+    };
+    let mut ctx = Ctx {
+        world,
+        actor: step.actor,
+        mm: Arc::unwrap_or_clone(mm),
+        rules: RuleSet::EMPTY,
+    };
+    let outcome = match step.op {
+        Op::Mmap {
+            range,
+            prot,
+            backing,
+            place,
+        } => mmap::mmap(&mut ctx, range, prot, backing, place),
+        Op::Munmap { range } => munmap::munmap(&mut ctx, range),
+        Op::Mprotect { range, prot } => mprotect::mprotect(&mut ctx, range, prot),
+        Op::Madvise { range, advice } => madvise::madvise(&mut ctx, range, advice),
+        Op::Read { range } => return access::access(ctx, range, None),
+        Op::Write { range, tag } => return access::access(ctx, range, Some(tag)),
+        Op::Fork { child } => fork::fork(&mut ctx, child),
+        Op::Exit => return vec![fork::exit(ctx)],
+    };
+    vec![ctx.finish(outcome)]
+}

@@ -1,9 +1,15 @@
 //! The list of all rules, and sets of them.
+//!
+//! A rule is a constant beside the code that implements it. [`ALL`] lists them, from general to special within a
+//! family: where several rules of a step speak about the same thing, the later one is the more special.
 
+use super::{access, anon_vma, args, fork, guard, madvise, merge, mmap, mprotect, munmap, report, shmem, tables, thp};
+use crate::judge::Class;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
 /// A named piece of the oracle's semantics.
+#[derive(Debug)]
 pub struct Rule {
     /// `family/subject/behaviour`, such as `guard/install/zaps-populated`.
     pub name: &'static str,
@@ -13,6 +19,8 @@ pub struct Rule {
     pub source: &'static str,
     /// The kernels it holds for.
     pub since: &'static str,
+    /// What it speaks about: a difference of another class is not this rule's.
+    pub about: &'static [Class],
 }
 
 /// The name of a rule: cheap to copy, prints as the name.
@@ -31,14 +39,140 @@ impl Serialize for RuleId {
     }
 }
 
+/// Every rule, family by family.
+pub(crate) const ALL: &[&Rule] = &[
+    &report::UNTOUCHED,
+    &args::ALIGNMENT,
+    &args::EMPTY,
+    &args::WRAPS,
+    &mmap::MAPS,
+    &mmap::NEW_IS_EMPTY,
+    &mmap::FIXED_REPLACES,
+    &mmap::HINT_FREE,
+    &mmap::HINT_TAKEN,
+    &mmap::HINT_ROUNDS_DOWN,
+    &mmap::ACCOUNTS,
+    &mmap::SHARED_OBJECT,
+    &munmap::REMOVES,
+    &munmap::HOLES,
+    &munmap::FREES_TABLES,
+    &mprotect::KEEPS_PAGES,
+    &mprotect::CHANGES,
+    &mprotect::SAME,
+    &mprotect::FIRST_UNMAPPED,
+    &mprotect::HOLE,
+    &mprotect::ACCOUNTS,
+    &mprotect::UNACCOUNTS,
+    &madvise::UNKNOWN,
+    &madvise::WALK,
+    &madvise::HOLE,
+    &madvise::HUGE_FLAGS,
+    &madvise::DONTNEED,
+    &madvise::DONTNEED_SHARED,
+    &madvise::DONTNEED_KEEPS_GUARDS,
+    &madvise::DONTNEED_FREES_TABLE,
+    &guard::INSTALL_FILLS,
+    &guard::INSTALL_IDEMPOTENT,
+    &guard::INSTALL_ALLOCATES_TABLES,
+    &guard::INSTALL_MAYBE_GUARD,
+    &guard::INSTALL_ANON_VMA,
+    &guard::INSTALL_FILE_ANON_VMA,
+    &guard::INSTALL_ANON_ONLY,
+    &guard::INSTALL_ZAPS,
+    &guard::REMOVE_EMPTIES,
+    &guard::REMOVE_LEAVES_OTHERS,
+    &guard::REMOVE_KEEPS_TABLES,
+    &tables::ZAP,
+    &tables::ZAP_WHOLE_HUGE,
+    &tables::ZAP_SPLITS_HUGE,
+    &access::VALUE,
+    &access::UNMAPPED,
+    &access::DENIED,
+    &access::PKEY,
+    &access::EXEC_ONLY,
+    &access::GUARD,
+    &access::STOPS,
+    &access::ZERO_PAGE,
+    &access::NEW_PAGE,
+    &access::IN_PLACE,
+    &access::COPY_ON_WRITE,
+    &shmem::FAULT,
+    &shmem::STORE,
+    &shmem::FAULT_AROUND,
+    &anon_vma::FRESH,
+    &anon_vma::REUSED,
+    &thp::FAULT,
+    &thp::MAY_FAIL,
+    &thp::HUGE_ZERO,
+    &thp::ZERO_WRITE_SPLITS,
+    &thp::ZERO_WRITE_ALLOCATES,
+    &thp::WRITE_REUSES,
+    &thp::WRITE_SPLITS,
+    &thp::VMA_SPLIT,
+    &fork::COPIES_VMAS,
+    &fork::SHARES_PAGES,
+    &fork::COPIES_GUARDS,
+    &fork::SKIPS_SHARED,
+    &fork::COPIES_SHARED_GUARDS,
+    &fork::SHARES_HUGE,
+    &fork::NEW_ANON_VMA,
+    &fork::EXIT,
+    &merge::SPLIT,
+    &merge::NEW_LEFT,
+    &merge::NEW_RIGHT,
+    &merge::NEW_BOTH,
+    &merge::EXISTING,
+    &merge::STICKY,
+    &merge::ANON_VMA_BLOCKS,
+    &report::VM_FLAGS,
+    &report::RESIDENT,
+    &report::EXCLUSIVE,
+    &report::HUGE_EXCLUSIVE_HEAD,
+    &report::HUGE_ZERO_AS_FILE,
+    &report::GUARD_AS_SWAP,
+];
+
+/// Every rule, family by family.
+pub static RULES: &[&Rule] = ALL;
+
+/// Position of a rule in [`ALL`]. Evaluated at compile time: a rule that is used but not listed does not compile.
+pub(crate) const fn index_of(rule: &Rule) -> usize {
+    let mut i = 0;
+    while i < ALL.len() {
+        if same(ALL[i].name, rule.name) {
+            return i;
+        }
+        i += 1;
+    }
+    panic!("a rule is missing in rules::registry::ALL")
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+const WORDS: usize = 2;
+const _: () = assert!(ALL.len() <= WORDS * 64, "RuleSet needs another word");
+
 /// A set of rules: those that a step exercised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct RuleSet {
-    bits: [u64; 4],
+    bits: [u64; WORDS],
 }
 
 impl RuleSet {
-    pub const EMPTY: RuleSet = RuleSet { bits: [0; 4] };
+    pub const EMPTY: RuleSet = RuleSet { bits: [0; WORDS] };
 
     /// Adds the rule at `index` of [`RULES`].
     pub(crate) fn insert_index(&mut self, index: usize) {
@@ -50,13 +184,22 @@ impl RuleSet {
         self.iter().any(|r| r == rule)
     }
 
+    /// Indices in [`RULES`], ascending.
+    fn indices(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        (0..ALL.len()).filter(|&i| self.bits[i / 64] >> (i % 64) & 1 == 1)
+    }
+
     /// The rules, in the order of [`RULES`].
-    pub fn iter(&self) -> impl Iterator<Item = RuleId> + '_ {
-        RULES
-            .iter()
-            .enumerate()
-            .filter(|&(i, _)| self.bits[i / 64] >> (i % 64) & 1 == 1)
-            .map(|(_, r)| RuleId(r.name))
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = RuleId> + '_ {
+        self.indices().map(|i| RuleId(ALL[i].name))
+    }
+
+    /// The most special rule of the set that speaks about `class`.
+    pub fn about(&self, class: Class) -> Option<RuleId> {
+        self.indices()
+            .rev()
+            .find(|&i| ALL[i].about.contains(&class))
+            .map(|i| RuleId(ALL[i].name))
     }
 
     /// Adds all of another set.
@@ -65,7 +208,13 @@ impl RuleSet {
             *a |= b;
         }
     }
-}
 
-/// Every rule, family by family.
-pub static RULES: &[&Rule] = &[];
+    /// What is in this set and not in the other.
+    pub fn minus(&self, other: &RuleSet) -> RuleSet {
+        let mut bits = self.bits;
+        for (a, b) in bits.iter_mut().zip(other.bits) {
+            *a &= !b;
+        }
+        RuleSet { bits }
+    }
+}

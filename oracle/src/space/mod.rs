@@ -1,7 +1,21 @@
 //! The model of a machine: address spaces, shared memory, and what a kernel shows of them.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `content` | what a page holds, as far as programs can tell |
+//! | `slots` | page-table slots, run by run |
+//! | `vma` | virtual memory areas |
+//! | `object` | shared-memory objects |
+//! | `mm` | one actor's address space |
+//! | `world` | all of them together |
 
 mod content;
+pub(crate) mod mm;
+pub(crate) mod object;
+pub(crate) mod slots;
+mod vma;
 mod world;
 
 pub use content::Content;
-pub use world::{Branch, PageState, Vma, World};
+pub use vma::{AnonVma, HugeAdvice, Vma};
+pub use world::{Branch, PageState, World};

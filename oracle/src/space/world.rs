@@ -1,11 +1,16 @@
 //! The whole machine state that one world of the oracle believes in.
 
-use crate::geometry::Geometry;
+use super::mm::{block_of, Mm, Table};
+use super::object::{Object, ObjectId};
+use super::slots::{PageId, Slot};
+use super::vma::Vma;
+use crate::geometry::{Geometry, BLOCKS};
 use crate::judge::{Outcome, SpaceSeen};
 use crate::profile::Profile;
-use crate::program::{ActorId, Knobs, Prot, Step};
-use crate::rules::RuleSet;
+use crate::program::{ActorId, Knobs, Step, MAX_ACTORS};
+use crate::rules::{self, RuleSet};
 use crate::space::Content;
+use std::sync::Arc;
 
 /// One way a step may go.
 #[derive(Debug, Clone)]
@@ -16,18 +21,6 @@ pub struct Branch {
     pub outcome: Outcome,
     /// The rules it exercised.
     pub rules: RuleSet,
-}
-
-/// A virtual memory area. Page numbers count from the arena's start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vma {
-    /// First page.
-    pub start: u32,
-    /// Page after the last.
-    pub end: u32,
-    pub prot: Prot,
-    /// MAP_SHARED.
-    pub shared: bool,
 }
 
 /// What stands at one page of an actor.
@@ -51,63 +44,113 @@ pub enum PageState {
     File { content: Content, huge: bool },
 }
 
-/// A whole machine: every actor's address space and the shared memory.
-#[derive(Debug, Clone)]
+/// A whole machine: every actor's address space and the shared memory. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct World {
-    geometry: Geometry,
-    knobs: Knobs,
+    pub(crate) profile: Profile,
+    pub(crate) geometry: Geometry,
+    pub(crate) knobs: Knobs,
+    /// By actor; `None`: not born, or gone.
+    pub(crate) actors: [Option<Arc<Mm>>; MAX_ACTORS as usize],
+    pub(crate) objects: Vec<Arc<Object>>,
+    pub(crate) next_anon_vma: u32,
+    pub(crate) next_page: u64,
 }
 
 impl World {
     /// A machine with one actor, 0, whose arena is empty.
-    pub fn new(_profile: &Profile, geometry: Geometry, knobs: Knobs) -> World {
-        World { geometry, knobs }
+    pub fn new(profile: &Profile, geometry: Geometry, knobs: Knobs) -> World {
+        let mut actors: [Option<Arc<Mm>>; MAX_ACTORS as usize] = Default::default();
+        actors[0] = Some(Arc::new(Mm::default()));
+        World {
+            profile: profile.clone(),
+            geometry,
+            knobs,
+            actors,
+            objects: Vec::new(),
+            next_anon_vma: 1,
+            next_page: 1,
+        }
     }
 
     /// Every way the step may go, the most usual first. Never empty.
-    pub fn apply(&self, _step: &Step) -> Vec<Branch> {
-        vec![Branch {
-            world: self.clone(),
-            outcome: Outcome::Ok,
-            rules: RuleSet::EMPTY,
-        }]
+    ///
+    /// A step by an actor that does not live, which [`crate::program::Program::check`] refuses, fails with ESRCH and changes
+    /// nothing.
+    pub fn apply(&self, step: &Step) -> Vec<Branch> {
+        rules::apply(self, step)
     }
 
     /// What a kernel shows of an actor's arena, VmFlags and residency included; nothing for an actor that does not live.
-    pub fn seen(&self, _actor: ActorId) -> SpaceSeen {
-        SpaceSeen::default()
+    /// Contents are given where the VMA is readable.
+    pub fn seen(&self, actor: ActorId) -> SpaceSeen {
+        rules::report::seen(self, actor, rules::report::Contents::Readable)
     }
 
     /// The living actors, ascending.
     pub fn living(&self) -> Vec<ActorId> {
-        vec![0]
+        (0..MAX_ACTORS).filter(|&a| self.mm(a).is_some()).collect()
     }
 
     /// An actor's VMAs, ascending; none for an actor that does not live.
-    pub fn vmas(&self, _actor: ActorId) -> &[Vma] {
-        &[]
+    pub fn vmas(&self, actor: ActorId) -> &[Vma] {
+        self.mm(actor).map_or(&[], |mm| &mm.vmas)
     }
 
     /// The VMA that holds a page.
     pub fn vma_at(&self, actor: ActorId, page: u32) -> Option<&Vma> {
-        self.vmas(actor)
-            .iter()
-            .find(|v| v.start <= page && page < v.end)
+        let mm = self.mm(actor)?;
+        mm.vma_index(page).map(|i| &mm.vmas[i])
     }
 
     /// What stands at a page (pages from the arena's start).
-    pub fn page(&self, _actor: ActorId, _page: u32) -> PageState {
-        PageState::Unmapped
+    pub fn page(&self, actor: ActorId, page: u32) -> PageState {
+        let Some(mm) = self.mm(actor) else {
+            return PageState::Unmapped;
+        };
+        let Some(vma) = mm.vma_index(page).map(|i| &mm.vmas[i]) else {
+            return PageState::Unmapped;
+        };
+        let huge = mm.tables[block_of(page, self.geometry)] == Table::Huge;
+        match mm.slots.get(page) {
+            None => PageState::Empty,
+            Some(Slot::Guard) => PageState::Guard,
+            Some(Slot::Zero) => PageState::Zero { huge },
+            Some(slot @ Slot::Anon { content, .. }) => PageState::Anon {
+                content,
+                huge,
+                shared: self
+                    .sharing(actor, page, page + 1, slot)
+                    .iter()
+                    .any(|s| s.2),
+            },
+            Some(Slot::File) => PageState::File {
+                content: self.cached(vma, page),
+                huge,
+            },
+        }
     }
 
     /// Runs of guard markers: (first page, pages), ascending.
-    pub fn guards(&self, _actor: ActorId) -> Vec<(u32, u32)> {
-        Vec::new()
+    pub fn guards(&self, actor: ActorId) -> Vec<(u32, u32)> {
+        let Some(mm) = self.mm(actor) else {
+            return Vec::new();
+        };
+        mm.slots
+            .runs_in(0, self.geometry.arena_pages())
+            .filter(|r| r.slot == Slot::Guard)
+            .map(|r| (r.start, r.end - r.start))
+            .collect()
     }
 
     /// Blocks mapped by a PMD, ascending.
-    pub fn huge_blocks(&self, _actor: ActorId) -> Vec<u8> {
-        Vec::new()
+    pub fn huge_blocks(&self, actor: ActorId) -> Vec<u8> {
+        let Some(mm) = self.mm(actor) else {
+            return Vec::new();
+        };
+        (0..BLOCKS)
+            .filter(|&b| mm.tables[usize::from(b)] == Table::Huge)
+            .collect()
     }
 
     pub fn geometry(&self) -> Geometry {
@@ -116,5 +159,119 @@ impl World {
 
     pub fn knobs(&self) -> &Knobs {
         &self.knobs
+    }
+
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    pub(crate) fn mm(&self, actor: ActorId) -> Option<&Mm> {
+        self.actors.get(usize::from(actor))?.as_deref()
+    }
+
+    /// An object, to change.
+    pub(crate) fn object_mut(&mut self, id: ObjectId) -> &mut Object {
+        Arc::make_mut(&mut self.objects[id.0 as usize])
+    }
+
+    pub(crate) fn object(&self, id: ObjectId) -> &Object {
+        &self.objects[id.0 as usize]
+    }
+
+    /// The content of a page of a shared mapping.
+    pub(crate) fn cached(&self, vma: &Vma, page: u32) -> Content {
+        vma.object
+            .and_then(|id| self.object(id).get(vma.index(page)))
+            .unwrap_or(Content::ZERO)
+    }
+
+    /// Ids for `n` new anonymous pages that follow each other.
+    pub(crate) fn new_pages(&mut self, n: u32) -> PageId {
+        let id = PageId(self.next_page);
+        // A gap of one, so that pages made at different times never look like one run by accident.
+        self.next_page += u64::from(n) + 1;
+        id
+    }
+
+    pub(crate) fn new_anon_vma(&mut self) -> u32 {
+        self.next_anon_vma += 1;
+        self.next_anon_vma
+    }
+
+    /// Splits the pages `[start, end)` of an actor, which hold `slot` and what follows it, by whether another slot of any
+    /// other actor maps the same page: (start, end, mapped elsewhere).
+    pub(crate) fn sharing(
+        &self,
+        actor: ActorId,
+        start: u32,
+        end: u32,
+        slot: Slot,
+    ) -> Vec<(u32, u32, bool)> {
+        let mut shared: Vec<(u32, u32)> = Vec::new();
+        for (other, mm) in self.actors.iter().enumerate() {
+            let Some(mm) = mm.as_deref().filter(|_| other != usize::from(actor)) else {
+                continue;
+            };
+            match slot {
+                Slot::Anon { id, .. } => {
+                    for run in mm.slots.runs_in(0, u32::MAX) {
+                        let Slot::Anon { id: theirs, .. } = run.slot else {
+                            continue;
+                        };
+                        let from = theirs.0.max(id.0);
+                        let to = (theirs.0 + u64::from(run.end - run.start))
+                            .min(id.0 + u64::from(end - start));
+                        if from < to {
+                            let at = start + (from - id.0) as u32;
+                            shared.push((at, at + (to - from) as u32));
+                        }
+                    }
+                }
+                Slot::File => {
+                    let Some(vma) = self.vma_at(actor, start) else {
+                        continue;
+                    };
+                    let (first, last) = (vma.index(start), vma.index(end));
+                    for theirs in mm.vmas.iter().filter(|v| v.object == vma.object) {
+                        let from = theirs.pgoff.max(first);
+                        let to = (theirs.pgoff + (theirs.end - theirs.start)).min(last);
+                        if from >= to {
+                            continue;
+                        }
+                        let (a, b) = (theirs.page_of(from), theirs.page_of(to - 1) + 1);
+                        for run in mm.slots.runs_in(a, b).filter(|r| r.slot == Slot::File) {
+                            let index = theirs.index(run.start);
+                            let at = start + (index - first);
+                            shared.push((at, at + (run.end - run.start)));
+                        }
+                    }
+                }
+                Slot::Guard | Slot::Zero => {}
+            }
+        }
+        if shared.is_empty() {
+            return vec![(start, end, false)];
+        }
+        shared.sort_unstable();
+        let mut parts = Vec::with_capacity(2 * shared.len() + 1);
+        let mut at = start;
+        for (from, to) in shared {
+            if to <= at {
+                continue;
+            }
+            let from = from.max(at);
+            if from > at {
+                parts.push((at, from, false));
+            }
+            match parts.last_mut() {
+                Some(last) if last.2 && last.1 == from => last.1 = to,
+                _ => parts.push((from, to, true)),
+            }
+            at = to;
+        }
+        if at < end {
+            parts.push((at, end, false));
+        }
+        parts
     }
 }

@@ -1,0 +1,134 @@
+//! Programs that tell whether a kernel has a behaviour, and how to read what was seen after each of their steps.
+
+use crate::judge::{Observation, Outcome, PageKind, PageRun, VmFlag, VmaSeen};
+
+/// How a running kernel tells whether it has a behaviour.
+#[derive(Debug)]
+pub struct Probe {
+    /// A program in the text form; it runs like any other.
+    pub program: &'static str,
+    /// Reads the answer from the observations after each step, all taken with VmFlags; `None`: cannot tell.
+    pub read: fn(&[Observation]) -> Option<bool>,
+}
+
+/// Whether the last step succeeded.
+fn succeeded(seen: &[Observation]) -> Option<bool> {
+    match &seen.last()?.outcome {
+        Outcome::Ok => Some(true),
+        Outcome::Errno(_) => Some(false),
+        _ => None,
+    }
+}
+
+/// An actor's VMAs after the last step.
+fn vmas(seen: &[Observation], actor: u8) -> Option<&[VmaSeen]> {
+    let (_, space) = seen.last()?.spaces.iter().find(|(a, _)| *a == actor)?;
+    Some(&space.vmas)
+}
+
+/// The page run of actor 0 that holds `page` after the last step.
+fn page(seen: &[Observation], page: u32) -> Option<PageRun> {
+    let (_, space) = seen.last()?.spaces.iter().find(|(a, _)| *a == 0)?;
+    space
+        .pages
+        .iter()
+        .find(|r| r.start <= page && page - r.start < r.len)
+        .copied()
+}
+
+fn has_flag(seen: &[Observation], flag: &[u8; 2]) -> Option<bool> {
+    let vma = vmas(seen, 0)?.first()?;
+    Some(vma.flags.as_ref()?.contains(&VmFlag(*flag)))
+}
+
+fn fault_code(seen: &[Observation]) -> Option<i32> {
+    match &seen.last()?.outcome {
+        Outcome::Access(access) => Some(access.fault.map_or(0, |f| f.code)),
+        _ => None,
+    }
+}
+
+pub const GUARDS: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nguard-install 0+0..0+1\n",
+    read: succeeded,
+};
+
+pub const GUARDS_SHARED: Probe = Probe {
+    program: "mmap 0+0..0+1 rw shared fixed\nguard-install 0+0..0+1\n",
+    read: succeeded,
+};
+
+pub const PAGEMAP_GUARD: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nguard-install 0+0..0+1\n",
+    read: |seen| Some(page(seen, 0).is_some_and(|r| r.page.kind == PageKind::Guard)),
+};
+
+pub const PAGEMAP_SCAN: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nwrite 0+0..0+1 tag 1\n",
+    read: |seen| Some(page(seen, 0)?.page.huge.is_some()),
+};
+
+pub const MAYBE_GUARD: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nguard-install 0+0..0+1\n",
+    read: |seen| has_flag(seen, b"gu"),
+};
+
+/// After DONTNEED has emptied a block that held a small page, is a huge page possible again?
+pub const PT_RECLAIM: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nhugepage 0+0..1+0\n\
+              dontneed 0+0..1+0\nwrite 0+0..0+1 tag 2\n",
+    read: |seen| Some(page(seen, 0)?.len > 1 || page(seen, 1).is_some()),
+};
+
+pub const HUGE_ZERO_WRITE: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nread 0+1..0+2\nwrite 0+0..0+1 tag 1\n",
+    // Without a huge zero page before it, or without PAGEMAP_SCAN, the second page says less, but enough: anonymous only
+    // if a huge page was made.
+    read: |seen| match page(seen, 1)?.page.kind {
+        PageKind::Anon => Some(true),
+        _ => Some(false),
+    },
+};
+
+pub const MERGE_FAULTED: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..0+4 rw private fixed\nnohugepage 0+2..0+4\nwrite 0+0..0+1 tag 1\n\
+              nohugepage 0+0..0+2\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 1),
+};
+
+pub const MERGE_RIGHT_FIRST: Probe = Probe {
+    program: "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+6 rw private fixed\nwrite 0+0..0+1 tag 1\n\
+              write 0+4..0+5 tag 2\nmmap 0+2..0+4 rw private fixed\n",
+    read: |seen| Some(vmas(seen, 0)?.first()?.end == 2),
+};
+
+pub const UNACCOUNTS: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nmprotect 0+0..0+1 r\n",
+    read: |seen| has_flag(seen, b"ac").map(|ac| !ac),
+};
+
+/// The child splits its mapping of the huge page and copies the second page: the parent is the only one to map that.
+pub const HUGE_EXCLUSIVE: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\nfork 1\n\
+              1: write 0+1..0+2 tag 2\n",
+    read: |seen| {
+        let first = page(seen, 0)?.page;
+        let second = page(seen, 1)?.page;
+        (first.huge != Some(false)).then_some(!second.exclusive)
+    },
+};
+
+pub const SOFT_DIRTY: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\n",
+    read: |seen| has_flag(seen, b"sd"),
+};
+
+pub const EXEC_ONLY_PKEY: Probe = Probe {
+    program: "mmap 0+0..0+1 x private fixed\nread 0+0..0+1\n",
+    read: |seen| Some(fault_code(seen)? == 4),
+};
+
+pub const EXEC_ONLY_UNREADABLE: Probe = Probe {
+    program: "mmap 0+0..0+1 x private fixed\nread 0+0..0+1\n",
+    read: |seen| Some(fault_code(seen)? == 2),
+};

@@ -1,0 +1,69 @@
+//! Where a VMA gets its anon_vma from. User space sees it in what merges, what fork copies, and what mprotect unaccounts.
+
+use super::registry::Rule;
+use super::{hit, Ctx};
+use crate::judge::Class;
+use crate::program::Prot;
+use crate::space::{AnonVma, Vma};
+
+pub const FRESH: Rule = Rule {
+    name: "anon-vma/fresh",
+    text: "A VMA gets an anon_vma when it first needs one: at its first anonymous page, at guard install, at a huge-page fault \
+           even if that only reads. It keeps it from then on.",
+    source: "mm/rmap.c __anon_vma_prepare",
+    since: "all",
+    about: &[Class::Vma],
+};
+
+pub const REUSED: Rule = Rule {
+    name: "anon-vma/reused-from-neighbour",
+    text: "A VMA that needs an anon_vma takes that of an adjacent VMA, the next one first, if the two differ in protection only \
+           and the neighbour's did not go through a fork; so the two can merge later.",
+    source: "mm/vma.c find_mergeable_anon_vma, anon_vma_compatible, reusable_anon_vma",
+    since: "all",
+    about: &[Class::Vma],
+};
+
+/// Gives a VMA an anon_vma if it has none.
+pub(crate) fn prepare(ctx: &mut Ctx, i: usize) {
+    if ctx.mm.vmas[i].anon_vma.is_some() {
+        return;
+    }
+    let vma = &ctx.mm.vmas[i];
+    let next = ctx.mm.vmas.get(i + 1).filter(|n| compatible(ctx, vma, n));
+    let prev = i
+        .checked_sub(1)
+        .map(|p| &ctx.mm.vmas[p])
+        .filter(|p| compatible(ctx, p, vma));
+    let reused = [next, prev]
+        .into_iter()
+        .flatten()
+        .find_map(|v| v.anon_vma.filter(|a| !a.forked));
+    let anon_vma = match reused {
+        Some(anon_vma) => {
+            hit!(ctx, REUSED);
+            anon_vma
+        }
+        None => {
+            hit!(ctx, FRESH);
+            AnonVma {
+                id: ctx.world.new_anon_vma(),
+                forked: false,
+            }
+        }
+    };
+    ctx.mm.vmas[i].anon_vma = Some(anon_vma);
+}
+
+/// Whether adjacent VMAs `a` and `b` may share an anon_vma.
+fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
+    // The protection key that stands for execute-only memory is no thing that mprotect alone changes.
+    let pkey = |v: &Vma| ctx.world.profile.exec_only_pkey && v.prot == Prot::new(false, false, true);
+    a.end == b.start
+        && a.object == b.object
+        && a.shared == b.shared
+        && a.account == b.account
+        && a.advice == b.advice
+        && pkey(a) == pkey(b)
+        && a.pgoff + (a.end - a.start) == b.pgoff
+}

@@ -1,0 +1,11 @@
+//! Linux errno and signal numbers, the same on both architectures.
+
+pub const ESRCH: i32 = 3;
+pub const EAGAIN: i32 = 11;
+pub const ENOMEM: i32 = 12;
+pub const EINVAL: i32 = 22;
+
+pub const SIGSEGV: i32 = 11;
+pub const SEGV_MAPERR: i32 = 1;
+pub const SEGV_ACCERR: i32 = 2;
+pub const SEGV_PKUERR: i32 = 4;

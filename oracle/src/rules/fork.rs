@@ -1,0 +1,141 @@
+//! fork and exit.
+
+use super::registry::Rule;
+use super::{hit, Ctx};
+use crate::judge::{Class, Outcome};
+use crate::program::ActorId;
+use crate::space::mm::{by_block, Mm, Table};
+use crate::space::slots::Slot;
+use crate::space::{AnonVma, Branch};
+use std::sync::Arc;
+
+pub const COPIES_VMAS: Rule = Rule {
+    name: "fork/copies-vmas",
+    text: "The child has the parent's VMAs with the same protection and flags, VM_MAYBE_GUARD included.",
+    source: "kernel/fork.c dup_mmap",
+    since: "all",
+    about: &[Class::Errno, Class::Vma, Class::VmFlags],
+};
+
+pub const SHARES_PAGES: Rule = Rule {
+    name: "fork/shares-pages",
+    text: "A VMA that has an anon_vma is copied slot by slot: parent and child share each anonymous page until one of them writes \
+           it, and neither maps it exclusively; zero pages and empty slots are copied as they are.",
+    source: "mm/memory.c copy_page_range, copy_present_ptes",
+    since: "all",
+    about: &[Class::PageState, Class::Value, Class::Residency],
+};
+
+pub const COPIES_GUARDS: Rule = Rule {
+    name: "fork/copies-guards",
+    text: "The child has the parent's guards as its own: what either does to them later does not concern the other.",
+    source: "mm/memory.c copy_nonpresent_pte, copy_pte_marker",
+    since: "6.13",
+    about: &[Class::PageState],
+};
+
+pub const SKIPS_SHARED: Rule = Rule {
+    name: "fork/skips-unneeded",
+    text: "A VMA without an anon_vma (and without VM_MAYBE_GUARD) is not copied slot by slot: the child starts with an empty page \
+           table there and finds shared contents again by faults.",
+    source: "mm/memory.c vma_needs_copy",
+    since: "all",
+    about: &[Class::PageState, Class::Residency],
+};
+
+pub const COPIES_SHARED_GUARDS: Rule = Rule {
+    name: "fork/copies-shared-guards",
+    text: "Shared memory that was ever guarded is copied slot by slot, guards and mapped pages alike, though a fault could \
+           find the pages again: VM_MAYBE_GUARD (before 6.19 the anon_vma) asks for it.",
+    source: "6.19, mm: set the VM_MAYBE_GUARD flag on guard region install: VM_COPY_ON_FORK",
+    since: "6.15",
+    about: &[Class::PageState],
+};
+
+pub const SHARES_HUGE: Rule = Rule {
+    name: "fork/shares-huge",
+    text: "A huge anonymous page, the huge zero page too, is mapped huge in the child; a huge page of shared memory is not \
+           copied, the child faults it in again.",
+    source: "mm/huge_memory.c copy_huge_pmd",
+    since: "all",
+    about: &[Class::PageState],
+};
+
+pub const NEW_ANON_VMA: Rule = Rule {
+    name: "fork/new-anon-vma",
+    text: "Each VMA of the child whose original has an anon_vma gets one of its own, chained to the parent's: such VMAs never \
+           merge with others but those split from themselves.",
+    source: "mm/rmap.c anon_vma_fork; mm/vma.c vma_is_fork_child",
+    since: "all",
+    about: &[Class::Vma],
+};
+
+pub const EXIT: Rule = Rule {
+    name: "exit/drops-everything",
+    text: "An exit drops the address space: pages that only one other actor maps are mapped exclusively again.",
+    source: "mm/mmap.c exit_mmap",
+    since: "all",
+    about: &[Class::Errno, Class::PageState],
+};
+
+/// fork(2).
+pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
+    hit!(ctx, COPIES_VMAS);
+    let g = ctx.geometry();
+    let mut mm = Mm {
+        vmas: ctx.mm.vmas.clone(),
+        ..Mm::default()
+    };
+    for vma in &mut mm.vmas {
+        let guarded = vma.maybe_guard;
+        let copy = guarded || vma.anon_vma.is_some();
+        if vma.anon_vma.is_some() {
+            hit!(ctx, NEW_ANON_VMA);
+            vma.anon_vma = Some(AnonVma {
+                id: ctx.world.new_anon_vma(),
+                forked: true,
+            });
+        }
+        if !copy {
+            hit!(ctx, SKIPS_SHARED);
+            continue;
+        }
+        hit!(ctx, SHARES_PAGES);
+        if !vma.is_anon() {
+            hit!(ctx, COPIES_SHARED_GUARDS);
+        }
+        for (block, start, end) in by_block(vma.start, vma.end, g) {
+            match ctx.mm.tables[block] {
+                Table::None => continue,
+                Table::Huge => {
+                    hit!(ctx, SHARES_HUGE);
+                    if !vma.is_anon() {
+                        continue;
+                    }
+                    mm.tables[block] = Table::Huge;
+                }
+                Table::Pte => mm.tables[block] = Table::Pte,
+            }
+            for run in ctx.mm.slots.runs_in(start, end) {
+                if run.slot == Slot::Guard {
+                    hit!(ctx, COPIES_GUARDS);
+                }
+                mm.slots.set(run.start, run.end, run.slot);
+            }
+        }
+    }
+    if let Some(slot) = ctx.world.actors.get_mut(usize::from(child)) {
+        *slot = Some(Arc::new(mm));
+    }
+    Outcome::Ok
+}
+
+/// _exit(2).
+pub(crate) fn exit(mut ctx: Ctx) -> Branch {
+    hit!(ctx, EXIT);
+    Branch {
+        world: ctx.world,
+        outcome: Outcome::Ok,
+        rules: ctx.rules,
+    }
+}

@@ -1,0 +1,212 @@
+//! Guard regions: madvise GUARD_INSTALL and GUARD_REMOVE, written as the kernel's steps.
+//!
+//! A guard is a marker in a page-table slot. It belongs to no page and to no VMA: it counts for nothing, does not
+//! nest, and an access to it is a SIGSEGV. Install walks the range and puts a marker into each empty slot; when it
+//! meets a slot in use it stops, zaps the whole part, and walks again. Another thread may fill a slot again between zap and
+//! walk, which is why the kernel tries several times; alone, the second walk always succeeds.
+
+use super::errno::EINVAL;
+use super::registry::Rule;
+use super::{anon_vma, hit, tables, Ctx};
+use crate::judge::Class;
+use crate::space::mm::{by_block, Table};
+use crate::space::slots::Slot;
+
+pub const INSTALL_FILLS: Rule = Rule {
+    name: "guard/install/fills",
+    text: "After guard install every page of the range is a guard, whatever stood there.",
+    source: "mm/madvise.c madvise_guard_install",
+    since: "6.13",
+    about: &[Class::PageState, Class::Residency, Class::Errno, Class::Value],
+};
+
+pub const INSTALL_IDEMPOTENT: Rule = Rule {
+    name: "guard/install/idempotent",
+    text: "Guards do not nest: a slot that holds one already is counted and left alone.",
+    source: "mm/madvise.c guard_install_pte_entry",
+    since: "6.13",
+    about: &[Class::PageState],
+};
+
+pub const INSTALL_ALLOCATES_TABLES: Rule = Rule {
+    name: "guard/install/allocates-tables",
+    text: "A marker needs a slot: install allocates page tables over the whole range, so later faults in these blocks get small \
+           pages.",
+    source: "mm/madvise.c guard_install_set_pte, mm/pagewalk.c",
+    since: "6.13",
+    about: &[Class::PageState],
+};
+
+pub const INSTALL_MAYBE_GUARD: Rule = Rule {
+    name: "guard/install/maybe-guard",
+    text: "Install marks the whole VMA VM_MAYBE_GUARD (`gu`), even when only one of its pages is guarded, and before it walks. \
+           Nothing but the end of the VMA clears it.",
+    source: "mm/madvise.c madvise_guard_install; 6.19, mm: introduce VM_MAYBE_GUARD and make visible in /proc/$pid/smaps",
+    since: "6.19, late 6.18.y",
+    about: &[Class::VmFlags],
+};
+
+pub const INSTALL_ANON_VMA: Rule = Rule {
+    name: "guard/install/anon-vma",
+    text: "Anonymous memory gets an anon_vma before the walk, though no page was ever written: fork then copies the markers, \
+           and the VMA merges as one that was written to.",
+    source: "mm/madvise.c madvise_guard_install",
+    since: "6.13",
+    about: &[Class::Vma, Class::VmFlags],
+};
+
+pub const INSTALL_FILE_ANON_VMA: Rule = Rule {
+    name: "guard/install/shared-anon-vma",
+    text: "Before VM_MAYBE_GUARD, shared memory got an anon_vma as well: it made fork copy the markers.",
+    source: "6.15, mm/madvise: allow guard page install/remove under file-backed mappings; gone in 6.19",
+    since: "6.15 to 6.18",
+    about: &[Class::Vma],
+};
+
+pub const INSTALL_ANON_ONLY: Rule = Rule {
+    name: "guard/install/anonymous-only",
+    text: "In 6.13 and 6.14 guard install and remove refuse everything but anonymous memory with EINVAL.",
+    source: "6.13, mm: madvise: implement lightweight guard page mechanism",
+    since: "6.13 and 6.14",
+    about: &[Class::Errno, Class::PageState],
+};
+
+pub const INSTALL_ZAPS: Rule = Rule {
+    name: "guard/install/zaps-populated",
+    text: "If any slot of the VMA's part of the range is in use, all of the part is zapped and its contents are lost: anonymous \
+           memory as by DONTNEED; shared memory is unmapped and keeps its content in the object. Pages outside the \
+           range keep their values, even when a huge page had to be split.",
+    source: "mm/madvise.c madvise_guard_install",
+    since: "6.13",
+    about: &[Class::PageState, Class::Value, Class::Residency],
+};
+
+pub const REMOVE_EMPTIES: Rule = Rule {
+    name: "guard/remove/empties",
+    text: "Guard remove turns each marker of the range into an empty slot. It succeeds where there is none.",
+    source: "mm/madvise.c guard_remove_pte_entry",
+    since: "6.13",
+    about: &[Class::PageState, Class::Errno],
+};
+
+pub const REMOVE_LEAVES_OTHERS: Rule = Rule {
+    name: "guard/remove/leaves-others",
+    text: "Guard remove touches nothing but markers: pages keep their contents and their sharing, huge pages are skipped \
+           unsplit, VM_MAYBE_GUARD and the anon_vma stay.",
+    source: "mm/madvise.c guard_remove_pmd_entry, guard_remove_pte_entry",
+    since: "6.13",
+    about: &[Class::PageState, Class::Value, Class::VmFlags, Class::Vma],
+};
+
+pub const REMOVE_KEEPS_TABLES: Rule = Rule {
+    name: "guard/remove/keeps-tables",
+    text: "Guard remove neither makes nor frees page tables: where a guard stood, later faults get small pages until the table \
+           goes; where there was no table, a huge page is still possible.",
+    source: "mm/madvise.c madvise_guard_remove: the walk has no install_pte",
+    since: "6.13",
+    about: &[Class::PageState],
+};
+
+/// How often install walks and zaps before it would return to user space and start over.
+const ROUNDS: u32 = 3;
+
+/// What a walk of guard install came to.
+enum Walk {
+    /// Every slot of the part holds a guard.
+    Complete,
+    /// A slot or a huge page was in use; what lies before it is guarded.
+    Populated,
+}
+
+/// GUARD_INSTALL on the part `[start, end)` of a VMA. Returns where the walk over VMAs goes on.
+///
+/// # Errors
+/// EINVAL where this kind of memory cannot have guards.
+pub(crate) fn install(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u32, i32> {
+    valid_vma(ctx, i)?;
+    hit!(ctx, INSTALL_FILLS);
+    if ctx.world.profile.maybe_guard {
+        hit!(ctx, INSTALL_MAYBE_GUARD);
+        ctx.mm.vmas[i].maybe_guard = true;
+    }
+    if ctx.mm.vmas[i].is_anon() {
+        hit!(ctx, INSTALL_ANON_VMA);
+        anon_vma::prepare(ctx, i);
+    } else if !ctx.world.profile.maybe_guard {
+        hit!(ctx, INSTALL_FILE_ANON_VMA);
+        anon_vma::prepare(ctx, i);
+    }
+    for _ in 0..ROUNDS {
+        match install_walk(ctx, start, end) {
+            Walk::Complete => break,
+            Walk::Populated => {
+                hit!(ctx, INSTALL_ZAPS);
+                tables::zap(ctx, start, end, tables::Zap::Guard);
+            }
+        }
+    }
+    Ok(end)
+}
+
+/// One walk: a marker into each empty slot, up to the first slot in use.
+fn install_walk(ctx: &mut Ctx, start: u32, end: u32) -> Walk {
+    for (block, from, to) in by_block(start, end, ctx.geometry()) {
+        match ctx.mm.tables[block] {
+            Table::Huge => return Walk::Populated,
+            Table::None => {
+                hit!(ctx, INSTALL_ALLOCATES_TABLES);
+                ctx.mm.tables[block] = Table::Pte;
+            }
+            Table::Pte => {}
+        }
+        let mut at = from;
+        while at < to {
+            let (next, slot) = ctx.mm.slots.stretch(at, to);
+            match slot {
+                None => ctx.mm.slots.set(at, next, Slot::Guard),
+                Some(Slot::Guard) => hit!(ctx, INSTALL_IDEMPOTENT),
+                Some(_) => return Walk::Populated,
+            }
+            at = next;
+        }
+    }
+    Walk::Complete
+}
+
+/// GUARD_REMOVE on the part `[start, end)` of a VMA. Returns where the walk over VMAs goes on.
+///
+/// # Errors
+/// EINVAL where this kind of memory cannot have guards.
+pub(crate) fn remove(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u32, i32> {
+    valid_vma(ctx, i)?;
+    hit!(ctx, REMOVE_EMPTIES);
+    for (block, from, to) in by_block(start, end, ctx.geometry()) {
+        match ctx.mm.tables[block] {
+            Table::None => hit!(ctx, REMOVE_KEEPS_TABLES),
+            Table::Huge => hit!(ctx, REMOVE_LEAVES_OTHERS),
+            Table::Pte => {
+                hit!(ctx, REMOVE_KEEPS_TABLES);
+                let mut at = from;
+                while at < to {
+                    let (next, slot) = ctx.mm.slots.stretch(at, to);
+                    match slot {
+                        Some(Slot::Guard) => ctx.mm.slots.clear(at, next),
+                        Some(_) => hit!(ctx, REMOVE_LEAVES_OTHERS),
+                        None => {}
+                    }
+                    at = next;
+                }
+            }
+        }
+    }
+    Ok(end)
+}
+
+/// Whether a VMA may have guards.
+fn valid_vma(ctx: &mut Ctx, i: usize) -> Result<(), i32> {
+    if !ctx.mm.vmas[i].is_anon() && !ctx.world.profile.guards_shared {
+        hit!(ctx, INSTALL_ANON_ONLY);
+        return Err(EINVAL);
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! mmap: private and shared anonymous memory, at a fixed place or at a hint.
+
+use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
+use super::errno::{EINVAL, ENOMEM};
+use super::registry::Rule;
+use super::{args, hit, merge, munmap, Ctx};
+use crate::geometry::Range;
+use crate::judge::{Class, Outcome};
+use crate::program::{Backing, Place, Prot};
+use crate::space::object::{Object, ObjectId};
+use crate::space::{HugeAdvice, Vma};
+use std::sync::Arc;
+
+pub const MAPS: Rule = Rule {
+    name: "mmap/maps",
+    text: "mmap makes a VMA over the whole range, lengths rounded up to pages, with the protection and sharing asked for.",
+    source: "mm/mmap.c do_mmap, mm/vma.c mmap_region",
+    since: "all",
+    about: &[Class::Errno, Class::Vma],
+};
+
+pub const NEW_IS_EMPTY: Rule = Rule {
+    name: "mmap/new-is-empty",
+    text: "A new mapping has nothing in its page table: no page is present, nothing is resident, no guard is left.",
+    source: "mm/vma.c __mmap_region",
+    since: "all",
+    about: &[Class::PageState, Class::Residency],
+};
+
+pub const FIXED_REPLACES: Rule = Rule {
+    name: "mmap/fixed/replaces",
+    text: "MAP_FIXED removes whatever the range holds as munmap does, guards included, before the new VMA stands there.",
+    source: "mm/vma.c __mmap_setup, vms_gather_munmap_vmas",
+    since: "all",
+    about: &[Class::PageState, Class::Vma, Class::Residency],
+};
+
+pub const HINT_FREE: Rule = Rule {
+    name: "mmap/hint/taken-when-free",
+    text: "Without MAP_FIXED an address is taken when nothing is mapped in the range.",
+    source: "mm/mmap.c generic_get_unmapped_area_topdown",
+    since: "all",
+    about: &[Class::Errno],
+};
+
+pub const HINT_TAKEN: Rule = Rule {
+    name: "mmap/hint/elsewhere-when-used",
+    text: "Without MAP_FIXED a range that is in use even in part stays as it is; the mapping lands elsewhere.",
+    source: "mm/mmap.c generic_get_unmapped_area_topdown",
+    since: "all",
+    about: &[Class::Errno, Class::Vma, Class::PageState],
+};
+
+pub const HINT_ROUNDS_DOWN: Rule = Rule {
+    name: "mmap/hint/rounds-down",
+    text: "A hint that is not page aligned is rounded down. The guest sees another address than it asked for and unmaps it \
+           again; VMAs that the mapping joined in between are split again, but keep a common anon_vma.",
+    source: "mm/mmap.c round_hint_to_min",
+    since: "all",
+    about: &[Class::Errno, Class::Vma],
+};
+
+pub const ACCOUNTS: Rule = Rule {
+    name: "mmap/accounts-private-writable",
+    text: "A private writable mapping is charged against the commit limit and shows `ac`; others do not.",
+    source: "mm/vma.c accountable_mapping",
+    since: "all",
+    about: &[Class::VmFlags],
+};
+
+pub const SHARED_OBJECT: Rule = Rule {
+    name: "mmap/shared/own-object",
+    text: "Each shared anonymous mapping is a shared-memory file of its own, from its page 0 on: it never merges with a \
+           neighbour when it is made.",
+    source: "mm/shmem.c shmem_zero_setup",
+    since: "all",
+    about: &[Class::Vma],
+};
+
+/// mmap(2).
+pub(crate) fn mmap(ctx: &mut Ctx, range: Range, prot: Prot, backing: Backing, place: Place) -> Outcome {
+    let g = ctx.geometry();
+    let span = args::Span::new(range, g);
+    if let Some(errno) = refused(ctx, span, place) {
+        return Outcome::Errno(errno);
+    }
+    let (start, end, outside) = span.clip(g);
+    // Programs map inside the arena only; what a hint reaches outside of it is not the oracle's business.
+    let used = outside || ctx.mm.is_mapped_in(start, end);
+    match place {
+        Place::Hint if used => {
+            hit!(ctx, HINT_TAKEN);
+            return Outcome::Elsewhere;
+        }
+        Place::Hint => hit!(ctx, HINT_FREE),
+        Place::Fixed if used => {
+            hit!(ctx, FIXED_REPLACES);
+            munmap::unmap(ctx, start, end);
+        }
+        Place::Fixed => {}
+    }
+    hit!(ctx, MAPS);
+    hit!(ctx, NEW_IS_EMPTY);
+    hit!(ctx, ACCOUNTS);
+    let (object, pgoff) = match backing {
+        Backing::PrivateAnon => (None, start),
+        Backing::SharedAnon => {
+            hit!(ctx, SHARED_OBJECT);
+            let id = ObjectId(ctx.world.objects.len() as u32);
+            ctx.world.objects.push(Arc::new(Object::default()));
+            (Some(id), 0)
+        }
+    };
+    merge::add(
+        ctx,
+        Vma {
+            start,
+            end,
+            prot,
+            shared: object.is_some(),
+            account: object.is_none() && prot.write,
+            advice: HugeAdvice::None,
+            maybe_guard: false,
+            anon_vma: None,
+            object,
+            pgoff,
+        },
+    );
+    if !span.aligned {
+        hit!(ctx, HINT_ROUNDS_DOWN);
+        munmap::unmap(ctx, start, end);
+        return Outcome::Elsewhere;
+    }
+    Outcome::Ok
+}
+
+/// What mmap refuses, in the kernel's order: length, then address.
+fn refused(ctx: &mut Ctx, span: Span, place: Place) -> Option<i32> {
+    if span.empty {
+        hit!(ctx, EMPTY);
+        return Some(EINVAL);
+    }
+    if span.wraps {
+        hit!(ctx, WRAPS);
+        return Some(ENOMEM);
+    }
+    if place == Place::Fixed && !span.aligned {
+        hit!(ctx, ALIGNMENT);
+        return Some(EINVAL);
+    }
+    None
+}

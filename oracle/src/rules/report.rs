@@ -1,0 +1,293 @@
+//! How the kernel shows an address space: pagemap and PAGEMAP_SCAN, mincore, VmFlags of smaps.
+//!
+//! What is not shown, and so not compared: VmFlags that no modelled op changes are all compared too, since each kernel has
+//! a fixed set of them; page frame numbers, soft-dirty bits of single pages, and counters are never looked at.
+
+use super::registry::Rule;
+use crate::judge::{Class, PageKind, PageRun, PageSeen, SpaceSeen, VmFlag, VmaSeen};
+use crate::program::ActorId;
+use crate::space::mm::{block_pages, by_block, Mm, Table};
+use crate::space::slots::{Run, Slot};
+use crate::space::{Content, HugeAdvice, Vma, World};
+
+pub const UNTOUCHED: Rule = Rule {
+    name: "space/untouched",
+    text: "An op changes nothing but what its rules say: other pages, other VMAs and other actors stay as they were.",
+    source: "by definition",
+    since: "all",
+    about: &[
+        Class::Errno,
+        Class::Signal,
+        Class::Value,
+        Class::PageState,
+        Class::Vma,
+        Class::VmFlags,
+        Class::Residency,
+    ],
+};
+
+pub const VM_FLAGS: Rule = Rule {
+    name: "report/vm-flags",
+    text: "smaps shows rd wr ex as protected, mr mw me always, sh and ms for shared memory, ac, hg, nh and gu as set, and sd on \
+           kernels with soft-dirty bits: every mapping here is newer than the last clear_refs.",
+    source: "fs/proc/task_mmu.c show_smap_vma_flags",
+    since: "all; gu from 6.19 (and late 6.18.y)",
+    about: &[Class::VmFlags],
+};
+
+pub const RESIDENT: Rule = Rule {
+    name: "report/mincore",
+    text: "mincore calls a page resident when it is present in the page table, the zero page too. An empty or guarded slot of \
+           shared memory is resident when the page cache has the page: a guard is transparent to mincore.",
+    source: "mm/mincore.c mincore_pte_range, __mincore_unmapped_range",
+    since: "all",
+    about: &[Class::Residency],
+};
+
+pub const EXCLUSIVE: Rule = Rule {
+    name: "report/exclusive",
+    text: "pagemap bit 56 is set on a present page that exactly one address space maps, anonymous or shared memory; never on the \
+           zero page.",
+    source: "fs/proc/task_mmu.c pte_to_pagemap_entry",
+    since: "all",
+    about: &[Class::PageState],
+};
+
+pub const HUGE_EXCLUSIVE_HEAD: Rule = Rule {
+    name: "report/huge-exclusive-by-head",
+    text: "For a page mapped by a PMD, these kernels show bit 56 of the block's first page on all pages of the block, though \
+           some of them may be mapped elsewhere and others not.",
+    source: "fs/proc/task_mmu.c pagemap_pmd_range: page_mapcount of the head before 6.11, \
+             __folio_page_mapped_exclusively(folio, page) without the page's index later",
+    since: "before 6.11, and from 6.15",
+    about: &[Class::PageState],
+};
+
+pub const HUGE_ZERO_AS_FILE: Rule = Rule {
+    name: "report/huge-zero-as-file",
+    text: "Without PAGEMAP_SCAN the huge zero page cannot be told from a file page: pagemap sets bit 61 for it.",
+    source: "fs/proc/task_mmu.c pagemap_pmd_range: !PageAnon",
+    since: "before 6.7",
+    about: &[Class::PageState],
+};
+
+pub const GUARD_AS_SWAP: Rule = Rule {
+    name: "report/guard-as-swap",
+    text: "6.13 and 6.14 show a guard as a swap entry only.",
+    source: "6.15, fs/proc/task_mmu: add guard region bit to pagemap",
+    since: "6.13 and 6.14",
+    about: &[Class::PageState],
+};
+
+/// Which contents to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Those in VMAs with PROT_READ.
+    Readable,
+    /// Those of all present pages.
+    All,
+}
+
+/// Everything a kernel shows of an actor's arena.
+pub(crate) fn seen(world: &World, actor: ActorId, contents: Contents) -> SpaceSeen {
+    let Some(mm) = world.mm(actor) else {
+        return SpaceSeen::default();
+    };
+    let mut pages = Pages::default();
+    let mut resident = Resident::default();
+    for vma in &mm.vmas {
+        show_pages(world, actor, mm, vma, contents, &mut pages);
+        show_resident(world, mm, vma, &mut resident);
+    }
+    SpaceSeen {
+        vmas: mm.vmas.iter().map(|v| show_vma(world, v)).collect(),
+        pages: pages.0,
+        resident: Some(resident.0),
+    }
+}
+
+fn show_vma(world: &World, vma: &Vma) -> VmaSeen {
+    VmaSeen {
+        start: vma.start,
+        end: vma.end,
+        prot: vma.prot,
+        shared: vma.shared,
+        flags: Some(vm_flags(world, vma)),
+    }
+}
+
+/// The VmFlags of a VMA, sorted.
+fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
+    let mut flags: Vec<VmFlag> = [
+        (b"rd", vma.prot.read),
+        (b"wr", vma.prot.write),
+        (b"ex", vma.prot.exec),
+        (b"sh", vma.shared),
+        (b"ms", vma.shared),
+        (b"mr", true),
+        (b"mw", true),
+        (b"me", true),
+        (b"ac", vma.account),
+        (b"hg", vma.advice == HugeAdvice::Huge),
+        (b"nh", vma.advice == HugeAdvice::NoHuge),
+        (b"gu", vma.maybe_guard),
+        (b"sd", world.profile.soft_dirty),
+    ]
+    .into_iter()
+    .filter(|(_, set)| *set)
+    .map(|(name, _)| VmFlag(*name))
+    .collect();
+    flags.sort_unstable();
+    flags
+}
+
+/// Page runs, joined where they are alike.
+#[derive(Default)]
+struct Pages(Vec<PageRun>);
+
+impl Pages {
+    fn push(&mut self, start: u32, end: u32, page: PageSeen) {
+        if start >= end {
+            return;
+        }
+        let len = end - start;
+        if let Some(last) = self.0.last_mut() {
+            let follows = match (last.page.content, page.content) {
+                (Some(a), Some(b)) => a.is_followed_by(b, last.len),
+                (None, None) => true,
+                _ => false,
+            };
+            let like = PageSeen {
+                content: page.content,
+                ..last.page
+            };
+            if last.start + last.len == start && follows && like == page {
+                last.len += len;
+                return;
+            }
+        }
+        self.0.push(PageRun { start, len, page });
+    }
+}
+
+fn show_pages(world: &World, actor: ActorId, mm: &Mm, vma: &Vma, contents: Contents, pages: &mut Pages) {
+    let readable = contents == Contents::All || vma.prot.read;
+    for (block, start, end) in by_block(vma.start, vma.end, world.geometry) {
+        let huge = mm.tables[block] == Table::Huge;
+        for run in mm.slots.runs_in(start, end) {
+            match run.slot {
+                Slot::Guard => {
+                    let kind = if world.profile.pagemap_guard {
+                        PageKind::Guard
+                    } else {
+                        PageKind::Swap
+                    };
+                    pages.push(run.start, run.end, page(world, kind, false));
+                }
+                Slot::Zero => {
+                    let kind = if huge && !world.profile.pagemap_scan {
+                        PageKind::File
+                    } else {
+                        PageKind::Zero
+                    };
+                    let seen = PageSeen {
+                        content: readable.then_some(Content::ZERO),
+                        ..page(world, kind, huge)
+                    };
+                    pages.push(run.start, run.end, seen);
+                }
+                Slot::Anon { .. } | Slot::File => {
+                    show_mapped(world, actor, mm, vma, run, huge.then_some(block), readable, pages);
+                }
+            }
+        }
+    }
+}
+
+/// A page that is not exclusive and has no content, as this kernel shows it.
+fn page(world: &World, kind: PageKind, huge: bool) -> PageSeen {
+    PageSeen {
+        kind,
+        huge: world.profile.pagemap_scan.then_some(huge),
+        exclusive: false,
+        content: None,
+    }
+}
+
+/// Anonymous pages and pages of shared memory: parts that differ in sharing, then in content.
+#[allow(clippy::too_many_arguments)]
+fn show_mapped(
+    world: &World,
+    actor: ActorId,
+    mm: &Mm,
+    vma: &Vma,
+    run: Run,
+    huge: Option<usize>,
+    readable: bool,
+    pages: &mut Pages,
+) {
+    let kind = match run.slot {
+        Slot::File => PageKind::File,
+        _ => PageKind::Anon,
+    };
+    let parts = match huge {
+        Some(block) if world.profile.huge_exclusive_by_head => {
+            let head = block_pages(block, world.geometry).0;
+            let slot = mm.slots.get(head).unwrap_or(run.slot);
+            let shared = world.sharing(actor, head, head + 1, slot)[0].2;
+            vec![(run.start, run.end, shared)]
+        }
+        _ => world.sharing(actor, run.start, run.end, run.slot),
+    };
+    for (start, end, shared) in parts {
+        let seen = PageSeen {
+            exclusive: !shared,
+            ..page(world, kind, huge.is_some())
+        };
+        let mut show = |start: u32, end: u32, content: Content| {
+            let content = readable.then_some(content);
+            pages.push(start, end, PageSeen { content, ..seen });
+        };
+        match (run.slot.plus(start - run.start), vma.object) {
+            (Slot::Anon { content, .. }, _) => show(start, end, content),
+            (_, Some(id)) => {
+                for cached in world.object(id).runs_in(vma.index(start), vma.index(end)) {
+                    let from = vma.page_of(cached.start);
+                    show(from, from + (cached.end - cached.start), cached.content);
+                }
+            }
+            (_, None) => {}
+        }
+    }
+}
+
+/// Resident runs, joined.
+#[derive(Default)]
+struct Resident(Vec<(u32, u32)>);
+
+impl Resident {
+    fn push(&mut self, start: u32, end: u32) {
+        match self.0.last_mut() {
+            Some(last) if last.0 + last.1 >= start => last.1 = last.1.max(end - last.0),
+            _ => self.0.push((start, end - start)),
+        }
+    }
+}
+
+fn show_resident(world: &World, mm: &Mm, vma: &Vma, resident: &mut Resident) {
+    let mut at = vma.start;
+    while at < vma.end {
+        let (end, slot) = mm.slots.stretch(at, vma.end);
+        match (slot, vma.object) {
+            (Some(slot), _) if slot.is_present() => resident.push(at, end),
+            (_, Some(id)) => {
+                for cached in world.object(id).runs_in(vma.index(at), vma.index(end)) {
+                    let from = vma.page_of(cached.start);
+                    resident.push(from, from + (cached.end - cached.start));
+                }
+            }
+            _ => {}
+        }
+        at = end;
+    }
+}

@@ -1,0 +1,87 @@
+//! One actor's address space: VMAs, page-table slots, and what each PMD entry of the arena holds.
+
+use super::slots::{Slot, Slots};
+use super::vma::Vma;
+use crate::geometry::{Geometry, BLOCKS};
+
+/// What a PMD entry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Table {
+    /// Nothing: a fault may still choose a huge page.
+    #[default]
+    None,
+    /// A page table, whose slots may all be empty.
+    Pte,
+    /// A huge page: every slot of the block is in use and part of it.
+    Huge,
+}
+
+/// An address space.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Mm {
+    /// Ascending, not overlapping.
+    pub vmas: Vec<Vma>,
+    pub slots: Slots,
+    pub tables: [Table; BLOCKS as usize],
+}
+
+impl Mm {
+    /// Index of the VMA that holds a page.
+    pub fn vma_index(&self, page: u32) -> Option<usize> {
+        let i = self.vmas.partition_point(|v| v.end <= page);
+        self.vmas.get(i).filter(|v| v.start <= page).map(|_| i)
+    }
+
+    /// Index of the first VMA that ends after a page (it may start later).
+    pub fn first_vma_after(&self, page: u32) -> usize {
+        self.vmas.partition_point(|v| v.end <= page)
+    }
+
+    /// Whether any VMA reaches into `[start, end)`.
+    pub fn is_mapped_in(&self, start: u32, end: u32) -> bool {
+        self.vmas
+            .get(self.first_vma_after(start))
+            .is_some_and(|v| v.start < end)
+    }
+
+    /// Splits the huge mapping of a block: an anonymous one into the slots of a page table; one of shared memory is
+    /// dropped whole, to be faulted in again from the object.
+    pub fn split_pmd(&mut self, block: usize, g: Geometry) {
+        if self.tables[block] != Table::Huge {
+            return;
+        }
+        let (start, end) = block_pages(block, g);
+        if self.slots.get(start) == Some(Slot::File) {
+            self.slots.clear(start, end);
+            self.tables[block] = Table::None;
+        } else {
+            self.tables[block] = Table::Pte;
+        }
+    }
+}
+
+/// The pages of a block: first, and one past the last.
+pub(crate) fn block_pages(block: usize, g: Geometry) -> (u32, u32) {
+    let start = block as u32 * g.pages_per_pmd;
+    (start, start + g.pages_per_pmd)
+}
+
+/// The block of a page.
+pub(crate) fn block_of(page: u32, g: Geometry) -> usize {
+    (page / g.pages_per_pmd) as usize
+}
+
+/// The parts of `[start, end)` that lie in one block each: (block, start, end).
+pub(crate) fn by_block(start: u32, end: u32, g: Geometry) -> impl Iterator<Item = (usize, u32, u32)> {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let block = block_of(at, g);
+        let to = block_pages(block, g).1.min(end);
+        let part = (block, at, to);
+        at = to;
+        Some(part)
+    })
+}

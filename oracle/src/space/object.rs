@@ -1,0 +1,138 @@
+//! Shared-memory objects: what backs a MAP_SHARED | MAP_ANONYMOUS mapping.
+
+use super::Content;
+
+/// Number of an object in its world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ObjectId(pub u32);
+
+/// `end - start` pages of the cache whose contents follow each other from `content` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheRun {
+    pub start: u32,
+    pub end: u32,
+    pub content: Content,
+}
+
+/// The page cache of one object, by page index; what is not in it reads as zero and is not resident.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Object {
+    cache: Vec<CacheRun>,
+}
+
+impl Object {
+    fn first_after(&self, index: u32) -> usize {
+        self.cache.partition_point(|r| r.end <= index)
+    }
+
+    /// The content of a page that is in the cache.
+    pub fn get(&self, index: u32) -> Option<Content> {
+        let run = self.cache.get(self.first_after(index))?;
+        (run.start <= index).then(|| run.content.plus(index - run.start))
+    }
+
+    /// The cached runs within `[start, end)`, clipped to it.
+    pub fn runs_in(&self, start: u32, end: u32) -> impl Iterator<Item = CacheRun> + '_ {
+        self.cache[self.first_after(start)..]
+            .iter()
+            .take_while(move |r| r.start < end)
+            .map(move |r| {
+                let from = r.start.max(start);
+                CacheRun {
+                    start: from,
+                    end: r.end.min(end),
+                    content: r.content.plus(from - r.start),
+                }
+            })
+    }
+
+    /// Puts pages into the cache with this content, replacing what they held.
+    pub fn store(&mut self, start: u32, end: u32, content: Content) {
+        if start >= end {
+            return;
+        }
+        let from = self.first_after(start);
+        let mut to = from;
+        while to < self.cache.len() && self.cache[to].start < end {
+            to += 1;
+        }
+        let left = (from < to)
+            .then(|| self.cache[from])
+            .filter(|r| r.start < start)
+            .map(|r| CacheRun { end: start, ..r });
+        let right = (from < to)
+            .then(|| self.cache[to - 1])
+            .filter(|r| r.end > end)
+            .map(|r| CacheRun {
+                start: end,
+                end: r.end,
+                content: r.content.plus(end - r.start),
+            });
+        let new = CacheRun {
+            start,
+            end,
+            content,
+        };
+        self.cache
+            .splice(from..to, [left, Some(new), right].into_iter().flatten());
+        let last = (from + 2).min(self.cache.len() - 1);
+        for i in (from.max(1)..=last).rev() {
+            let (a, b) = (self.cache[i - 1], self.cache[i]);
+            if a.end == b.start && a.content.is_followed_by(b.content, a.end - a.start) {
+                self.cache[i - 1].end = b.end;
+                self.cache.remove(i);
+            }
+        }
+    }
+
+    /// Puts the pages of `[start, end)` that are missing into the cache, filled with zeros.
+    pub fn fill(&mut self, start: u32, end: u32) {
+        let mut at = start;
+        let present: Vec<CacheRun> = self.runs_in(start, end).collect();
+        for run in present {
+            self.store(at, run.start, Content::ZERO);
+            at = run.end;
+        }
+        self.store(at, end, Content::ZERO);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_agrees_with_an_array() {
+        const PAGES: usize = 24;
+        let mut seed = 5u64;
+        let mut next = move |n: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) % n
+        };
+        let mut object = Object::default();
+        let mut array: [Option<Content>; PAGES] = [None; PAGES];
+        for round in 0..2000 {
+            if round % 50 == 0 {
+                object = Object::default();
+                array = [None; PAGES];
+            }
+            let a = next(PAGES as u64) as usize;
+            let b = a + next((PAGES - a) as u64 + 1) as usize;
+            if next(3) == 0 {
+                object.fill(a as u32, b as u32);
+                for c in &mut array[a..b] {
+                    c.get_or_insert(Content::ZERO);
+                }
+            } else {
+                let first = Content(next(4) * 10 + next(2) * a as u64);
+                object.store(a as u32, b as u32, first);
+                for (i, c) in array[a..b].iter_mut().enumerate() {
+                    *c = Some(first.plus(i as u32));
+                }
+            }
+            for (index, want) in array.iter().enumerate() {
+                assert_eq!(object.get(index as u32), *want, "round {round}, index {index}");
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Page-table slots of an address space, run by run.
+//!
+//! Neighbouring slots that follow each other (ids and contents grow by one from page to page) are one [`Run`], so
+//! that work is done per run, not per page. Slots between the runs are empty.
+
+use super::Content;
+
+/// Identity of an anonymous page. Two slots with the same id map the same page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PageId(pub u64);
+
+/// What stands in one page-table slot that is not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// A guard marker.
+    Guard,
+    /// The shared zero page.
+    Zero,
+    /// An anonymous page.
+    Anon { id: PageId, content: Content },
+    /// A page of the shared-memory object that the VMA maps; its content is the object's.
+    File,
+}
+
+impl Slot {
+    /// The slot `n` pages on in the same run.
+    pub fn plus(self, n: u32) -> Slot {
+        match self {
+            Slot::Anon { id, content } => Slot::Anon {
+                id: PageId(id.0 + u64::from(n)),
+                content: content.plus(n),
+            },
+            other => other,
+        }
+    }
+
+    /// Whether a page is present (everything but a marker).
+    pub fn is_present(self) -> bool {
+        self != Slot::Guard
+    }
+}
+
+/// `end - start` slots that follow each other from `slot` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub start: u32,
+    pub end: u32,
+    pub slot: Slot,
+}
+
+impl Run {
+    /// The part within `[start, end)`, if any.
+    fn clip(self, start: u32, end: u32) -> Option<Run> {
+        let from = self.start.max(start);
+        let to = self.end.min(end);
+        (from < to).then(|| Run {
+            start: from,
+            end: to,
+            slot: self.slot.plus(from - self.start),
+        })
+    }
+}
+
+/// All slots of an address space: runs in ascending order, none empty, none overlapping.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Slots {
+    runs: Vec<Run>,
+}
+
+impl Slots {
+    /// Index of the first run that ends after `page`.
+    fn first_after(&self, page: u32) -> usize {
+        self.runs.partition_point(|r| r.end <= page)
+    }
+
+    /// The slot of a page; `None`: empty.
+    pub fn get(&self, page: u32) -> Option<Slot> {
+        let run = self.runs.get(self.first_after(page))?;
+        (run.start <= page).then(|| run.slot.plus(page - run.start))
+    }
+
+    /// The runs within `[start, end)`, clipped to it.
+    pub fn runs_in(&self, start: u32, end: u32) -> impl Iterator<Item = Run> + '_ {
+        self.runs[self.first_after(start)..]
+            .iter()
+            .take_while(move |r| r.start < end)
+            .filter_map(move |r| r.clip(start, end))
+    }
+
+    /// The stretch from `page` on, up to `end`, that is one run or one gap: its end, and its slot unless it is a gap.
+    pub fn stretch(&self, page: u32, end: u32) -> (u32, Option<Slot>) {
+        match self.runs.get(self.first_after(page)) {
+            None => (end, None),
+            Some(run) if run.start > page => (run.start.min(end), None),
+            Some(run) => (run.end.min(end), Some(run.slot.plus(page - run.start))),
+        }
+    }
+
+    /// Whether no slot in `[start, end)` is in use.
+    pub fn is_empty_in(&self, start: u32, end: u32) -> bool {
+        self.stretch(start, end) == (end, None)
+    }
+
+    /// Whether a slot in `[start, end)` holds a guard.
+    pub fn has_guard_in(&self, start: u32, end: u32) -> bool {
+        self.runs_in(start, end).any(|r| r.slot == Slot::Guard)
+    }
+
+    /// Fills `[start, end)` with `slot` and what follows it.
+    pub fn set(&mut self, start: u32, end: u32, slot: Slot) {
+        self.replace(start, end, Some(slot));
+    }
+
+    /// Empties `[start, end)`.
+    pub fn clear(&mut self, start: u32, end: u32) {
+        self.replace(start, end, None);
+    }
+
+    /// Empties every slot of `[start, end)` but guards.
+    pub fn clear_but_guards(&mut self, start: u32, end: u32) {
+        if !self.has_guard_in(start, end) {
+            return self.clear(start, end);
+        }
+        let mut at = start;
+        while at < end {
+            let (to, slot) = self.stretch(at, end);
+            if slot.is_some_and(|s| s != Slot::Guard) {
+                self.clear(at, to);
+            }
+            at = to;
+        }
+    }
+
+    fn replace(&mut self, start: u32, end: u32, slot: Option<Slot>) {
+        if start >= end {
+            return;
+        }
+        let from = self.first_after(start);
+        let mut to = from;
+        while to < self.runs.len() && self.runs[to].start < end {
+            to += 1;
+        }
+        let left = (from < to)
+            .then(|| self.runs[from])
+            .and_then(|r| r.clip(0, start));
+        let right = (from < to)
+            .then(|| self.runs[to - 1])
+            .and_then(|r| r.clip(end, u32::MAX));
+        let middle = slot.map(|slot| Run { start, end, slot });
+        self.runs
+            .splice(from..to, [left, middle, right].into_iter().flatten());
+        // Join what now follows each other: the new run with its neighbours on both sides.
+        let last = (from + 2).min(self.runs.len().saturating_sub(1));
+        for i in (from.max(1)..=last).rev() {
+            let (a, b) = (self.runs[i - 1], self.runs[i]);
+            if a.end == b.start && a.slot.plus(a.end - a.start) == b.slot {
+                self.runs[i - 1].end = b.end;
+                self.runs.remove(i);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn anon(id: u64) -> Slot {
+        Slot::Anon {
+            id: PageId(id),
+            content: Content(id),
+        }
+    }
+
+    /// A plain array next to the runs, through many small changes.
+    #[test]
+    fn runs_agree_with_an_array() {
+        const PAGES: usize = 40;
+        let mut seed = 1u64;
+        let mut next = move |n: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) % n
+        };
+        let mut slots = Slots::default();
+        let mut array: [Option<Slot>; PAGES] = [None; PAGES];
+        for round in 0..4000 {
+            let a = next(PAGES as u64) as usize;
+            let b = a + next((PAGES - a) as u64 + 1) as usize;
+            let slot = match next(5) {
+                0 => None,
+                1 => Some(Slot::Guard),
+                2 => Some(Slot::Zero),
+                3 => Some(anon(1 + next(3) * 7)),
+                _ => Some(anon(a as u64 + 100)),
+            };
+            match (slot, next(3)) {
+                (None, 0) => {
+                    slots.clear_but_guards(a as u32, b as u32);
+                    for s in &mut array[a..b] {
+                        if *s != Some(Slot::Guard) {
+                            *s = None;
+                        }
+                    }
+                }
+                (None, _) => {
+                    slots.clear(a as u32, b as u32);
+                    array[a..b].fill(None);
+                }
+                (Some(slot), _) => {
+                    slots.set(a as u32, b as u32, slot);
+                    for (i, s) in array[a..b].iter_mut().enumerate() {
+                        *s = Some(slot.plus(i as u32));
+                    }
+                }
+            }
+            for (page, want) in array.iter().enumerate() {
+                assert_eq!(slots.get(page as u32), *want, "round {round}, page {page}");
+            }
+            for pair in slots.runs.windows(2) {
+                assert!(pair[0].end <= pair[1].start, "round {round}: {pair:?}");
+                assert!(
+                    pair[0].end < pair[1].start
+                        || pair[0].slot.plus(pair[0].end - pair[0].start) != pair[1].slot,
+                    "round {round}: not joined: {pair:?}"
+                );
+            }
+            assert!(slots.runs.iter().all(|r| r.start < r.end));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Virtual memory areas.
+
+use super::object::ObjectId;
+use crate::program::Prot;
+
+/// Which huge-page advice a VMA was given last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HugeAdvice {
+    #[default]
+    None,
+    /// MADV_HUGEPAGE.
+    Huge,
+    /// MADV_NOHUGEPAGE.
+    NoHuge,
+}
+
+/// The anon_vma of a VMA, which links anonymous pages back to the VMAs that map them. User space sees it in what merges
+/// and in what fork copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnonVma {
+    /// Equal ids are one anon_vma.
+    pub id: u32,
+    /// The VMA's chain has more than one link: it stems from a fork.
+    pub forked: bool,
+}
+
+/// A virtual memory area. Page numbers count from the arena's start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vma {
+    /// First page.
+    pub start: u32,
+    /// Page after the last.
+    pub end: u32,
+    pub prot: Prot,
+    /// MAP_SHARED.
+    pub shared: bool,
+    /// VM_ACCOUNT (`ac`): its pages are charged against the commit limit.
+    pub account: bool,
+    /// VM_HUGEPAGE (`hg`) or VM_NOHUGEPAGE (`nh`).
+    pub advice: HugeAdvice,
+    /// VM_MAYBE_GUARD (`gu`).
+    pub maybe_guard: bool,
+    pub anon_vma: Option<AnonVma>,
+    /// The shared-memory object that it maps; `None`: private anonymous memory.
+    pub(crate) object: Option<ObjectId>,
+    /// Page offset of `start` in the object; for anonymous memory the page number where it was mapped.
+    pub(crate) pgoff: u32,
+}
+
+impl Vma {
+    /// Whether a page lies in it.
+    pub fn contains(&self, page: u32) -> bool {
+        self.start <= page && page < self.end
+    }
+
+    /// Private anonymous memory, as opposed to shared memory.
+    pub fn is_anon(&self) -> bool {
+        self.object.is_none()
+    }
+
+    /// The object's page that `page` maps.
+    pub(crate) fn index(&self, page: u32) -> u32 {
+        page - self.start + self.pgoff
+    }
+
+    /// The page that maps `index` of the object (`index` must be mapped).
+    pub(crate) fn page_of(&self, index: u32) -> u32 {
+        index - self.pgoff + self.start
+    }
+}
