@@ -18,7 +18,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const VERSION: u32 = 1;
 
 /// What the guest found out about its kernel at boot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hello {
     pub version: u32,
     /// uname release.

@@ -1,0 +1,253 @@
+//! The QEMU process and its console.
+//!
+//! One thread per VM starts QEMU and then reads its console until QEMU ends. The kernel kills QEMU when that thread dies
+//! (PR_SET_PDEATHSIG is about the thread that forked), so QEMU cannot outlive this process, however it ends.
+
+use super::error::{Running, VmError};
+use super::qemu::{arguments, program, VmConfig};
+use super::shared::Shared;
+use crate::kernel::console::{Recogniser, Report};
+use nix::sys::signal::Signal;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{mpsc, Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+use wire::layout::{Phase, Progress};
+use wire::ring::Memory;
+use wire::layout;
+
+/// Bytes of the console's end that are kept in memory.
+const TAIL: usize = 64 << 10;
+/// Bytes of the console's beginning that go to the log file; the tail follows at the end.
+const LOG: u64 = 4 << 20;
+/// The guest's own lines begin so, or follow something unfinished of the BIOS.
+const MARK: &str = "mmdiff-guest: ";
+
+/// What the console has shown so far.
+#[derive(Debug, Default)]
+pub struct Console {
+    recogniser: Recogniser,
+    tail: VecDeque<u8>,
+    /// All bytes that ever came.
+    pub total: u64,
+    /// The guest has said that it is up, or is a bare init.
+    pub ready: bool,
+    /// The guest has said why it cannot come up.
+    pub error: Option<String>,
+    /// QEMU has closed it.
+    pub closed: bool,
+    /// What ran when the first report appeared.
+    pub running: Running,
+    /// When something came last.
+    pub last: Option<Instant>,
+}
+
+impl Console {
+    /// A report of the kernel since the guest is up (or ever, if it is not).
+    pub fn report(&self) -> Option<&Report> {
+        self.recogniser.report()
+    }
+
+    /// The console's end.
+    pub fn tail(&self) -> String {
+        let bytes: Vec<u8> = self.tail.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn take(&mut self, bytes: &[u8], shared: &Shared) {
+        self.total += bytes.len() as u64;
+        self.last = Some(Instant::now());
+        self.tail.extend(bytes);
+        let excess = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..excess);
+        let known = self.report().is_some();
+        let lines = self.recogniser.feed(bytes);
+        self.understand(&lines);
+        if !known && self.report().is_some() {
+            // While the kernel prints the rest of its report, the op that caused it still runs.
+            self.running = running(shared);
+        }
+    }
+
+    fn understand(&mut self, lines: &[String]) {
+        for line in lines {
+            let Some((_, text)) = line.split_once(MARK) else {
+                continue;
+            };
+            if let Some(why) = text.strip_prefix("error: ") {
+                self.error.get_or_insert_with(|| why.to_owned());
+            } else if text == "ready" || text == "bare" {
+                self.ready = true;
+                self.recogniser.forget();
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let last: Vec<String> = self.recogniser.close().into_iter().collect();
+        self.understand(&last);
+        self.closed = true;
+    }
+}
+
+/// Program and step that the guest says it runs.
+pub fn running(shared: &Shared) -> Running {
+    let word = shared.load(layout::PROGRESS).ok()?;
+    let progress = Progress::unpack(word);
+    let program = shared.load(layout::PROGRAM).ok()?;
+    (progress.phase != Phase::Idle).then_some((program, progress.step))
+}
+
+/// A running QEMU.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    console: Arc<Mutex<Console>>,
+    thread: Option<JoinHandle<()>>,
+    /// Just before QEMU was started.
+    pub started: Instant,
+}
+
+impl Process {
+    /// Starts QEMU.
+    ///
+    /// # Errors
+    /// It is not there, or the console log cannot be written.
+    pub fn start(config: &VmConfig, shared: Arc<Shared>, sandbox: bool) -> Result<Process, VmError> {
+        let log = File::create(&config.console_log).map_err(|source| VmError::File {
+            path: config.console_log.clone(),
+            source,
+        })?;
+        let console = Arc::new(Mutex::new(Console::default()));
+        let (tell, told) = mpsc::channel();
+        let config = config.clone();
+        let of_thread = Arc::clone(&console);
+        let started = Instant::now();
+        let thread = std::thread::Builder::new()
+            .name("console".to_owned())
+            .spawn(move || match spawn(&config, &shared, sandbox) {
+                Ok((child, output)) => {
+                    let _ = tell.send(Ok(child));
+                    read_console(output, log, &of_thread, &shared);
+                }
+                Err(e) => {
+                    let _ = tell.send(Err(e));
+                }
+            })
+            .map_err(|source| VmError::Host {
+                what: "starting a thread",
+                source,
+            })?;
+        let child = told.recv().unwrap_or_else(|_| {
+            Err(VmError::QemuFailed("the thread that starts it has ended".to_owned()))
+        })?;
+        Ok(Process {
+            child,
+            console,
+            thread: Some(thread),
+            started,
+        })
+    }
+
+    /// The console as it is now.
+    pub fn console(&self) -> MutexGuard<'_, Console> {
+        self.console.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How QEMU has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Number of the QEMU process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends QEMU and waits until its console is written.
+    pub fn end(&mut self) {
+        // Errors mean that it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn spawn(config: &VmConfig, shared: &Shared, sandbox: bool) -> Result<(Child, OwnedFd), VmError> {
+    let (name, package) = program(config.arch);
+    let host = |source: std::io::Error| VmError::Host {
+        what: "starting QEMU",
+        source,
+    };
+    let (output, input) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| host(e.into()))?;
+    let errors = input.try_clone().map_err(host)?;
+    let memory = shared.as_fd().as_raw_fd();
+    let parent = nix::unistd::getpid();
+    let mut command = Command::new(name);
+    command
+        .args(arguments(config, memory, sandbox))
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(input))
+        .stderr(Stdio::from(errors));
+    // SAFETY: runs in the child between fork and exec and makes async-signal-safe system calls only.
+    unsafe {
+        command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            if nix::unistd::getppid() != parent {
+                // The parent died before the signal was ordered.
+                return Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+            }
+            // QEMU alone inherits the shared memory: other children of ours keep it closed on exec.
+            if libc::fcntl(memory, libc::F_SETFD, 0) < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    match command.spawn() {
+        Ok(child) => Ok((child, output)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(VmError::QemuMissing {
+            program: name,
+            package,
+        }),
+        Err(e) => Err(host(e)),
+    }
+}
+
+fn read_console(output: OwnedFd, mut log: File, console: &Mutex<Console>, shared: &Shared) {
+    let lock = || console.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut output = File::from(output);
+    let mut buffer = [0; 4096];
+    loop {
+        let n = match output.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        let mut console = lock();
+        if console.total < LOG {
+            // A full disk must not end the VM; who writes results notices it.
+            let _ = log.write_all(&buffer[..n]);
+        }
+        console.take(&buffer[..n], shared);
+    }
+    let mut console = lock();
+    if console.total > LOG {
+        let _ = write!(log, "\n[... {} bytes in all; the last ones:]\n{}", console.total, console.tail());
+    }
+    console.close();
+}

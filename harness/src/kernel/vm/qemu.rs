@@ -1,0 +1,237 @@
+//! Which QEMU, and its command line.
+
+use super::error::VmError;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use vm_images::Arch;
+use wire::layout;
+
+/// How QEMU runs the guest's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Accel {
+    /// QEMU's own translator: works everywhere.
+    Tcg,
+    /// The host's hypervisor.
+    Kvm,
+}
+
+impl Accel {
+    /// `tcg` or `kvm`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Accel::Tcg => "tcg",
+            Accel::Kvm => "kvm",
+        }
+    }
+}
+
+/// What to boot, and how.
+#[derive(Debug, Clone)]
+pub struct VmConfig {
+    /// bzImage (x86-64) or Image (arm64).
+    pub image: PathBuf,
+    /// cpio archive with the guest as `/init`.
+    pub initramfs: PathBuf,
+    pub arch: Arch,
+    pub accel: Accel,
+    /// Pages of the kernel: some CPU models do not have all sizes. `None`: 4 KiB.
+    pub page_size: Option<u32>,
+    pub memory_mib: u32,
+    pub cpus: u32,
+    /// More kernel arguments.
+    pub append: String,
+    /// Where the console goes; only its first and last megabytes when it is long.
+    pub console_log: PathBuf,
+    /// How long the kernel may take until the guest answers, on a machine of ordinary speed.
+    pub boot_limit: Duration,
+}
+
+impl VmConfig {
+    /// Defaults: TCG, 512 MiB, one CPU, two minutes to boot.
+    pub fn new(image: &Path, initramfs: &Path, arch: Arch, console_log: &Path) -> VmConfig {
+        VmConfig {
+            image: image.to_owned(),
+            initramfs: initramfs.to_owned(),
+            arch,
+            accel: Accel::Tcg,
+            page_size: None,
+            memory_mib: 512,
+            cpus: 1,
+            append: String::new(),
+            console_log: console_log.to_owned(),
+            boot_limit: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Name of the program, and Debian's package with it.
+pub fn program(arch: Arch) -> (&'static str, &'static str) {
+    match arch {
+        Arch::X86_64 => ("qemu-system-x86_64", "qemu-system-x86"),
+        Arch::Aarch64 => ("qemu-system-aarch64", "qemu-system-arm"),
+    }
+}
+
+/// The version of an architecture's QEMU, as it prints it.
+///
+/// # Errors
+/// It is missing, or older than 7.2.
+pub fn version(arch: Arch) -> Result<String, VmError> {
+    let (program, package) = program(arch);
+    let output = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|_| VmError::QemuMissing { program, package })?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match parse_version(&text) {
+        Some(version) if version >= (7, 2) => Ok(text.lines().next().unwrap_or_default().to_owned()),
+        _ => Err(VmError::QemuTooOld {
+            program,
+            found: text.lines().next().unwrap_or("unknown").to_owned(),
+        }),
+    }
+}
+
+/// Major and minor number from `QEMU emulator version 7.2.22 (Debian ...)`.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let rest = text.split_once("version ")?.1;
+    let mut numbers = rest.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Checks that the file looks like a kernel for the architecture: QEMU's own message would name neither.
+///
+/// # Errors
+/// [`VmError::File`] or [`VmError::NotAKernel`].
+pub fn check_image(path: &Path, arch: Arch) -> Result<(), VmError> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(1024).read_to_end(&mut head))
+        .map_err(|source| VmError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+    let is = |at: usize, magic: &[u8]| head.get(at..at + magic.len()) == Some(magic);
+    // Documentation/arch/x86/boot.rst, header.magic; Documentation/arch/arm64/booting.rst, magic.
+    let x86 = is(0x202, b"HdrS");
+    let arm = is(56, b"ARM\x64");
+    let why = match arch {
+        Arch::X86_64 if x86 => return Ok(()),
+        // QEMU unpacks a gzipped Image by itself.
+        Arch::Aarch64 if arm || is(0, &[0x1f, 0x8b]) => return Ok(()),
+        Arch::X86_64 if arm => "it is an arm64 Image",
+        Arch::Aarch64 if x86 => "it is an x86 bzImage",
+        _ if is(0, b"\x7fELF") => "it is an ELF file; take bzImage (x86-64) or Image (arm64) from arch/*/boot",
+        Arch::X86_64 => "it lacks the bzImage header",
+        Arch::Aarch64 => "it lacks the Image header",
+    };
+    Err(VmError::NotAKernel {
+        path: path.to_owned(),
+        arch: arch.name(),
+        why: why.to_owned(),
+    })
+}
+
+/// QEMU's arguments; `shared_fd` is the number under which it inherits the shared memory.
+pub fn arguments(config: &VmConfig, shared_fd: i32, sandbox: bool) -> Vec<String> {
+    let mut args: Vec<String> = Vec::new();
+    let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
+    let accel = match config.accel {
+        Accel::Tcg => "tcg,thread=multi",
+        Accel::Kvm => "kvm",
+    };
+    add("-accel", accel.to_owned());
+    let (machine, cpu, console, more) = match (config.arch, config.accel) {
+        // rep movsb and stosb are slow under TCG: without ERMS and FSRM the kernel uses plain loops.
+        (Arch::X86_64, Accel::Tcg) => ("pc", "max,-erms,-fsrm", "ttyS0", "nokaslr mitigations=off"),
+        (Arch::X86_64, Accel::Kvm) => ("pc", "host", "ttyS0", "nokaslr mitigations=off"),
+        (Arch::Aarch64, Accel::Tcg) => {
+            // cortex-a57 is the fastest, and has no 16 KiB pages.
+            let cpu = match config.page_size {
+                Some(16384) => "cortex-a76",
+                _ => "cortex-a57",
+            };
+            ("virt", cpu, "ttyAMA0", "nokaslr mitigations=off kpti=off")
+        }
+        (Arch::Aarch64, Accel::Kvm) => ("virt,gic-version=host", "host", "ttyAMA0", "nokaslr"),
+    };
+    add("-machine", machine.to_owned());
+    add("-cpu", cpu.to_owned());
+    add("-smp", config.cpus.to_string());
+    add("-m", config.memory_mib.to_string());
+    add("-display", "none".to_owned());
+    add("-chardev", "stdio,id=console,signal=off".to_owned());
+    add("-serial", "chardev:console".to_owned());
+    add(
+        "-object",
+        format!(
+            "memory-backend-file,id=shared,share=on,mem-path=/proc/self/fd/{shared_fd},size={}",
+            layout::BYTES
+        ),
+    );
+    add("-device", "ivshmem-plain,memdev=shared".to_owned());
+    add("-kernel", config.image.display().to_string());
+    add("-initrd", config.initramfs.display().to_string());
+    let mut append = format!("console={console} quiet panic=-1 rdinit=/init {more}");
+    if !config.append.is_empty() {
+        append.push(' ');
+        append.push_str(&config.append);
+    }
+    add("-append", append);
+    if sandbox {
+        add(
+            "-sandbox",
+            "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned(),
+        );
+    }
+    args.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned));
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        let debian = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright";
+        assert_eq!(parse_version(debian), Some((7, 2)));
+        assert_eq!(parse_version("QEMU emulator version 10.1.0"), Some((10, 1)));
+        assert_eq!(parse_version("something else"), None);
+        assert!(Some((7, 2)) > parse_version("QEMU emulator version 6.2.0"));
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_said_to_be_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let mut bz = vec![0; 1024];
+        bz[0x202..0x206].copy_from_slice(b"HdrS");
+        let mut arm = vec![0; 1024];
+        arm[56..60].copy_from_slice(b"ARM\x64");
+        let bz = file("bz", &bz);
+        let arm = file("arm", &arm);
+        assert!(check_image(&bz, Arch::X86_64).is_ok());
+        assert!(check_image(&arm, Arch::Aarch64).is_ok());
+        for (path, arch, says) in [
+            (bz, Arch::Aarch64, "x86 bzImage"),
+            (arm, Arch::X86_64, "arm64 Image"),
+            (file("elf", b"\x7fELF"), Arch::X86_64, "ELF"),
+            (file("text", b"not a kernel"), Arch::Aarch64, "Image header"),
+            (file("empty", b""), Arch::X86_64, "bzImage header"),
+        ] {
+            let error = check_image(&path, arch).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+            assert!(error.contains(&path.display().to_string()), "{error}");
+        }
+        let missing = check_image(Path::new("/nonexistent/bzImage"), Arch::X86_64);
+        assert!(matches!(missing, Err(VmError::File { .. })));
+    }
+}
