@@ -11,6 +11,7 @@
 
 pub mod geometry;
 pub mod judge;
+pub mod laws;
 pub mod profile;
 pub mod program;
 pub mod rules;

@@ -1,0 +1,206 @@
+//! Laws that hold for every program on every kernel, whatever its rules: what must be true of the text form, of the generator
+//! and of each world that the model allows. `cargo test` runs them over seeds, `fuzz/` over bytes that libFuzzer makes.
+//!
+//! They are about guards where they can be said without the rules: an install that succeeded leaves guards in its whole range,
+//! nothing but a removal, an unmapping or an exit takes them away, and no call touches another process's.
+
+mod shape;
+
+use crate::geometry::{Geometry, Range};
+use crate::judge::{Observation, Oracle, Outcome, Verdict};
+use crate::profile::{Arch, Profile, Release};
+use crate::program::generate::from_unstructured;
+use crate::program::{ActorId, Advice, Op, Place, Program, Step, MAX_ACTORS};
+use crate::space::{Branch, World};
+use arbitrary::Unstructured;
+
+/// A law that does not hold, with the program that shows it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{law}\n\nshown by this program:\n{program}")]
+pub struct Broken {
+    /// What should be true, and where it is not.
+    pub law: String,
+    /// The program in its text form.
+    pub program: String,
+}
+
+/// Makes a program from bytes and checks every law on it: kernels with and without guards, small and large pages.
+///
+/// # Errors
+/// The first law that does not hold.
+pub fn check_bytes(bytes: &[u8]) -> Result<(), Broken> {
+    let Ok(program) = from_unstructured(&mut Unstructured::new(bytes)) else {
+        return Ok(());
+    };
+    check_program(&program)
+}
+
+/// Checks every law on a program that is fit to run.
+///
+/// # Errors
+/// The first law that does not hold.
+pub fn check_program(program: &Program) -> Result<(), Broken> {
+    let broken = |law: String| Broken {
+        law,
+        program: program.to_string(),
+    };
+    check_text(program).map_err(broken)?;
+    let old = Profile::at_release(Release(6, 12, 0), Arch::X86_64);
+    for (name, profile) in [("newest", Profile::newest()), ("6.12", old)] {
+        for g in [Geometry::K4, Geometry::K16] {
+            follow(program, &profile, g)
+                .map_err(|law| broken(format!("{law} (profile {name}, {} B pages)", g.page_size)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The text form gives the program back, and the program passes its check.
+fn check_text(program: &Program) -> Result<(), String> {
+    program
+        .check()
+        .map_err(|e| format!("a generated program passes the check: {e}"))?;
+    let text = program.to_string();
+    match Program::parse(&text) {
+        Ok(back) if back == *program => Ok(()),
+        Ok(_) => Err("the text form gives the program back".into()),
+        Err(e) => Err(format!("the text form is understood: {e}")),
+    }
+}
+
+/// Runs a program on the model. Takes another branch at each step, so that the unusual ones are followed too.
+fn follow(program: &Program, profile: &Profile, g: Geometry) -> Result<(), String> {
+    let mut world = World::new(profile, g, program.knobs);
+    let mut oracle = Oracle::new(profile, g, program.knobs);
+    for (i, step) in program.steps.iter().enumerate() {
+        let at = |law: String| format!("op {} ({step}): {law}", i + 1);
+        let mut branches = world.apply(step);
+        if branches.is_empty() {
+            return Err(at("an op has at least one outcome".into()));
+        }
+        for branch in &branches {
+            outcome_fits(step, branch, g).map_err(at)?;
+            for actor in branch.world.living() {
+                shape::well_formed(&branch.world, actor).map_err(at)?;
+            }
+            guards_obey(&world, step, branch, g).map_err(at)?;
+        }
+        let taken = i % branches.len();
+        let branch = branches.swap_remove(taken);
+        world = branch.world;
+        oracle.step(step);
+        let seen = Observation {
+            outcome: branch.outcome,
+            spaces: world
+                .living()
+                .into_iter()
+                .map(|a| (a, world.seen(a)))
+                .collect(),
+        };
+        match oracle.observe(&seen) {
+            Verdict::Agree | Verdict::Allowed { .. } => {}
+            Verdict::Poisoned { .. } => return Ok(()),
+            Verdict::Divergence(d) => {
+                let law = format!("the judge accepts what the model allows, but says {d:?}");
+                return Err(at(law));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The outcome is one that an op of this kind can have.
+fn outcome_fits(step: &Step, branch: &Branch, g: Geometry) -> Result<(), String> {
+    let fits = match (&branch.outcome, step.op) {
+        (Outcome::Access(a), Op::Read { range } | Op::Write { range, .. }) => {
+            let first = range.start.page_index(g);
+            let pages = range.end.page_index(g) - first;
+            let fault_fits = match a.fault {
+                None => i64::from(a.pages) == pages,
+                Some(f) => f.addr == (first + i64::from(a.pages)) * i64::from(g.page_size),
+            };
+            let read: u32 = a.values.iter().map(|v| v.len).sum();
+            let values_fit = match step.op {
+                Op::Read { .. } => read == a.pages,
+                _ => read == 0,
+            };
+            fault_fits && values_fit && i64::from(a.pages) <= pages
+        }
+        (Outcome::Access(_), _) => false,
+        (_, Op::Read { .. } | Op::Write { .. }) => false,
+        (Outcome::Elsewhere, Op::Mmap { place, .. }) => place == Place::Hint,
+        (Outcome::Elsewhere, _) => false,
+        (Outcome::Errno(e), _) => (1..4096).contains(e),
+        (Outcome::Ok, _) => true,
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(format!("{:?} is an outcome of this op", branch.outcome))
+    }
+}
+
+/// The pages that a system call's range covers: its end is rounded up to whole pages. `None`: it wraps.
+fn covered(range: Range, g: Geometry) -> Option<(i64, i64)> {
+    let start = range.start.page_index(g);
+    let end = range.end.page_index(g) + i64::from(!range.end.is_page_aligned());
+    let wraps = range.end.byte_offset(g) < range.start.byte_offset(g);
+    (!wraps).then_some((start, end))
+}
+
+/// What an op may do to guards, said without the rules.
+fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Result<(), String> {
+    let after = &branch.world;
+    let may_change = match step.op {
+        Op::Mmap { .. } | Op::Munmap { .. } => true,
+        Op::Madvise { advice, .. } => {
+            matches!(advice, Advice::GuardInstall | Advice::GuardRemove)
+        }
+        _ => false,
+    };
+    for actor in before.living().into_iter().filter(|a| is_living(after, *a)) {
+        let own = actor == step.actor && may_change;
+        if !own && before.guards(actor) != after.guards(actor) {
+            return Err(format!("the guards of actor {actor} stay as they are"));
+        }
+    }
+    if let (Op::Fork { child }, Outcome::Ok) = (step.op, &branch.outcome) {
+        if after.guards(child) != before.guards(step.actor) {
+            return Err("a child has the guards of its parent".into());
+        }
+    }
+    if before != after && branch.outcome == Outcome::Errno(22) {
+        // EINVAL of a range's form comes before anything is done; VMAs that refuse come later, none of them here.
+        return Err("a call that fails with EINVAL changes nothing".into());
+    }
+    let Op::Madvise { range, advice } = step.op else {
+        return Ok(());
+    };
+    let Some((start, end)) = covered(range, g).filter(|_| branch.outcome == Outcome::Ok) else {
+        return Ok(());
+    };
+    let guarded: i64 = after
+        .guards(step.actor)
+        .iter()
+        .map(|&(from, len)| {
+            let (from, to) = (i64::from(from), i64::from(from) + i64::from(len));
+            (to.min(end) - from.max(start)).max(0)
+        })
+        .sum();
+    match advice {
+        Advice::GuardInstall if guarded != (end - start).max(0) => {
+            Err("after an install that succeeds the whole range is guarded".into())
+        }
+        Advice::GuardRemove if guarded != 0 => {
+            Err("after a removal that succeeds nothing in the range is guarded".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_living(world: &World, actor: ActorId) -> bool {
+    actor < MAX_ACTORS && world.living().contains(&actor)
+}
+
+#[cfg(test)]
+mod tests;

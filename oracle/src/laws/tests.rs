@@ -1,0 +1,65 @@
+//! The laws over seeds, as the fuzz target runs them over bytes.
+
+use super::*;
+use crate::program::generate::{expand, generate};
+
+#[test]
+fn the_laws_hold_for_generated_programs() {
+    for seed in 0..1500 {
+        if let Err(broken) = check_program(&generate(seed)) {
+            panic!("seed {seed}: {broken}");
+        }
+    }
+}
+
+#[test]
+fn the_laws_hold_for_programs_made_of_short_input() {
+    for len in 0..120 {
+        for seed in 0..4 {
+            if let Err(broken) = check_bytes(&expand(seed, len)) {
+                panic!("{len} bytes of seed {seed}: {broken}");
+            }
+        }
+    }
+}
+
+/// A law that no program can break is none: each of these worlds breaks one.
+#[test]
+fn broken_laws_are_noticed() {
+    let program = Program::load(
+        "mmap 0+0..0+4 rw private fixed\nguard-install 0+1..0+3\nfork 1\nmprotect 0+0..0+2 r\n",
+    )
+    .expect("a good program");
+    let g = Geometry::K4;
+    let mut worlds = vec![World::new(&Profile::newest(), g, program.knobs)];
+    for step in &program.steps {
+        let last = worlds.last().expect("a world");
+        let branch = last.apply(step).swap_remove(0);
+        worlds.push(branch.world);
+    }
+    let branch = |world: &World, outcome: Outcome| Branch {
+        world: world.clone(),
+        outcome,
+        rules: Default::default(),
+    };
+    let steps = &program.steps;
+    let ok = Outcome::Ok;
+    // Everything as it should be.
+    for i in 0..steps.len() {
+        let good = branch(&worlds[i + 1], ok.clone());
+        assert_eq!(guards_obey(&worlds[i], &steps[i], &good, g), Ok(()));
+    }
+    let says = |i: usize, after: &World, outcome: Outcome, law: &str| {
+        let bad = branch(after, outcome);
+        let said = guards_obey(&worlds[i], &steps[i], &bad, g).unwrap_err();
+        assert!(said.contains(law), "{said}");
+    };
+    says(1, &worlds[1], ok.clone(), "the whole range is guarded");
+    says(3, &worlds[1], ok.clone(), "stay as they are");
+    says(2, &worlds[2], ok.clone(), "guards of its parent");
+    says(1, &worlds[2], Outcome::Errno(22), "changes nothing");
+    let access = branch(&worlds[1], Outcome::Access(Default::default()));
+    assert!(outcome_fits(&steps[1], &access, g).is_err());
+    let elsewhere = branch(&worlds[1], Outcome::Elsewhere);
+    assert!(outcome_fits(&steps[0], &elsewhere, g).is_err());
+}
