@@ -1,10 +1,24 @@
 //! Comparing what was seen with what is allowed.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `observation` | what a run saw after an op |
+//! | `oracle` | the set of worlds that explain a run so far |
+//! | `compare` | the first difference between a branch and an observation |
+//! | `words` | stable words for differences |
+//! | `count` | counting how much the oracle commits itself |
+//! | `strip` | pages as a line of letters |
 
+mod compare;
+mod count;
 mod observation;
 mod oracle;
 pub mod strip;
+#[cfg(test)]
+mod tests;
 mod tightness;
 mod verdict;
+mod words;
 
 pub use observation::*;
 pub use oracle::Oracle;

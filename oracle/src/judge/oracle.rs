@@ -1,16 +1,25 @@
 //! The set of worlds that explain everything seen so far.
 
-use super::{Observation, Tightness, Verdict};
+use super::compare::{first_difference, Difference, Expected};
+use super::{count, Class, Details, Divergence, Observation, Outcome, Tightness, Verdict};
 use crate::geometry::Geometry;
 use crate::profile::Profile;
-use crate::program::{Knobs, Step};
+use crate::program::{ActorId, Knobs, Op, Step};
+use crate::rules::errno::{EAGAIN, ENOMEM};
+use crate::rules::report::{self, Contents};
+use crate::rules::{limits, thp, Rule, RuleId, RuleSet};
 use crate::space::{Branch, World};
+
+/// Rules that permit more than one outcome.
+const PERMISSIONS: &[&Rule] = &[&thp::MAY_FAIL];
 
 /// Follows one run of a program: every world takes every allowed branch, observation keeps those that explain it.
 #[derive(Debug, Clone)]
 pub struct Oracle {
     worlds: Vec<World>,
     branches: Vec<Branch>,
+    /// The step that led to `branches`.
+    step: Option<Step>,
     tightness: Tightness,
 }
 
@@ -20,6 +29,7 @@ impl Oracle {
         Oracle {
             worlds: vec![World::new(profile, geometry, knobs)],
             branches: Vec::new(),
+            step: None,
             tightness: Tightness::default(),
         }
     }
@@ -27,12 +37,177 @@ impl Oracle {
     /// Every world takes every branch that the step allows.
     pub fn step(&mut self, step: &Step) {
         self.branches = self.worlds.iter().flat_map(|w| w.apply(step)).collect();
+        self.step = Some(step.clone());
     }
 
-    /// Judges what was seen after the last [`Oracle::step`] and keeps the branches that explain it.
-    pub fn observe(&mut self, _seen: &Observation) -> Verdict {
-        self.worlds = self.branches.iter().map(|b| b.world.clone()).collect();
-        Verdict::Agree
+    /// Judges what was seen after the last [`Oracle::step`] and keeps the branches that explain it. After a divergence
+    /// all branches are kept, so that a caller may go on.
+    pub fn observe(&mut self, seen: &Observation) -> Verdict {
+        let Some(step) = self.step.take() else {
+            return Verdict::Agree;
+        };
+        let expected: Vec<Expected> = self.branches.iter().map(expected).collect();
+        let geometry = self.worlds[0].geometry();
+        let counted = count::count(&step, &expected, seen, geometry);
+        let differences: Vec<Option<Difference>> =
+            expected.iter().map(|e| first_difference(e, seen)).collect();
+        let verdict = if differences.iter().any(Option::is_none) {
+            self.explained(&differences)
+        } else if self.out_of_memory(&step, seen) {
+            Verdict::Poisoned {
+                rule: RuleId(limits::OUT_OF_MEMORY.name),
+            }
+        } else {
+            let best = (0..differences.len())
+                .rev()
+                .max_by_key(|&i| differences[i].as_ref().map_or(0, |d| d.rank))
+                .unwrap_or(0);
+            match &differences[best] {
+                Some(difference) => {
+                    Verdict::Divergence(Box::new(self.divergence(&step, best, difference, seen)))
+                }
+                None => Verdict::Agree,
+            }
+        };
+        self.tightness += match verdict {
+            // What cannot be judged was not pinned down.
+            Verdict::Poisoned { .. } => Tightness {
+                exact: 0,
+                ..counted
+            },
+            _ => counted,
+        };
+        let kept = self.branches.drain(..).zip(differences);
+        let all = !matches!(verdict, Verdict::Agree | Verdict::Allowed { .. });
+        let mut worlds: Vec<World> = Vec::with_capacity(1);
+        for (branch, difference) in kept {
+            if (all || difference.is_none()) && !worlds.contains(&branch.world) {
+                worlds.push(branch.world);
+            }
+        }
+        self.worlds = worlds;
+        verdict
+    }
+
+    /// Agree if a branch without any permission explains it, else the permission.
+    fn explained(&self, differences: &[Option<Difference>]) -> Verdict {
+        let mut allowed = None;
+        for (branch, _) in self
+            .branches
+            .iter()
+            .zip(differences)
+            .filter(|(_, d)| d.is_none())
+        {
+            match PERMISSIONS
+                .iter()
+                .find(|p| branch.rules.contains(RuleId(p.name)))
+            {
+                None => return Verdict::Agree,
+                Some(permission) => allowed = allowed.or(Some(RuleId(permission.name))),
+            }
+        }
+        match allowed {
+            Some(rule) => Verdict::Allowed { rule },
+            None => Verdict::Agree,
+        }
+    }
+
+    /// Whether the call reports that memory ran out where success was expected.
+    fn out_of_memory(&self, step: &Step, seen: &Observation) -> bool {
+        let Outcome::Errno(errno) = seen.outcome else {
+            return false;
+        };
+        let told = match step.op {
+            Op::Fork { .. } => errno == ENOMEM || errno == EAGAIN,
+            // A VMA that cannot be split for want of memory is EAGAIN for advice.
+            Op::Madvise { .. } => errno == EAGAIN || errno == ENOMEM,
+            _ => errno == ENOMEM,
+        };
+        told && self.branches.iter().all(|b| b.outcome == Outcome::Ok)
+    }
+
+    fn divergence(
+        &self,
+        step: &Step,
+        best: usize,
+        difference: &Difference,
+        seen: &Observation,
+    ) -> Divergence {
+        let branch = &self.branches[best];
+        let rule = self.rule(step, branch, difference);
+        let place = match (difference.actor, difference.pages) {
+            (Some(actor), Some((from, to))) if to == u32::MAX || to - from == 1 => {
+                format!("actor {actor}, page {from}: ")
+            }
+            (Some(actor), Some((from, to))) => {
+                format!("actor {actor}, pages {from} to {}: ", to - 1)
+            }
+            (Some(actor), None) => format!("actor {actor}: "),
+            _ => String::new(),
+        };
+        let mut text = format!(
+            "{place}{} is {}, expected {}.",
+            difference.of, difference.observed, difference.expected
+        );
+        if branch.outcome != seen.outcome {
+            text.push_str(&format!(
+                " Returned {:?}, expected {:?}.",
+                seen.outcome, branch.outcome
+            ));
+        }
+        Divergence {
+            class: difference.class,
+            rule,
+            expected: difference.expected.clone(),
+            observed: difference.observed.clone(),
+            details: Details {
+                actor: difference.actor,
+                pages: difference.pages,
+                text,
+            },
+        }
+    }
+
+    /// The rule that speaks about a difference: of those that the branch used if the op reaches the place or the model
+    /// changed something there, else that nothing else changes.
+    fn rule(&self, step: &Step, branch: &Branch, difference: &Difference) -> RuleId {
+        let untouched = RuleId(report::UNTOUCHED.name);
+        let about = |rules: &RuleSet| {
+            rules.about(difference.class).or(match difference.class {
+                Class::VmFlags => Some(RuleId(report::VM_FLAGS.name)),
+                Class::Residency => Some(RuleId(report::RESIDENT.name)),
+                _ => None,
+            })
+        };
+        let (Some(actor), Some((from, to))) = (difference.actor, difference.pages) else {
+            return about(&branch.rules).unwrap_or(untouched);
+        };
+        let reached = match step.op {
+            Op::Fork { child } => actor == step.actor || actor == child,
+            _ => actor == step.actor && self.in_range(step, from, to),
+        };
+        if reached || self.changed(branch, actor, from) {
+            about(&branch.rules).unwrap_or(untouched)
+        } else {
+            untouched
+        }
+    }
+
+    /// Whether the op's range touches the pages (a border at the range's edge counts).
+    fn in_range(&self, step: &Step, from: u32, to: u32) -> bool {
+        let g = self.worlds[0].geometry();
+        step.op.range().is_some_and(|r| {
+            let (a, b) = (r.start.page_index(g), r.end.page_index(g) + 1);
+            a <= i64::from(to) && i64::from(from) <= b
+        })
+    }
+
+    /// Whether the model changed how a page or its VMA looks in this step.
+    fn changed(&self, branch: &Branch, actor: ActorId, page: u32) -> bool {
+        self.worlds.iter().all(|before| {
+            before.page(actor, page) != branch.world.page(actor, page)
+                || before.vma_at(actor, page) != branch.world.vma_at(actor, page)
+        })
     }
 
     /// The worlds that explain everything seen so far. Never empty; after a divergence, those that were expected.
@@ -48,5 +223,18 @@ impl Oracle {
     /// Counts over all observations so far.
     pub fn tightness(&self) -> Tightness {
         self.tightness
+    }
+}
+
+/// What a branch would show, everything included.
+fn expected(branch: &Branch) -> Expected {
+    Expected {
+        outcome: branch.outcome.clone(),
+        spaces: branch
+            .world
+            .living()
+            .into_iter()
+            .map(|actor| (actor, report::seen(&branch.world, actor, Contents::All)))
+            .collect(),
     }
 }

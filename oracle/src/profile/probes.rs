@@ -75,7 +75,8 @@ pub const MAYBE_GUARD: Probe = Probe {
 
 /// After DONTNEED has emptied a block that held a small page, is a huge page possible again?
 pub const PT_RECLAIM: Probe = Probe {
-    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nhugepage 0+0..1+0\n\
+    program:
+        "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nhugepage 0+0..1+0\n\
               dontneed 0+0..1+0\nwrite 0+0..0+1 tag 2\n",
     read: |seen| Some(page(seen, 0)?.len > 1 || page(seen, 1).is_some()),
 };
@@ -91,13 +92,15 @@ pub const HUGE_ZERO_WRITE: Probe = Probe {
 };
 
 pub const MERGE_FAULTED: Probe = Probe {
-    program: "thp madvise\n\nmmap 0+0..0+4 rw private fixed\nnohugepage 0+2..0+4\nwrite 0+0..0+1 tag 1\n\
+    program:
+        "thp madvise\n\nmmap 0+0..0+4 rw private fixed\nnohugepage 0+2..0+4\nwrite 0+0..0+1 tag 1\n\
               nohugepage 0+0..0+2\n",
     read: |seen| Some(vmas(seen, 0)?.len() == 1),
 };
 
 pub const MERGE_RIGHT_FIRST: Probe = Probe {
-    program: "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+6 rw private fixed\nwrite 0+0..0+1 tag 1\n\
+    program:
+        "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+6 rw private fixed\nwrite 0+0..0+1 tag 1\n\
               write 0+4..0+5 tag 2\nmmap 0+2..0+4 rw private fixed\n",
     read: |seen| Some(vmas(seen, 0)?.first()?.end == 2),
 };

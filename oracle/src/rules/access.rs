@@ -364,7 +364,14 @@ fn load_shared(state: &mut State, i: usize, start: u32, end: u32, slot: Option<S
     Next::Done(end - start)
 }
 
-fn store_shared(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>, tag: u16) -> Next {
+fn store_shared(
+    ctx: &mut Ctx,
+    i: usize,
+    start: u32,
+    end: u32,
+    slot: Option<Slot>,
+    tag: u16,
+) -> Next {
     if slot.is_none() {
         shmem::map(ctx, i, start, end);
     }

@@ -58,7 +58,8 @@ pub(crate) fn prepare(ctx: &mut Ctx, i: usize) {
 /// Whether adjacent VMAs `a` and `b` may share an anon_vma.
 fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
     // The protection key that stands for execute-only memory is no thing that mprotect alone changes.
-    let pkey = |v: &Vma| ctx.world.profile.exec_only_pkey && v.prot == Prot::new(false, false, true);
+    let pkey =
+        |v: &Vma| ctx.world.profile.exec_only_pkey && v.prot == Prot::new(false, false, true);
     a.end == b.start
         && a.object == b.object
         && a.shared == b.shared

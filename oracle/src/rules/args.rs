@@ -66,10 +66,6 @@ impl Span {
         let limit = i64::from(g.arena_pages());
         let start = self.start.clamp(0, limit);
         let end = self.end.clamp(start, limit);
-        (
-            start as u32,
-            end as u32,
-            self.start < 0 || self.end > limit,
-        )
+        (start as u32, end as u32, self.start < 0 || self.end > limit)
     }
 }

@@ -17,7 +17,12 @@ pub const INSTALL_FILLS: Rule = Rule {
     text: "After guard install every page of the range is a guard, whatever stood there.",
     source: "mm/madvise.c madvise_guard_install",
     since: "6.13",
-    about: &[Class::PageState, Class::Residency, Class::Errno, Class::Value],
+    about: &[
+        Class::PageState,
+        Class::Residency,
+        Class::Errno,
+        Class::Value,
+    ],
 };
 
 pub const INSTALL_IDEMPOTENT: Rule = Rule {

@@ -78,7 +78,13 @@ pub const SHARED_OBJECT: Rule = Rule {
 };
 
 /// mmap(2).
-pub(crate) fn mmap(ctx: &mut Ctx, range: Range, prot: Prot, backing: Backing, place: Place) -> Outcome {
+pub(crate) fn mmap(
+    ctx: &mut Ctx,
+    range: Range,
+    prot: Prot,
+    backing: Backing,
+    place: Place,
+) -> Outcome {
     let g = ctx.geometry();
     let span = args::Span::new(range, g);
     if let Some(errno) = refused(ctx, span, place) {

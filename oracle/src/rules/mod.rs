@@ -14,14 +14,16 @@
 //! | `merge` | splitting and merging VMAs |
 //! | `anon_vma` | where a VMA gets its anon_vma from |
 //! | `fork` | what a child gets, what an exit leaves |
+//! | `limits` | where the model ends |
 //! | `report` | how pagemap, mincore and smaps show it |
 
 pub(crate) mod access;
 pub(crate) mod anon_vma;
 pub(crate) mod args;
-mod errno;
+pub(crate) mod errno;
 pub(crate) mod fork;
 pub(crate) mod guard;
+pub(crate) mod limits;
 pub(crate) mod madvise;
 pub(crate) mod merge;
 pub(crate) mod mmap;

@@ -3,7 +3,10 @@
 //! A rule is a constant beside the code that implements it. [`ALL`] lists them, from general to special within a
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
-use super::{access, anon_vma, args, fork, guard, madvise, merge, mmap, mprotect, munmap, report, shmem, tables, thp};
+use super::{
+    access, anon_vma, args, fork, guard, limits, madvise, merge, mmap, mprotect, munmap, report,
+    shmem, tables, thp,
+};
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -42,6 +45,7 @@ impl Serialize for RuleId {
 /// Every rule, family by family.
 pub(crate) const ALL: &[&Rule] = &[
     &report::UNTOUCHED,
+    &limits::OUT_OF_MEMORY,
     &args::ALIGNMENT,
     &args::EMPTY,
     &args::WRAPS,

@@ -170,7 +170,14 @@ impl Pages {
     }
 }
 
-fn show_pages(world: &World, actor: ActorId, mm: &Mm, vma: &Vma, contents: Contents, pages: &mut Pages) {
+fn show_pages(
+    world: &World,
+    actor: ActorId,
+    mm: &Mm,
+    vma: &Vma,
+    contents: Contents,
+    pages: &mut Pages,
+) {
     let readable = contents == Contents::All || vma.prot.read;
     for (block, start, end) in by_block(vma.start, vma.end, world.geometry) {
         let huge = mm.tables[block] == Table::Huge;
@@ -197,7 +204,16 @@ fn show_pages(world: &World, actor: ActorId, mm: &Mm, vma: &Vma, contents: Conte
                     pages.push(run.start, run.end, seen);
                 }
                 Slot::Anon { .. } | Slot::File => {
-                    show_mapped(world, actor, mm, vma, run, huge.then_some(block), readable, pages);
+                    show_mapped(
+                        world,
+                        actor,
+                        mm,
+                        vma,
+                        run,
+                        huge.then_some(block),
+                        readable,
+                        pages,
+                    );
                 }
             }
         }

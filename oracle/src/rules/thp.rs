@@ -90,7 +90,11 @@ pub(crate) fn possible(ctx: &Ctx, i: usize, page: u32) -> bool {
         Thp::Madvise => vma.advice == HugeAdvice::Huge,
         Thp::Always => vma.advice != HugeAdvice::NoHuge,
     };
-    enabled && vma.is_anon() && ctx.mm.tables[block] == Table::None && vma.start <= start && end <= vma.end
+    enabled
+        && vma.is_anon()
+        && ctx.mm.tables[block] == Table::None
+        && vma.start <= start
+        && end <= vma.end
 }
 
 /// A write fault maps a huge page of zeros.

@@ -72,7 +72,11 @@ pub(crate) fn block_of(page: u32, g: Geometry) -> usize {
 }
 
 /// The parts of `[start, end)` that lie in one block each: (block, start, end).
-pub(crate) fn by_block(start: u32, end: u32, g: Geometry) -> impl Iterator<Item = (usize, u32, u32)> {
+pub(crate) fn by_block(
+    start: u32,
+    end: u32,
+    g: Geometry,
+) -> impl Iterator<Item = (usize, u32, u32)> {
     let mut at = start;
     std::iter::from_fn(move || {
         if at >= end {

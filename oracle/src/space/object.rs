@@ -106,7 +106,9 @@ mod tests {
         const PAGES: usize = 24;
         let mut seed = 5u64;
         let mut next = move |n: u64| {
-            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (seed >> 33) % n
         };
         let mut object = Object::default();
@@ -131,7 +133,11 @@ mod tests {
                 }
             }
             for (index, want) in array.iter().enumerate() {
-                assert_eq!(object.get(index as u32), *want, "round {round}, index {index}");
+                assert_eq!(
+                    object.get(index as u32),
+                    *want,
+                    "round {round}, index {index}"
+                );
             }
         }
     }

@@ -178,7 +178,9 @@ mod tests {
         const PAGES: usize = 40;
         let mut seed = 1u64;
         let mut next = move |n: u64| {
-            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (seed >> 33) % n
         };
         let mut slots = Slots::default();

@@ -1,0 +1,173 @@
+//! Counting for [`Tightness`]: which values an op could have changed, and for how many of them the branches agree.
+
+use super::compare::Expected;
+use super::{Observation, PageRun, PageSeen, SpaceSeen, Tightness, VmaSeen};
+use crate::geometry::Geometry;
+use crate::program::{ActorId, Advice, Op, Step};
+
+/// What an op can change in its actor's address space, besides what it returns.
+struct Reach {
+    /// Pages, from the arena's start.
+    pages: (u32, u32),
+    /// Borders, protection and sharing of VMAs.
+    vmas: bool,
+    /// VmFlags.
+    flags: bool,
+    /// The actors whose address space it is.
+    actors: Vec<ActorId>,
+}
+
+fn reach(step: &Step, g: Geometry) -> Reach {
+    let limit = i64::from(g.arena_pages());
+    let (vmas, flags) = match step.op {
+        Op::Mmap { .. } | Op::Munmap { .. } | Op::Mprotect { .. } | Op::Fork { .. } => (true, true),
+        Op::Madvise { advice, .. } => match advice {
+            Advice::HugePage | Advice::NoHugePage => (true, true),
+            Advice::GuardInstall => (false, true),
+            _ => (false, false),
+        },
+        Op::Read { .. } | Op::Write { .. } | Op::Exit => (false, false),
+    };
+    let (pages, actors) = match step.op {
+        Op::Fork { child } => ((0, limit as u32), vec![step.actor, child]),
+        Op::Exit => ((0, 0), vec![]),
+        _ => {
+            let range = step.op.range().map(|r| {
+                let start = r.start.page_index(g).clamp(0, limit);
+                let end =
+                    (r.end.page_index(g) + i64::from(!r.end.is_page_aligned())).clamp(start, limit);
+                (start as u32, end as u32)
+            });
+            (range.unwrap_or((0, 0)), vec![step.actor])
+        }
+    };
+    Reach {
+        pages,
+        vmas,
+        flags,
+        actors,
+    }
+}
+
+/// Counts one step: what the branches allowed before `seen` was known.
+pub(super) fn count(
+    step: &Step,
+    branches: &[Expected],
+    seen: &Observation,
+    g: Geometry,
+) -> Tightness {
+    let reach = reach(step, g);
+    let mut tightness = Tightness::default();
+    let mut value = |exact: bool| {
+        tightness.values += 1;
+        tightness.exact += u64::from(exact);
+    };
+    value(agree(branches, |b| &b.outcome));
+    for &actor in &reach.actors {
+        let spaces: Vec<&SpaceSeen> = branches
+            .iter()
+            .filter_map(|b| space(&b.spaces, actor))
+            .collect();
+        let Some((first, others)) = spaces.split_first() else {
+            continue;
+        };
+        let Some(observed) = space(&seen.spaces, actor) else {
+            value(false);
+            continue;
+        };
+        for (i, vma) in first.vmas.iter().enumerate() {
+            if vma.end < reach.pages.0 || vma.start > reach.pages.1 {
+                continue;
+            }
+            let theirs = || others.iter().map(|s| s.vmas.get(i));
+            let same = |f: &dyn Fn(&VmaSeen, &VmaSeen) -> bool| {
+                theirs().all(|v| v.is_some_and(|v| f(v, vma)))
+            };
+            if reach.vmas {
+                value(same(&|a, b| a.start == b.start));
+                value(same(&|a, b| a.end == b.end));
+                value(same(&|a, b| a.prot == b.prot));
+                value(same(&|a, b| a.shared == b.shared));
+            }
+            if reach.flags {
+                let looked = observed.vmas.iter().all(|v| v.flags.is_some());
+                value(looked && same(&|a, b| a.flags == b.flags));
+            }
+        }
+        pages(&spaces, reach.pages, g, &mut value);
+    }
+    tightness
+}
+
+/// Counts runs of pages with the same allowed set: those in reach, and wherever the branches differ.
+fn pages(spaces: &[&SpaceSeen], reach: (u32, u32), g: Geometry, value: &mut impl FnMut(bool)) {
+    let mut cuts: Vec<u32> = vec![0, reach.0, reach.1, g.arena_pages()];
+    for space in spaces {
+        cuts.extend(space.pages.iter().flat_map(|r| [r.start, r.start + r.len]));
+        cuts.extend(space.vmas.iter().flat_map(|v| [v.start, v.end]));
+    }
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut last: Option<Vec<Look>> = None;
+    for pair in cuts.windows(2) {
+        let (from, to) = (pair[0], pair[1]);
+        let mut looks: Vec<Look> = Vec::with_capacity(1);
+        for space in spaces {
+            let look = look(space, from);
+            if !looks.contains(&look) {
+                looks.push(look);
+            }
+        }
+        let within = reach.0 <= from && to <= reach.1;
+        if !within && looks.len() == 1 {
+            last = None;
+            continue;
+        }
+        if last.as_ref() != Some(&looks) {
+            value(looks.len() == 1);
+        }
+        last = Some(looks);
+    }
+}
+
+/// How a page looks, contents apart: contents that follow each other are one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    mapped: bool,
+    page: Option<PageSeen>,
+    /// The content minus its position, so that a run that one op wrote has one look.
+    origin: Option<u64>,
+}
+
+fn look(space: &SpaceSeen, at: u32) -> Look {
+    let mapped = space.vmas.iter().any(|v| v.start <= at && at < v.end);
+    let i = space
+        .pages
+        .partition_point(|r: &PageRun| r.start + r.len <= at);
+    let run = space.pages.get(i).filter(|r| r.start <= at);
+    let content = run.and_then(|r| r.page.content.map(|c| c.plus(at - r.start)));
+    Look {
+        mapped,
+        page: run.map(|r| PageSeen {
+            content: None,
+            ..r.page
+        }),
+        origin: content.map(|c| {
+            if c.0 == 0 {
+                0
+            } else {
+                c.0.wrapping_sub(u64::from(at))
+            }
+        }),
+    }
+}
+
+fn space(spaces: &[(ActorId, SpaceSeen)], actor: ActorId) -> Option<&SpaceSeen> {
+    spaces.iter().find(|(a, _)| *a == actor).map(|(_, s)| s)
+}
+
+fn agree<T: PartialEq>(branches: &[Expected], part: impl Fn(&Expected) -> &T) -> bool {
+    branches
+        .windows(2)
+        .all(|pair| part(&pair[0]) == part(&pair[1]))
+}
