@@ -33,6 +33,9 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
                 };
                 vma.flags = Some(String::from_utf8_lossy(flags).trim().to_owned());
                 done += 1;
+                if done == vmas.len() {
+                    return Ok(());
+                }
             } else if let Some((start, end, _, _)) = parse_line(line) {
                 if start >= arena.high() {
                     return Err(format!("smaps has {done} of {} VMAs", vmas.len()));
