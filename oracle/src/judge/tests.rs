@@ -1,0 +1,259 @@
+//! The judge against runs of the model itself, whole and tampered with.
+
+use super::*;
+use crate::geometry::Geometry;
+use crate::profile::{Arch, Profile, Release};
+use crate::program::{generate::generate, Program, Prot, Step};
+use crate::rules::RuleId;
+use crate::space::{Content, World};
+
+/// What a kernel would show after each step that always takes the branch `choose` picks.
+fn run(
+    profile: &Profile,
+    g: Geometry,
+    program: &Program,
+    mut choose: impl FnMut(usize) -> usize,
+) -> Vec<Observation> {
+    let mut world = World::new(profile, g, program.knobs);
+    let mut seen = Vec::new();
+    for step in &program.steps {
+        let mut branches = world.apply(step);
+        let chosen = choose(branches.len());
+        let branch = branches.swap_remove(chosen);
+        world = branch.world;
+        let living = world.living().into_iter();
+        seen.push(Observation {
+            outcome: branch.outcome,
+            spaces: living.map(|a| (a, world.seen(a))).collect(),
+        });
+    }
+    seen
+}
+
+/// The verdicts up to the first that is neither agree nor allowed.
+fn judge(profile: &Profile, g: Geometry, program: &Program, seen: &[Observation]) -> (Vec<Verdict>, Oracle) {
+    let mut oracle = Oracle::new(profile, g, program.knobs);
+    let mut verdicts = Vec::new();
+    for (step, seen) in program.steps.iter().zip(seen) {
+        oracle.step(step);
+        let verdict = oracle.observe(seen);
+        let stop = !matches!(verdict, Verdict::Agree | Verdict::Allowed { .. });
+        verdicts.push(verdict);
+        if stop {
+            break;
+        }
+    }
+    (verdicts, oracle)
+}
+
+/// Whatever way the model goes, the oracle explains it, on every kind of kernel; and it stays with one world.
+#[test]
+fn the_model_explains_itself() {
+    let kernels = [
+        (Release(6, 1, 0), Arch::X86_64, Geometry::K4),
+        (Release(6, 12, 0), Arch::Aarch64, Geometry::K4),
+        (Release(6, 16, 0), Arch::X86_64, Geometry::K4),
+        (Release(6, 18, 5), Arch::Aarch64, Geometry::K16),
+        (Release::NEWEST, Arch::X86_64, Geometry::K4),
+        (Release::NEWEST, Arch::Aarch64, Geometry::K16),
+    ];
+    let mut allowed = 0;
+    let mut tightness = Tightness::default();
+    for seed in 0..300 {
+        let program = generate(seed);
+        for &(release, arch, g) in &kernels {
+            let profile = Profile::at_release(release, arch);
+            let mut dice = seed;
+            let seen = run(&profile, g, &program, |n| {
+                dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1);
+                if dice >> 60 == 0 {
+                    n - 1
+                } else {
+                    0
+                }
+            });
+            let (verdicts, oracle) = judge(&profile, g, &program, &seen);
+            for (i, verdict) in verdicts.iter().enumerate() {
+                match verdict {
+                    Verdict::Agree => {}
+                    Verdict::Allowed { .. } => allowed += 1,
+                    other => panic!("seed {seed}, step {i} on {release}: {other:?}\n{program}"),
+                }
+            }
+            assert!(oracle.worlds().len() <= 2, "seed {seed} on {release}");
+            tightness += oracle.tightness();
+        }
+    }
+    assert!(allowed > 0, "no branch but the first was ever taken");
+    assert!(tightness.share() > 0.97, "{tightness:?}");
+}
+
+/// A program and what the newest kernel shows, for tampering.
+fn sample() -> (Program, Vec<Observation>) {
+    let text = "thp never\n\nmmap 0+0..0+8 rw private fixed\nmmap 0+10..0+12 rw shared fixed\nwrite 0+0..0+4 tag 7\n\
+                guard-install 0+2..0+6\nread 0+0..0+4\nfork 1\n1: write 0+0..0+1 tag 9\nmunmap 0+20..0+21\n";
+    let program = Program::load(text).unwrap();
+    let seen = run(&Profile::newest(), Geometry::K4, &program, |_| 0);
+    (program, seen)
+}
+
+/// Tampers with one step's observation and gives the divergence that the judge finds.
+fn tampered(step: usize, tamper: impl Fn(&mut Observation)) -> Divergence {
+    let (program, mut seen) = sample();
+    tamper(&mut seen[step]);
+    let (verdicts, _) = judge(&Profile::newest(), Geometry::K4, &program, &seen);
+    assert_eq!(verdicts.len(), step + 1, "not noticed at the step itself");
+    match verdicts.last() {
+        Some(Verdict::Divergence(d)) => (**d).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn assert_divergence(d: &Divergence, class: Class, rule: &'static str, expected: &str, observed: &str) {
+    let got = (d.class, d.rule, d.expected.as_str(), d.observed.as_str());
+    assert_eq!(got, (class, RuleId(rule), expected, observed), "{}", d.details.text);
+}
+
+fn access(o: &mut Observation) -> &mut Access {
+    match &mut o.outcome {
+        Outcome::Access(access) => access,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_kind_of_difference_is_noticed_and_named() {
+    let d = tampered(0, |o| o.outcome = Outcome::Errno(22));
+    assert_divergence(&d, Class::Errno, "mmap/maps", "ok", "EINVAL");
+    let d = tampered(3, |o| o.outcome = Outcome::Errno(513));
+    assert_divergence(&d, Class::Errno, "guard/install/fills", "ok", "ERESTARTNOINTR");
+    let d = tampered(4, |o| access(o).fault.as_mut().unwrap().code = 2);
+    assert_divergence(&d, Class::Signal, "access/guard", "SIGSEGV-MAPERR", "SIGSEGV-ACCERR");
+    let d = tampered(4, |o| access(o).fault.as_mut().unwrap().addr += 8);
+    assert_divergence(&d, Class::Signal, "access/guard", "fault-address", "other-address");
+    let d = tampered(4, |o| {
+        access(o).fault = None;
+        access(o).pages = 4;
+    });
+    assert_divergence(&d, Class::Signal, "access/guard", "SIGSEGV-MAPERR", "no-signal");
+    let d = tampered(2, |o| {
+        let fault = Fault { signo: 11, code: 1, addr: 4096 };
+        access(o).fault = Some(fault);
+        access(o).pages = 1;
+    });
+    assert_eq!((d.expected.as_str(), d.observed.as_str()), ("no-signal", "SIGSEGV-MAPERR"));
+    let d = tampered(4, |o| access(o).values[0].first = Content::ZERO);
+    assert_divergence(&d, Class::Value, "access/stops-at-fault", "written", "zero");
+    let d = tampered(3, |o| o.spaces[0].1.pages[1].len -= 1);
+    assert_divergence(&d, Class::PageState, "guard/install/zaps-populated", "guard", "empty");
+    let d = tampered(3, |o| o.spaces[0].1.pages[0].page.exclusive = false);
+    assert_eq!((d.expected.as_str(), d.observed.as_str()), ("anon", "anon-shared"));
+    let d = tampered(3, |o| o.spaces[0].1.vmas[0].prot = Prot::R);
+    assert_eq!((d.class, d.expected.as_str(), d.observed.as_str()), (Class::Vma, "rw-", "r--"));
+    let d = tampered(0, |o| o.spaces[0].1.vmas[0].end = 7);
+    assert_divergence(&d, Class::Vma, "mmap/maps", "mapped", "unmapped");
+    let d = tampered(3, |o| {
+        let flags = o.spaces[0].1.vmas[0].flags.as_mut().unwrap();
+        flags.retain(|f| f.0 != *b"gu");
+    });
+    assert_divergence(&d, Class::VmFlags, "guard/install/maybe-guard", "gu", "no-gu");
+    let d = tampered(3, |o| o.spaces[0].1.resident = Some(vec![(0, 4)]));
+    assert_divergence(&d, Class::Residency, "guard/install/zaps-populated", "not-resident", "resident");
+    let d = tampered(5, |o| {
+        o.spaces.pop();
+    });
+    assert_divergence(&d, Class::Vma, "fork/new-anon-vma", "living", "gone");
+    // The store of the child leaves the parent's page alone, but for its being exclusive again.
+    let d = tampered(6, |o| o.spaces[0].1.pages[0].page.content = Some(Content::written(9, 0)));
+    assert_eq!((d.class, d.observed.as_str()), (Class::Value, "other-written"));
+    // What no op reaches and no rule changes.
+    let d = tampered(7, |o| o.spaces[1].1.vmas[1].shared = false);
+    assert_divergence(&d, Class::Vma, "space/untouched", "shared", "private");
+}
+
+#[test]
+fn a_border_more_or_less_is_noticed() {
+    let d = tampered(0, |o| {
+        let vmas = &mut o.spaces[0].1.vmas;
+        let mut upper = vmas[0].clone();
+        vmas[0].end = 4;
+        upper.start = 4;
+        vmas.push(upper);
+    });
+    assert_eq!((d.expected.as_str(), d.observed.as_str()), ("merged", "split"));
+    assert_eq!(d.details.pages, Some((4, 5)));
+}
+
+#[test]
+fn what_was_not_observed_is_not_compared() {
+    let (program, mut seen) = sample();
+    for observation in &mut seen {
+        for (_, space) in &mut observation.spaces {
+            space.resident = None;
+            space.vmas.iter_mut().for_each(|v| v.flags = None);
+            for run in &mut space.pages {
+                run.page.huge = None;
+                run.page.content = None;
+            }
+        }
+    }
+    let (verdicts, loose) = judge(&Profile::newest(), Geometry::K4, &program, &seen);
+    assert!(verdicts.iter().all(|v| *v == Verdict::Agree), "{verdicts:?}");
+    let full = run(&Profile::newest(), Geometry::K4, &program, |_| 0);
+    let (_, tight) = judge(&Profile::newest(), Geometry::K4, &program, &full);
+    assert_eq!(tight.tightness().share(), 1.0, "thp never leaves nothing open");
+    assert!(loose.tightness().exact < tight.tightness().exact, "flags not seen count as loose");
+    assert_eq!(loose.tightness().values, tight.tightness().values);
+}
+
+#[test]
+fn out_of_memory_poisons_and_a_wrong_errno_does_not() {
+    let (program, mut seen) = sample();
+    seen[0].outcome = Outcome::Errno(12);
+    let (verdicts, _) = judge(&Profile::newest(), Geometry::K4, &program, &seen);
+    assert_eq!(verdicts, [Verdict::Poisoned { rule: RuleId("limits/out-of-memory") }]);
+    // ENOMEM in place of another errno is no lack of memory.
+    let program = Program::load("munmap 0+0.1..0+2\n").unwrap();
+    let mut seen = run(&Profile::newest(), Geometry::K4, &program, |_| 0);
+    assert_eq!(seen[0].outcome, Outcome::Errno(22));
+    seen[0].outcome = Outcome::Errno(12);
+    let (verdicts, _) = judge(&Profile::newest(), Geometry::K4, &program, &seen);
+    assert!(matches!(&verdicts[..], [Verdict::Divergence(d)] if d.observed == "ENOMEM"));
+}
+
+/// A huge page that was to be had or not: both are explained, one of them by its rule, and later steps know which it was.
+#[test]
+fn permitted_choices_narrow() {
+    let text = "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nread 0+1..0+2\n";
+    let program = Program::load(text).unwrap();
+    for (choice, rule) in [(0, None), (1, Some(RuleId("thp/allocation-may-fail")))] {
+        let seen = run(&Profile::newest(), Geometry::K4, &program, |n| choice.min(n - 1));
+        let mut oracle = Oracle::new(&Profile::newest(), Geometry::K4, program.knobs);
+        for (i, (step, seen)) in program.steps.iter().zip(&seen).enumerate() {
+            oracle.step(step);
+            assert_eq!(oracle.expected().len(), if i == 1 { 2 } else { 1 });
+            let want = match rule {
+                Some(rule) if i == 1 => Verdict::Allowed { rule },
+                _ => Verdict::Agree,
+            };
+            assert_eq!(oracle.observe(seen), want);
+            assert_eq!(oracle.worlds().len(), 1);
+        }
+        assert!(oracle.tightness().share() < 1.0);
+    }
+}
+
+#[test]
+fn observing_without_a_step_is_harmless() {
+    let mut oracle = Oracle::new(&Profile::newest(), Geometry::K4, Default::default());
+    let nothing = Observation {
+        outcome: Outcome::Ok,
+        spaces: vec![],
+    };
+    assert_eq!(oracle.observe(&nothing), Verdict::Agree);
+    assert_eq!(oracle.worlds().len(), 1);
+    let step = Step::new(3, crate::program::Op::Exit);
+    oracle.step(&step);
+    assert!(matches!(oracle.observe(&nothing), Verdict::Divergence(_)));
+    assert_eq!(oracle.worlds().len(), 1);
+}

@@ -57,7 +57,7 @@ pub const INSTALL_ANON_VMA: Rule = Rule {
            and the VMA merges as one that was written to.",
     source: "mm/madvise.c madvise_guard_install",
     since: "6.13",
-    about: &[Class::Vma, Class::VmFlags],
+    about: &[Class::Vma],
 };
 
 pub const INSTALL_FILE_ANON_VMA: Rule = Rule {
