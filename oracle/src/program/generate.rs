@@ -72,6 +72,15 @@ struct Writer<'d, 'u, 'b> {
     touched: Vec<(i64, i64)>,
     /// The actor of the last step.
     actor: u8,
+    /// What the last step suggests to do next.
+    sequel: Option<Sequel>,
+}
+
+/// A step that makes the one before it matter: a copy on write after a fork, a fault beside fresh guards.
+#[derive(Debug, Clone, Copy)]
+struct Sequel {
+    actor: u8,
+    op: Op,
 }
 
 fn program(dice: &mut Dice<'_, '_>) -> Program {
@@ -97,6 +106,7 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
         changes: 0,
         touched: Vec::new(),
         actor: 0,
+        sequel: None,
     };
     writer.write();
     writer.program
@@ -110,6 +120,7 @@ impl Writer<'_, '_, '_> {
             let op = self.first_mmap();
             self.add(Step::new(0, op));
         }
+        self.sequel = self.think_of_sequel();
         loop {
             let steps = self.program.steps.len() as u32;
             if steps >= most || (steps >= length && self.changes >= ENOUGH_CHANGES) {
@@ -121,6 +132,10 @@ impl Writer<'_, '_, '_> {
 
     /// Chooses a step; one that would fail or change nothing is thrown away more often than not.
     fn next_step(&mut self) {
+        if let Some(Sequel { actor, op }) = self.sequel.take() {
+            self.add(Step::new(actor, op));
+            return;
+        }
         let mut patience = 3;
         loop {
             let actor = self.choose_actor();
@@ -132,10 +147,11 @@ impl Writer<'_, '_, '_> {
                 let idle = branches.first().is_some_and(|b| !self.changes(&b.world));
                 // A load that finds its pages changes nothing and is still worth having.
                 let idle = idle && !matches!(op, Op::Read { .. });
-                (fails && !self.dice.chance(38)) || (idle && !fails && !self.dice.chance(30))
+                (fails && !self.dice.chance(60)) || (idle && !fails && !self.dice.chance(30))
             };
             if !dull {
                 self.add(step);
+                self.sequel = self.think_of_sequel();
                 return;
             }
             patience -= 1;
@@ -149,21 +165,29 @@ impl Writer<'_, '_, '_> {
             Op::Fork { .. } => self.next_actor += 1,
             _ => {}
         }
-        if let Op::Read { range } | Op::Write { range, .. } = step.op {
-            let pages = |p: crate::geometry::Pos| p.page_index(GEOMETRY);
-            self.touched.push((pages(range.start), pages(range.end)));
+        self.actor = step.actor;
+        let mut branches = self.world.apply(&step);
+        if !branches.is_empty() {
+            let branch = branches.swap_remove(0);
+            self.changes += u32::from(self.changes(&branch.world));
+            self.world = branch.world;
+            self.remember(&step.op, &branch.outcome);
+        }
+        self.program.steps.push(step);
+    }
+
+    /// Notes the pages that an access reached.
+    fn remember(&mut self, op: &Op, outcome: &Outcome) {
+        let (Some(range), Outcome::Access(access)) = (op.range(), outcome) else {
+            return;
+        };
+        if access.pages > 0 {
+            let start = range.start.page_index(GEOMETRY);
+            self.touched.push((start, start + i64::from(access.pages)));
             if self.touched.len() > 4 {
                 self.touched.remove(0);
             }
         }
-        self.actor = step.actor;
-        let mut branches = self.world.apply(&step);
-        if !branches.is_empty() {
-            let world = branches.swap_remove(0).world;
-            self.changes += u32::from(self.changes(&world));
-            self.world = world;
-        }
-        self.program.steps.push(step);
     }
 
     /// Whether `next` shows anything else than the machine does now.
@@ -174,7 +198,7 @@ impl Writer<'_, '_, '_> {
     /// The actor of the last step more often than another one.
     fn choose_actor(&mut self) -> u8 {
         let living = self.world.living();
-        if living.contains(&self.actor) && self.dice.chance(60) {
+        if living.contains(&self.actor) && self.dice.chance(50) {
             return self.actor;
         }
         let i = self.dice.below(living.len() as u32) as usize;

@@ -1,12 +1,12 @@
 //! Which op comes next.
 
 use super::places::{pos, range, ARENA, BLOCK};
-use super::Writer;
+use super::{Sequel, Writer};
 use crate::geometry::{Range, BLOCKS};
 use crate::program::{Advice, Backing, Op, Place, Prot, Thp, MAX_ACTORS};
 
 /// Percentage of ops that are wild: misaligned, empty, wrapped, in holes or margins.
-const WILD: u32 = 7;
+const WILD: u32 = 9;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -44,8 +44,8 @@ impl Writer<'_, '_, '_> {
         let guarded = !self.world.guards(actor).is_empty();
         let fork = match (may_fork, guarded) {
             (false, _) => 0,
-            (true, false) => 3,
-            (true, true) => 8,
+            (true, false) => 4,
+            (true, true) => 11,
         };
         let huge_mode = self.program.knobs.thp == Thp::Madvise;
         let hugepage = if huge_mode && !self.whole_blocks(actor).is_empty() {
@@ -54,10 +54,10 @@ impl Writer<'_, '_, '_> {
             2
         };
         let kind = self.dice.weighted(&[
-            (10, Kind::Mmap),
-            (6, Kind::Munmap),
+            (8, Kind::Mmap),
+            (5, Kind::Munmap),
             (11, Kind::Mprotect),
-            (19, Kind::Advice(Advice::GuardInstall)),
+            (20, Kind::Advice(Advice::GuardInstall)),
             (
                 if guarded { 8 } else { 2 },
                 Kind::Advice(Advice::GuardRemove),
@@ -65,31 +65,89 @@ impl Writer<'_, '_, '_> {
             (7, Kind::Advice(Advice::DontNeed)),
             (hugepage, Kind::Advice(Advice::HugePage)),
             (2, Kind::Advice(Advice::NoHugePage)),
-            (12, Kind::Read),
-            (20, Kind::Write),
+            (13, Kind::Read),
+            (23, Kind::Write),
             (fork, Kind::Fork),
-            (if living > 1 { 2 } else { 0 }, Kind::Exit),
+            (if living > 1 { 5 } else { 0 }, Kind::Exit),
         ]);
         let wild = self.dice.chance(WILD);
         (self.op(kind, actor, wild), wild)
+    }
+
+    /// Now and then, what the last step suggests: an access that shows what it did.
+    pub fn think_of_sequel(&mut self) -> Option<Sequel> {
+        let last = self.program.steps.last()?;
+        let (actor, op) = (last.actor, last.op);
+        let chance = match op {
+            Op::Fork { .. } => 75,
+            Op::Mmap { .. } => 35,
+            Op::Madvise { advice, .. } => match advice {
+                Advice::HugePage | Advice::DontNeed => 50,
+                Advice::GuardInstall | Advice::GuardRemove => 20,
+                Advice::NoHugePage => 10,
+            },
+            _ => 0,
+        };
+        if !self.dice.chance(chance) {
+            return None;
+        }
+        let (actor, near) = match op {
+            // Parent or child, where something was touched before.
+            Op::Fork { child } => {
+                let touched = self.touched.clone();
+                let near = self.dice.pick(&touched)?;
+                (self.dice.pick(&[actor, child])?, near)
+            }
+            _ => {
+                let range = op.range()?;
+                let page = |p: crate::geometry::Pos| p.page_index(super::GEOMETRY);
+                (actor, (page(range.start), page(range.end)))
+            }
+        };
+        let write = self.dice.chance(match op {
+            Op::Fork { .. } | Op::Mmap { .. } => 80,
+            Op::Madvise {
+                advice: Advice::DontNeed,
+                ..
+            } => 30,
+            _ => 60,
+        });
+        let range = self.access_near(near);
+        let tag = self.next_tag;
+        let op = if write {
+            Op::Write { range, tag }
+        } else {
+            Op::Read { range }
+        };
+        self.world
+            .living()
+            .contains(&actor)
+            .then_some(Sequel { actor, op })
     }
 
     fn op(&mut self, kind: Kind, actor: u8, wild: bool) -> Op {
         match kind {
             Kind::Mmap if wild => {
                 let range = self.wild_mapping();
-                self.mmap(range)
+                self.mmap(range, None)
             }
             Kind::Mmap => {
                 let range = self.next_mapping(actor);
-                self.mmap(range)
+                let like = self.neighbour_of(actor, range);
+                self.mmap(range, like)
             }
             Kind::Munmap => Op::Munmap {
                 range: self.call_range(actor, wild),
             },
-            Kind::Mprotect => Op::Mprotect {
-                range: self.call_range(actor, wild),
-                prot: self.prot(),
+            Kind::Mprotect => match self.neighbours(actor) {
+                // Two VMAs that may become one again.
+                Some((range, prot)) if !wild && self.dice.chance(40) => {
+                    Op::Mprotect { range, prot }
+                }
+                _ => Op::Mprotect {
+                    range: self.call_range(actor, wild),
+                    prot: self.prot(),
+                },
             },
             Kind::Advice(advice) => {
                 let flag = matches!(advice, Advice::HugePage | Advice::NoHugePage);
@@ -114,17 +172,49 @@ impl Writer<'_, '_, '_> {
         }
     }
 
-    fn mmap(&mut self, range: Range) -> Op {
+    /// A new mapping, more often than not like the VMA beside it, with which it may then merge.
+    fn mmap(&mut self, range: Range, like: Option<(Prot, Backing)>) -> Op {
+        let (mut prot, mut backing) = (self.prot(), self.backing());
+        if let Some(like) = like.filter(|_| self.dice.chance(65)) {
+            (prot, backing) = like;
+        }
         Op::Mmap {
             range,
-            prot: self.prot(),
-            backing: self.backing(),
-            place: if self.dice.chance(85) {
+            prot,
+            backing,
+            place: if self.dice.chance(82) {
                 Place::Fixed
             } else {
                 Place::Hint
             },
         }
+    }
+
+    /// Protection and backing of the VMA that ends where the range starts, or starts where it ends.
+    fn neighbour_of(&self, actor: u8, range: Range) -> Option<(Prot, Backing)> {
+        let page = |p: crate::geometry::Pos| p.page_index(super::GEOMETRY);
+        let (start, end) = (page(range.start), page(range.end));
+        let mut vmas = self.world.vmas(actor).iter();
+        let vma = vmas.find(|v| i64::from(v.end) == start || i64::from(v.start) == end)?;
+        let backing = if vma.shared {
+            Backing::SharedAnon
+        } else {
+            Backing::PrivateAnon
+        };
+        Some((vma.prot, backing))
+    }
+
+    /// A VMA and the protection of the one beside it, where there are such.
+    fn neighbours(&mut self, actor: u8) -> Option<(Range, Prot)> {
+        let mut pairs: Vec<(Range, Prot)> = Vec::new();
+        for pair in self.world.vmas(actor).windows(2) {
+            let [a, b] = pair else { continue };
+            if a.end == b.start && a.prot != b.prot {
+                let of = |v: &crate::space::Vma| range(v.start.into(), v.end.into());
+                pairs.extend([(of(a), b.prot), (of(b), a.prot)]);
+            }
+        }
+        self.dice.pick(&pairs)
     }
 
     fn backing(&mut self) -> Backing {
@@ -172,22 +262,22 @@ impl Writer<'_, '_, '_> {
         let block = i64::from(self.dice.below(BLOCKS.into()));
         let few = |w: &mut Self| i64::from(w.dice.between(1, 10));
         match self.dice.below(100) {
-            0..=34 => {
+            0..=29 => {
                 let shift = few(self) - 1;
                 let start = block * BLOCK + if self.dice.chance(50) { 0 } else { shift };
                 let len = few(self) + few(self) / 2;
                 range(start, start + len)
             }
-            35..=44 => {
+            30..=37 => {
                 // The arena's end.
                 range(ARENA - few(self), ARENA)
             }
-            45..=61 => {
+            38..=52 => {
                 let border = (1 + block.min(blocks - 2)) * BLOCK;
                 range(border - few(self), border + few(self))
             }
-            62..=84 => range(block * BLOCK, (block + 1) * BLOCK),
-            85..=93 => {
+            53..=81 => range(block * BLOCK, (block + 1) * BLOCK),
+            82..=92 => {
                 let end = ((block + 2) * BLOCK).min(ARENA);
                 range(block * BLOCK, end)
             }

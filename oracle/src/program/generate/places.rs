@@ -207,10 +207,12 @@ impl Writer<'_, '_, '_> {
             .collect();
         let blocks = self.whole_blocks(actor);
         let guards = self.guard_extents(actor);
+        // Pages that were touched are where copies on write happen.
         let extents = match self.dice.below(20) {
-            0..=11 => allowed,
+            0..=8 => allowed,
+            9..=11 => self.touched.clone(),
             12..=14 => blocks,
-            15..=16 => guards,
+            15..=17 => guards,
             _ => self.vma_extents(actor),
         };
         let Some((start, end)) = self.dice.pick(&extents) else {
@@ -231,6 +233,19 @@ impl Writer<'_, '_, '_> {
         if self.dice.chance(8) {
             at += self.jitter();
         }
+        self.away_from_the_middle(at, at + len)
+    }
+
+    /// Pages to load or store at one of the ends of `start..end`.
+    pub fn access_near(&mut self, (start, end): (i64, i64)) -> Range {
+        let len = i64::from(self.dice.between(1, 6));
+        let inside = len.min(end - start).max(1);
+        let (at, len) = match self.dice.below(8) {
+            0..=3 => (start, inside),
+            4 | 5 => (end - inside, inside),
+            6 => (start, len),
+            _ => (start - 1, len),
+        };
         self.away_from_the_middle(at, at + len)
     }
 

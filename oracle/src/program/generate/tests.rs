@@ -19,19 +19,41 @@ fn the_mix_is_what_was_asked_for() {
         assert!((low..=high).contains(&value), "{what}: {value}\n{stats}");
     };
     within("ops that succeed", stats.success_share(), 0.60, 0.85);
-    within("changes per program", stats.changes_per_program(), 5.0, 22.0);
+    within(
+        "changes per program",
+        stats.changes_per_program(),
+        5.0,
+        22.0,
+    );
     within("ops per program", stats.ops_per_program(), 10.0, 13.5);
-    within("programs where a guard meets something", stats.meeting_share(), 0.30, 1.0);
+    within(
+        "programs where a guard meets something",
+        stats.meeting_share(),
+        0.30,
+        1.0,
+    );
     within("forks", stats.op_share("fork"), 0.03, 0.06);
     let few = stats.programs_with_few_changes as f64 / stats.programs as f64;
     within("programs with fewer than 5 changes", few, 0.0, 0.01);
     for (meeting, name) in Meeting::ALL {
         let n = stats.meetings.get(&meeting).copied().unwrap_or(0);
-        assert!(n * 100 > stats.programs * 2, "guard meets {name}: {n}\n{stats}");
+        assert!(
+            n * 100 > stats.programs * 2,
+            "guard meets {name}: {n}\n{stats}"
+        );
     }
     for name in [
-        "mmap", "munmap", "mprotect", "guard-install", "guard-remove", "dontneed", "hugepage", "nohugepage", "read",
-        "write", "exit",
+        "mmap",
+        "munmap",
+        "mprotect",
+        "guard-install",
+        "guard-remove",
+        "dontneed",
+        "hugepage",
+        "nohugepage",
+        "read",
+        "write",
+        "exit",
     ] {
         assert!(stats.op_share(name) > 0.005, "{name} is too rare\n{stats}");
     }
@@ -65,8 +87,12 @@ fn nothing_is_forgotten() {
     share("THP always", 0.48, 0.52, &|p| p.knobs.thp == Thp::Always);
     share("THP madvise", 0.48, 0.52, &|p| p.knobs.thp == Thp::Madvise);
     share("root", 0.02, 0.08, &|p| p.knobs.root);
-    share("several actors", 0.25, 0.6, &|p| p.steps.iter().any(|s| s.actor > 0));
-    share("misaligned", 0.1, 0.6, &|p| range(p, &|r| r.start.byte != 0));
+    share("several actors", 0.25, 0.6, &|p| {
+        p.steps.iter().any(|s| s.actor > 0)
+    });
+    share("misaligned", 0.1, 0.6, &|p| {
+        range(p, &|r| r.start.byte != 0)
+    });
     share("empty", 0.05, 0.4, &|p| range(p, &|r| r.start == r.end));
     share("wrapping", 0.03, 0.3, &|p| {
         range(p, &|r| r.byte_len(GEOMETRY) > 1 << 60)
@@ -78,19 +104,32 @@ fn nothing_is_forgotten() {
     });
     share("hints", 0.05, 0.5, &|p| {
         ops(p, &|o| {
-            matches!(o, Op::Mmap { place: Place::Hint, .. })
+            matches!(
+                o,
+                Op::Mmap {
+                    place: Place::Hint,
+                    ..
+                }
+            )
         })
     });
     share("shared memory", 0.25, 0.7, &|p| {
         ops(p, &|o| {
-            matches!(o, Op::Mmap { backing: Backing::SharedAnon, .. })
+            matches!(
+                o,
+                Op::Mmap {
+                    backing: Backing::SharedAnon,
+                    ..
+                }
+            )
         })
     });
     for (name, prot) in crate::program::text::names::PROTS {
         share(name, 0.03, 1.0, &|p| {
-            ops(p, &|o| {
-                matches!(o, Op::Mmap { prot: q, .. } | Op::Mprotect { prot: q, .. } if q == prot)
-            })
+            ops(
+                p,
+                &|o| matches!(o, Op::Mmap { prot: q, .. } | Op::Mprotect { prot: q, .. } if q == prot),
+            )
         });
     }
     assert_eq!(crate::program::text::names::PROTS[0].1, Prot::NONE);
