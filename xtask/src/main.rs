@@ -1,1 +1,56 @@
-fn main() {}
+//! The commands of mmdiff. One file per verb; this one only says which is which and turns errors into exit codes.
+
+mod exit;
+mod folders;
+mod interrupt;
+mod kernels;
+mod rig;
+mod run;
+mod setup;
+mod show;
+mod vm_matrix;
+
+use clap::{Parser, Subcommand};
+use exit::Exit;
+use std::path::{Path, PathBuf};
+
+/// Runs generated memory-management programs on real Linux kernels and judges every step.
+///
+/// Start with `cargo xtask vm-matrix`: it boots the newest kernel of each series on x86-64 and arm64 in QEMU,
+/// runs a thousand generated programs and the whole corpus on each, and prints a matrix.
+///
+/// Exit codes: 0 nothing new, 1 a new divergence, hang or crash, 2 wrong usage or a program that does not parse,
+/// 69 the infrastructure failed (no QEMU, a kernel that does not boot, results that cannot be written).
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    VmMatrix(vm_matrix::MatrixArgs),
+    Run(run::RunArgs),
+    Show(show::ShowArgs),
+    Kernels(kernels::KernelsArgs),
+}
+
+fn main() -> std::process::ExitCode {
+    // clap prints help and usage errors itself, with exit code 0 or 2.
+    let cli = Cli::parse();
+    let workspace = workspace();
+    let result = match &cli.verb {
+        Verb::VmMatrix(args) => vm_matrix::run(args, &workspace),
+        Verb::Run(args) => run::run(args, &workspace),
+        Verb::Show(args) => show::run(args),
+        Verb::Kernels(args) => kernels::run(args, &workspace).map(|()| Exit::Fine),
+    };
+    exit::code(result)
+}
+
+/// The checkout that this program was built from.
+fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}

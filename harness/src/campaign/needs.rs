@@ -1,6 +1,6 @@
 //! Whether a kernel has what a program needs.
 
-use crate::kernel::{probe, KernelInfo};
+use crate::kernel::KernelInfo;
 use oracle::profile::Profile;
 use oracle::program::{Need, Program};
 
@@ -16,7 +16,7 @@ pub fn lacks(program: &Program, profile: &Profile, info: &KernelInfo) -> Option<
 fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
     match need {
         Need::Guards => profile.guards,
-        Need::GuardsShared => probe::names(profile).iter().any(|n| n == "guards_shared"),
+        Need::GuardsShared => profile.guards_shared,
         Need::Thp => info.thp,
         Need::Page4K => info.geometry.page_size == 4096,
     }

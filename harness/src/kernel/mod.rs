@@ -5,11 +5,13 @@
 //! | `console` | kernel reports on the console: oops, panic, WARNING, lockups, ... |
 //! | `convert` | programs to wire messages; what a guest reports (untrusted) to observations |
 //! | `probe` | which behaviours a booted kernel has: its profile |
+//! | `machine` | kernels in VMs |
 //! | `simulated` | the model itself as a kernel, with deliberate faults |
 //! | `vm` | kernels in QEMU |
 
 pub mod console;
 pub mod convert;
+pub mod machine;
 pub mod probe;
 pub mod simulated;
 pub mod vm;

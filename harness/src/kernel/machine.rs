@@ -1,0 +1,248 @@
+//! Kernels in VMs: binds the VM's messages to programs and observations.
+
+use super::convert::{from_wire, to_wire, Views};
+use super::vm::{Vm, VmConfig, VmError};
+use super::{BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared};
+use oracle::geometry::Geometry;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use wire::{Hello, Mode, Request, Response};
+
+/// How long an op may take, in milliseconds, on a machine of ordinary speed. The slowest legal op goes through the whole
+/// arena and takes a few milliseconds under TCG.
+const OP_LIMIT_MS: f64 = 2000.0;
+
+/// A kernel image that can be booted as often as one likes.
+#[derive(Debug, Clone)]
+pub struct VmSource {
+    /// How the user names the kernel.
+    pub label: String,
+    /// Everything but the console log.
+    pub config: VmConfig,
+    /// Folder for console logs.
+    pub consoles: PathBuf,
+}
+
+impl VmSource {
+    /// Boots the kernel.
+    ///
+    /// # Errors
+    /// No QEMU, no kernel, or one that does not boot.
+    pub fn boot_vm(&self, name: &str) -> Result<VmKernel, BootError> {
+        let mut config = self.config.clone();
+        let file: String = name
+            .chars()
+            .map(|c| if c == '/' { '_' } else { c })
+            .collect();
+        config.console_log = self.consoles.join(format!("{file}.log"));
+        let failed = |why: String| BootError::Failed {
+            why,
+            console: String::new(),
+        };
+        let vm = Vm::boot(&config).map_err(|e| failed(e.to_string()))?;
+        let hello = vm.hello().clone();
+        let geometry = geometry(&hello).map_err(failed)?;
+        Ok(VmKernel {
+            info: KernelInfo {
+                label: self.label.clone(),
+                release: hello.release.clone(),
+                build: hello.build.clone(),
+                arch: config.arch.name().to_string(),
+                geometry,
+                thp: hello.pmd_size != 0,
+                accel: config.accel.name().to_string(),
+                boot_seconds: vm.boot_seconds(),
+            },
+            views: Views {
+                scan: hello.pagemap_scan,
+                scan_guard: hello.scan_guard,
+                pagemap_guard: hello.pagemap_guard,
+            },
+            op_limit_ms: (OP_LIMIT_MS * vm.slowdown()) as u32,
+            vm,
+            asked: BTreeMap::new(),
+            sequence: 0,
+        })
+    }
+}
+
+/// Page size and pages per PMD that a guest reports.
+fn geometry(hello: &Hello) -> Result<Geometry, String> {
+    let geometry = match hello.page_size {
+        4096 | 16384 | 65536 => Geometry {
+            page_size: hello.page_size,
+            // A page of eight-byte entries.
+            pages_per_pmd: hello.page_size / 8,
+        },
+        other => return Err(format!("the guest reports pages of {other} bytes")),
+    };
+    let pmd = u64::from(geometry.page_size) * u64::from(geometry.pages_per_pmd);
+    if hello.pmd_size != 0 && hello.pmd_size != pmd {
+        return Err(format!(
+            "the guest reports PMDs of {} bytes for pages of {} bytes",
+            hello.pmd_size, hello.page_size
+        ));
+    }
+    Ok(geometry)
+}
+
+impl KernelSource for VmSource {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn arch(&self) -> &str {
+        self.config.arch.name()
+    }
+
+    fn boot(&self, name: &str) -> Result<Box<dyn Kernel>, BootError> {
+        Ok(Box::new(self.boot_vm(name)?))
+    }
+}
+
+/// A kernel that was wanted and is not to be had: its row says why.
+#[derive(Debug, Clone)]
+pub struct Unavailable {
+    pub label: String,
+    pub arch: String,
+    pub why: String,
+}
+
+impl KernelSource for Unavailable {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn arch(&self) -> &str {
+        &self.arch
+    }
+
+    fn boot(&self, _name: &str) -> Result<Box<dyn Kernel>, BootError> {
+        Err(BootError::Skipped(self.why.clone()))
+    }
+}
+
+/// A kernel that runs in a VM.
+pub struct VmKernel {
+    info: KernelInfo,
+    views: Views,
+    op_limit_ms: u32,
+    vm: Vm,
+    /// What was submitted and has not come back, by id.
+    asked: BTreeMap<u64, Prepared>,
+    sequence: u64,
+}
+
+impl VmKernel {
+    /// Runs the programs `rounds` times as bare system calls, without observation; guest nanoseconds. Only with nothing
+    /// in flight.
+    ///
+    /// # Errors
+    /// As [`Kernel::next`].
+    pub fn bare(&mut self, batch: &[Prepared], rounds: u32) -> Result<u64, KernelError> {
+        self.request(batch, Mode::Bare { rounds })?;
+        loop {
+            match self.receive()? {
+                Response::BatchDone { nanos, .. } => {
+                    self.asked.clear();
+                    return Ok(nanos);
+                }
+                Response::Execution(_) => {}
+                other => return Err(self.strange(&other)),
+            }
+        }
+    }
+
+    /// Process id of QEMU.
+    pub fn qemu_pid(&self) -> u32 {
+        self.vm.qemu_pid()
+    }
+
+    fn request(&mut self, batch: &[Prepared], mode: Mode) -> Result<(), KernelError> {
+        self.sequence += 1;
+        let programs = batch
+            .iter()
+            .map(|prepared| to_wire(prepared, self.info.geometry))
+            .collect();
+        for prepared in batch {
+            self.asked.insert(prepared.id, prepared.clone());
+        }
+        let request = Request::Batch {
+            seq: self.sequence,
+            mode,
+            arena_pages: self.info.geometry.arena_pages(),
+            op_limit_ms: self.op_limit_ms,
+            programs,
+        };
+        let submitted = self.vm.submit(request);
+        submitted.map_err(|error| self.dead(error))
+    }
+
+    fn receive(&mut self) -> Result<Response, KernelError> {
+        let response = self.vm.next();
+        response.map_err(|error| self.dead(error))
+    }
+
+    fn dead(&self, error: VmError) -> KernelError {
+        match error {
+            VmError::Crash { report, running } => KernelError::Crash {
+                kind: report.kind.name().to_string(),
+                excerpt: report.excerpt.clone(),
+                at: running,
+            },
+            VmError::Hang { running: Some(at) } => KernelError::LockedUp {
+                at,
+                console: self.vm.console_tail(),
+            },
+            other => KernelError::Lost {
+                why: other.to_string(),
+                console: self.vm.console_tail(),
+            },
+        }
+    }
+
+    fn strange(&self, response: &Response) -> KernelError {
+        let why = match response {
+            Response::Error(text) => format!("the guest says: {text}"),
+            other => format!("the guest answers {other:?}"),
+        };
+        KernelError::Lost {
+            why,
+            console: self.vm.console_tail(),
+        }
+    }
+}
+
+impl Kernel for VmKernel {
+    fn info(&self) -> &KernelInfo {
+        &self.info
+    }
+
+    fn submit(&mut self, batch: &[Prepared]) -> Result<(), KernelError> {
+        self.request(batch, Mode::Judged)
+    }
+
+    fn next(&mut self) -> Result<Event, KernelError> {
+        match self.receive()? {
+            Response::Execution(execution) => {
+                let id = execution.id;
+                let Some(prepared) = self.asked.remove(&id) else {
+                    return Err(KernelError::Lost {
+                        why: format!("program {id:#x} came back, but nobody asked for it"),
+                        console: self.vm.console_tail(),
+                    });
+                };
+                let execution: Execution = from_wire(
+                    execution,
+                    &prepared.program,
+                    prepared.smaps,
+                    self.info.geometry,
+                    self.views,
+                );
+                Ok(Event::Execution(execution))
+            }
+            Response::BatchDone { nanos, .. } => Ok(Event::BatchDone { nanos }),
+            other => Err(self.strange(&other)),
+        }
+    }
+}

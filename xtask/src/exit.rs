@@ -1,0 +1,67 @@
+//! Exit codes.
+
+use crate::setup::SetupError;
+use harness::campaign::{CorpusError, KnownError};
+use std::fmt;
+use std::process::ExitCode;
+
+/// How a command ended when nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: nothing that known.toml does not explain.
+    Fine,
+    /// 1: a new divergence, hang or crash, or a failed test.
+    Found,
+    /// 69: the infrastructure failed; said on the way.
+    Infrastructure,
+    /// 130: the user stopped it, and nothing new was found until then.
+    Interrupted,
+}
+
+/// The user asked for something that cannot be: exit code 2.
+#[derive(Debug)]
+pub struct UsageError(pub String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// EX_UNAVAILABLE of sysexits.h, as vmtest uses it: a failure of the infrastructure is neither pass nor divergence.
+const INFRASTRUCTURE: u8 = 69;
+
+/// Turns a result into the exit code, and says what went wrong.
+pub fn code(result: anyhow::Result<Exit>) -> ExitCode {
+    match result {
+        Ok(Exit::Fine) => ExitCode::SUCCESS,
+        Ok(Exit::Found) => ExitCode::from(1),
+        Ok(Exit::Infrastructure) => ExitCode::from(INFRASTRUCTURE),
+        // 128 + SIGINT, as a shell reports it.
+        Ok(Exit::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            let text = format!("{error:#}");
+            if text.starts_with("error:") {
+                eprintln!("{text}");
+            } else {
+                eprintln!("error: {text}");
+            }
+            ExitCode::from(if is_usage(&error) { 2 } else { INFRASTRUCTURE })
+        }
+    }
+}
+
+/// Whether an error is the user's doing. What is not known to be is the infrastructure's.
+fn is_usage(error: &anyhow::Error) -> bool {
+    if error.downcast_ref::<SetupError>().is_some() {
+        return false;
+    }
+    error.downcast_ref::<UsageError>().is_some()
+        || error.downcast_ref::<CorpusError>().is_some()
+        || error.downcast_ref::<KnownError>().is_some()
+        || error
+            .downcast_ref::<vm_images::Error>()
+            .is_some_and(vm_images::Error::is_usage)
+}

@@ -1,0 +1,86 @@
+//! Output folders and their names.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// `YYYY-MM-DDThh-mm-ss` of now, in UTC.
+pub fn timestamp() -> String {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let (year, month, day) = date(seconds / 86_400);
+    let s = seconds % 86_400;
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}-{:02}-{:02}",
+        s / 3600,
+        s / 60 % 60,
+        s % 60
+    )
+}
+
+/// Year, month and day of a day counted from 1970-01-01.
+fn date(mut days: u64) -> (u64, u64, u64) {
+    let leap = |y: u64| (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+    let mut year = 1970;
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let lengths = [
+        31,
+        28 + u64::from(leap(year)),
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
+    let mut month = 1;
+    for length in lengths {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+/// A new folder for a run: the one asked for, else one named after the time.
+pub fn run_folder(workspace: &Path, out: Option<&Path>) -> PathBuf {
+    if let Some(out) = out {
+        return out.to_path_buf();
+    }
+    let runs = target(workspace).join("mmdiff/runs");
+    let stamp = timestamp();
+    let mut folder = runs.join(&stamp);
+    let mut n = 2;
+    while folder.exists() {
+        folder = runs.join(format!("{stamp}-{n}"));
+        n += 1;
+    }
+    folder
+}
+
+/// Cargo's target folder.
+pub fn target(workspace: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn days_become_dates() {
+        assert_eq!(date(0), (1970, 1, 1));
+        assert_eq!(date(59), (1970, 3, 1));
+        assert_eq!(date(11_016), (2000, 2, 29));
+        assert_eq!(date(20_780), (2026, 11, 23));
+    }
+}

@@ -1,0 +1,291 @@
+//! From the options that name kernels to kernels that can be booted: set-up, fetching, the guest, the initramfs.
+
+use crate::exit::UsageError;
+use crate::{kernels, setup};
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use harness::kernel::machine::{Unavailable, VmSource};
+use harness::kernel::vm::{self, Accel, VmConfig};
+use harness::kernel::KernelSource;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vm_images::initramfs::Initramfs;
+use vm_images::modules::Module;
+use vm_images::{
+    guest, Arch, Error, KernelImage, Lock, LockedKernel, Manifest, Origin, Step, Store,
+};
+
+/// Modules that 6.1 needs for the transport are none (it needs PCI alone); the list is for kernels whose package has
+/// them and whose programs need them.
+const MODULES: &[&str] = &[];
+
+/// Which kernels, and how they are booted.
+#[derive(Args, Clone)]
+pub struct KernelOptions {
+    /// Kernels of the lock: series (7.3), point releases (6.18.5), flavours (16k), or `all`; several with commas.
+    /// Default: the newest of each series.
+    #[arg(long, value_name = "NAMES")]
+    pub kernels: Option<String>,
+    /// Architectures: x86_64, aarch64, or both with a comma. Default: both.
+    #[arg(long, value_delimiter = ',', value_name = "ARCH")]
+    pub arch: Vec<Arch>,
+    /// A kernel image of your own (bzImage or Image) instead of those of the lock; may be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub kernel: Vec<PathBuf>,
+    /// How QEMU runs them. `auto`: KVM where a probe boot with it works (remembered), TCG otherwise.
+    #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
+    pub accel: AccelChoice,
+    /// More kernel arguments.
+    #[arg(
+        long,
+        value_name = "KERNEL-ARGS",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    pub append: String,
+}
+
+/// `--accel`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccelChoice {
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+/// Kernels that can be booted.
+pub struct Rig {
+    pub sources: Vec<Arc<dyn KernelSource>>,
+    /// The same, without those that are not to be had.
+    pub machines: Vec<VmSource>,
+    /// Label and architecture to package, hash or path, for run.json.
+    pub origins: BTreeMap<String, String>,
+    /// Versions of the tools, for run.json.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// Prepares everything. Consoles are logged to `consoles`; `say` gets lines for people.
+///
+/// # Errors
+/// A name or path that is no kernel (usage), or set-up, fetching and building that fail (infrastructure).
+pub fn rig(
+    options: &KernelOptions,
+    workspace: &Path,
+    consoles: &Path,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Rig> {
+    let own = own_images(options)?;
+    let lock = Lock::load(&kernels::lock_path(workspace))?;
+    let locked = if own.is_empty() || options.kernels.is_some() {
+        vm_images::select(&lock, options.kernels.as_deref(), &options.arch)?
+    } else {
+        Vec::new()
+    };
+    let mut arches: Vec<Arch> = Arch::ALL
+        .into_iter()
+        .filter(|arch| {
+            locked.iter().any(|k| k.arch == *arch) || own.iter().any(|image| image.arch == *arch)
+        })
+        .collect();
+    arches.sort_by_key(|arch| arch.name());
+    setup::ensure_host_tools(&arches, say)?;
+    let mut builder = Builder {
+        store: Store::open_default()?,
+        options,
+        guests: BTreeMap::new(),
+        consoles: consoles.to_path_buf(),
+        rig: Rig {
+            sources: Vec::new(),
+            machines: Vec::new(),
+            origins: BTreeMap::new(),
+            versions: BTreeMap::new(),
+        },
+    };
+    builder.versions(&arches)?;
+    for arch in arches {
+        let program = guest::build(arch, workspace, &|line| say(line))?;
+        let bytes = std::fs::read(&program).with_context(|| program.display().to_string())?;
+        builder.guests.insert(arch.name(), bytes);
+    }
+    let suites = Manifest::load(&kernels::manifest_path(workspace))?.suites;
+    let many = locked
+        .iter()
+        .any(|k| builder.store.cached(k).ok().flatten().is_none());
+    for kernel in &locked {
+        if many {
+            say(&format!("kernel {}", kernel.release));
+        }
+        builder.locked(kernel, &lock, &suites, say)?;
+    }
+    for image in &own {
+        builder.own(image)?;
+    }
+    Ok(builder.rig)
+}
+
+fn own_images(options: &KernelOptions) -> Result<Vec<KernelImage>> {
+    options
+        .kernel
+        .iter()
+        .map(|path| {
+            KernelImage::inspect(path).map_err(|error| match error {
+                // A path that cannot be read is the user's to mend.
+                Error::Io { .. } => UsageError(error.to_string()).into(),
+                other => other.into(),
+            })
+        })
+        .collect()
+}
+
+struct Builder<'a> {
+    store: Store,
+    options: &'a KernelOptions,
+    guests: BTreeMap<&'static str, Vec<u8>>,
+    consoles: PathBuf,
+    rig: Rig,
+}
+
+impl Builder<'_> {
+    fn versions(&mut self, arches: &[Arch]) -> Result<()> {
+        let versions = &mut self.rig.versions;
+        versions.insert("mmdiff".into(), env!("CARGO_PKG_VERSION").into());
+        for arch in arches {
+            let version = vm::version(*arch)?;
+            versions.insert(format!("qemu {arch}"), version);
+        }
+        Ok(())
+    }
+
+    fn locked(
+        &mut self,
+        kernel: &LockedKernel,
+        lock: &Lock,
+        suites: &vm_images::manifest::Suites,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<()> {
+        let label = label(kernel, lock);
+        let arch = kernel.arch;
+        let progress = |step: Step| {
+            if let Step::Note(text) = step {
+                say(&text);
+            }
+        };
+        let fetched = match vm_images::obtain(&self.store, kernel, suites, &progress) {
+            Ok(fetched) => fetched,
+            Err(Error::Unavailable { release, detail }) => {
+                self.rig.origins.insert(
+                    format!("{label} {arch}"),
+                    format!("skipped: {release} is not to be had: {detail}"),
+                );
+                self.rig.sources.push(Arc::new(Unavailable {
+                    label,
+                    arch: arch.name().into(),
+                    why: format!("{release} is not to be had: {detail}"),
+                }));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let modules = match MODULES {
+            [] => Vec::new(),
+            names => vm_images::modules::modules(&self.store, &fetched.kernel, names, &progress)?,
+        };
+        let origin = format!(
+            "{} {} sha256:{} ({})",
+            fetched.kernel.image.name,
+            fetched.kernel.image.version,
+            fetched.image.sha256,
+            match fetched.origin {
+                Origin::Locked => "locked",
+                Origin::Snapshot => "locked, from the snapshot",
+                Origin::NewestOfSeries => "newest of its series; the locked one is gone",
+            }
+        );
+        let page_size = Some(fetched.kernel.page_size);
+        self.add(label, arch, &fetched.image, page_size, &modules, origin)
+    }
+
+    fn own(&mut self, image: &KernelImage) -> Result<()> {
+        let label = image.path.file_name().map_or_else(
+            || image.path.display().to_string(),
+            |n| n.to_string_lossy().into_owned(),
+        );
+        let origin = format!("{} sha256:{}", image.path.display(), image.sha256);
+        self.add(label, image.arch, image, image.page_size, &[], origin)
+    }
+
+    fn add(
+        &mut self,
+        label: String,
+        arch: Arch,
+        image: &KernelImage,
+        page_size: Option<u32>,
+        modules: &[Module],
+        origin: String,
+    ) -> Result<()> {
+        let image = image.unpacked(&self.store.root().join("images"))?;
+        let initramfs = self.initramfs(arch, modules)?;
+        let mut config = VmConfig::new(
+            &image.path,
+            &initramfs,
+            arch,
+            &self.consoles.join("accel-probe.log"),
+        );
+        config.append.clone_from(&self.options.append);
+        config.page_size = page_size;
+        config.accel = match self.options.accel {
+            AccelChoice::Tcg => Accel::Tcg,
+            AccelChoice::Kvm => Accel::Kvm,
+            AccelChoice::Auto => vm::probe_accel(&config, self.store.root())?,
+        };
+        self.rig.origins.insert(format!("{label} {arch}"), origin);
+        let source = VmSource {
+            label,
+            config,
+            consoles: self.consoles.clone(),
+        };
+        self.rig.machines.push(source.clone());
+        self.rig.sources.push(Arc::new(source));
+        Ok(())
+    }
+
+    /// The initramfs with the guest and these modules, written once per content.
+    fn initramfs(&self, arch: Arch, modules: &[Module]) -> Result<PathBuf> {
+        let init = self
+            .guests
+            .get(arch.name())
+            .context("the guest was not built for this architecture")?;
+        let bytes = Initramfs::new(init).modules(modules).finish();
+        let name = format!(
+            "{}-{}.cpio",
+            arch.name(),
+            &vm_images::hash::bytes(&bytes)[..16]
+        );
+        let path = self.store.root().join("initramfs").join(name);
+        if !path.exists() {
+            vm_images::files::write_atomically(&path, &bytes)?;
+        }
+        Ok(path)
+    }
+}
+
+/// `7.3` for the newest of a series, `6.18.5` for an older one, `7.3-16k` for an unusual flavour.
+fn label(kernel: &LockedKernel, lock: &Lock) -> String {
+    let newer = |other: &&LockedKernel| {
+        other.series == kernel.series
+            && other.arch == kernel.arch
+            && other.flavour == kernel.flavour
+            && vm_images::version::key(&other.point) > vm_images::version::key(&kernel.point)
+    };
+    let base = if lock.kernels.iter().any(|other| newer(&other)) {
+        kernel.point.clone()
+    } else {
+        kernel.series.clone()
+    };
+    if kernel.flavour == "cloud" {
+        base
+    } else {
+        format!("{base}-{}", kernel.flavour)
+    }
+}

@@ -1,0 +1,208 @@
+//! `cargo xtask run`: one program on real kernels, step by step beside the oracle.
+
+use crate::exit::Exit;
+use crate::rig::{rig, KernelOptions};
+use crate::{folders, interrupt, show};
+use anyhow::Result;
+use clap::Args;
+use harness::campaign::{judge, lacks, load_program, shown, walk, Kind, ProgramVerdict, StepView};
+use harness::kernel::{probe, KernelSource, Prepared, Smaps};
+use harness::report::{outcome_words, wrap};
+use oracle::geometry::Geometry;
+use oracle::judge::strip::side_by_side;
+use oracle::judge::Verdict;
+use oracle::profile::Profile;
+use oracle::program::Program;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+/// Runs one program on kernels and prints, step by step, the oracle's and the kernel's page strips side by side.
+///
+/// Examples:
+///   cargo xtask run corpus/guard/01-the-first-guard.prog --kernels 7.3
+///   cargo xtask run target/mmdiff/runs/.../divergences/d-0123456789.prog --kernels 6.12,7.3 --arch x86_64
+///   cargo xtask run my.prog --kernel ~/linux/arch/x86/boot/bzImage
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct RunArgs {
+    /// The program's file.
+    program: PathBuf,
+    #[command(flatten)]
+    kernels: KernelOptions,
+    /// Judge by this release's rules instead of the kernel's own.
+    #[arg(long, value_name = "RELEASE")]
+    profile: Option<String>,
+}
+
+/// Carries out `run`.
+pub fn run(args: &RunArgs, workspace: &Path) -> Result<Exit> {
+    let entry = load_program(&args.program)?;
+    let by = args.profile.as_deref().map(show::release).transpose()?;
+    let stop = interrupt::stop_flag();
+    let consoles = folders::target(workspace)
+        .join("mmdiff/consoles")
+        .join(folders::timestamp());
+    std::fs::create_dir_all(&consoles)?;
+    let rig = rig(&args.kernels, workspace, &consoles, &|line| {
+        eprintln!("{line}")
+    })?;
+    let (mut found, mut failed, mut ran) = (false, false, false);
+    for source in &rig.sources {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(Exit::Interrupted);
+        }
+        println!("\n== {} {}", source.label(), source.arch());
+        match one(source.as_ref(), &entry.program, by) {
+            Outcome::Fine => ran = true,
+            Outcome::Found => (ran, found) = (true, true),
+            Outcome::Skipped => {}
+            Outcome::Failed(why) => {
+                println!("{why}");
+                failed = true;
+            }
+        }
+    }
+    Ok(if found {
+        Exit::Found
+    } else if failed || !ran {
+        Exit::Infrastructure
+    } else {
+        Exit::Fine
+    })
+}
+
+enum Outcome {
+    Fine,
+    Found,
+    Skipped,
+    Failed(String),
+}
+
+fn one(
+    source: &dyn KernelSource,
+    program: &Arc<Program>,
+    by: Option<oracle::profile::Release>,
+) -> Outcome {
+    let mut kernel = match source.boot(&format!("{}-{}", source.label(), source.arch())) {
+        Ok(kernel) => kernel,
+        Err(harness::kernel::BootError::Skipped(why)) => {
+            println!("skipped: {why}");
+            return Outcome::Skipped;
+        }
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
+    let info = kernel.info().clone();
+    println!(
+        "{} ({}, {} KiB pages), booted in {:.1} s",
+        info.release,
+        info.accel,
+        info.geometry.page_size / 1024,
+        info.boot_seconds
+    );
+    let profile = match by {
+        Some(release) => Profile::at_release(release, probe::arch(&info)),
+        None => match probe::probe(kernel.as_mut()) {
+            Ok(profile) => profile,
+            Err(error) => return Outcome::Failed(format!("while probing: {error}")),
+        },
+    };
+    if let Some(need) = lacks(program, &profile, &info) {
+        println!("skipped: the kernel lacks what the program needs ({need:?})");
+        return Outcome::Skipped;
+    }
+    let prepared = Prepared {
+        id: 1,
+        program: program.clone(),
+        smaps: Smaps::Every,
+        fault: None,
+    };
+    let execution = match kernel.run(&[prepared]) {
+        Ok(mut executions) if executions.len() == 1 => executions.remove(0),
+        Ok(_) => return Outcome::Failed("the program did not come back".into()),
+        Err(error) => {
+            println!("{error}");
+            if let harness::kernel::KernelError::Crash { excerpt, .. } = &error {
+                println!("{excerpt}");
+            }
+            let dead = !matches!(error, harness::kernel::KernelError::Lost { .. });
+            return if dead {
+                Outcome::Found
+            } else {
+                Outcome::Failed("the VM is lost".into())
+            };
+        }
+    };
+    walk(
+        program,
+        &execution.seen,
+        &profile,
+        info.geometry,
+        &mut |view| print_step(&view, info.geometry),
+    );
+    let judged = judge(program, &execution, &profile, info.geometry);
+    match judged.verdict {
+        ProgramVerdict::Fine => {
+            let t = judged.tally;
+            println!(
+                "\nfine: {} ops agree, {} are allowed by a rule",
+                t.agree, t.allowed
+            );
+            Outcome::Fine
+        }
+        ProgramVerdict::Poisoned => {
+            println!("\npoisoned: a limit was met, the rest cannot be judged");
+            Outcome::Fine
+        }
+        ProgramVerdict::Infra(why) => Outcome::Failed(why),
+        ProgramVerdict::Suspect(story) => {
+            let what = match story.kind {
+                Kind::Divergence => "divergence",
+                Kind::Hang => "hang",
+                Kind::Crash => "crash",
+            };
+            print!(
+                "{}",
+                wrap(&format!(
+                    "\n{what} at op {}: {}\n{}\n{}",
+                    story.step, story.bucket, story.text, story.console
+                ))
+            );
+            Outcome::Found
+        }
+    }
+}
+
+fn print_step(view: &StepView<'_>, g: Geometry) {
+    println!("\n{:>3}  {}", view.index, view.step);
+    let said = match view.verdict {
+        Verdict::Agree => "agree".to_string(),
+        Verdict::Allowed { rule } => format!("allowed by {rule}"),
+        Verdict::Poisoned { rule } => format!("poisoned: {rule}"),
+        Verdict::Divergence(_) => "DIVERGES".to_string(),
+    };
+    let seen = outcome_words(&view.observed.outcome, g);
+    let Some(usual) = view.allowed.first() else {
+        println!("     => {seen}   {said}");
+        return;
+    };
+    let expected = outcome_words(&usual.outcome, g);
+    if seen == expected {
+        println!("     => {seen}   {said}");
+    } else {
+        println!("     oracle => {expected}\n     kernel => {seen}   {said}");
+    }
+    let expected = shown(&usual.world);
+    for (actor, space) in &view.observed.spaces {
+        let empty = Default::default();
+        let oracle = expected
+            .iter()
+            .find(|(a, _)| a == actor)
+            .map_or(&empty, |(_, space)| space);
+        println!("  actor {actor}");
+        print!(
+            "{}",
+            wrap(&side_by_side(("oracle", oracle), ("kernel", space), g))
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! `cargo xtask show`: what the oracle says about a program, without a kernel.
+
+use crate::exit::{Exit, UsageError};
+use anyhow::Result;
+use clap::Args;
+use harness::campaign::{load_program, shown};
+use harness::report::{outcome_words, wrap};
+use oracle::geometry::Geometry;
+use oracle::judge::strip::{contents, render, windows};
+use oracle::judge::{Observation, Oracle, SpaceSeen};
+use oracle::profile::{Arch, Profile, Release};
+use std::path::PathBuf;
+
+/// Prints what the oracle expects of a program, step by step, without a kernel.
+///
+/// After every op: what it returns, the page strips of every process, and the rules that say so. Where several
+/// outcomes are permitted, the most usual is followed and the number of others is given.
+///
+/// Examples:
+///   cargo xtask show corpus/guard/install.prog
+///   cargo xtask show --release 6.12 --page-size 16384 --arch aarch64 my.prog
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct ShowArgs {
+    /// The program's file.
+    program: PathBuf,
+    /// As a kernel of this release would have it. Default: the newest that the rules know.
+    #[arg(long, value_name = "RELEASE")]
+    release: Option<String>,
+    /// Architecture of the kernel.
+    #[arg(long, value_name = "ARCH", default_value = "x86_64")]
+    arch: vm_images::Arch,
+    /// Bytes per page: 4096, 16384 or 65536.
+    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    page_size: u32,
+    /// Name the rules that each step exercises.
+    #[arg(long)]
+    rules: bool,
+}
+
+/// The oracle's word for an architecture.
+pub fn oracle_arch(arch: vm_images::Arch) -> Arch {
+    match arch {
+        vm_images::Arch::X86_64 => Arch::X86_64,
+        vm_images::Arch::Aarch64 => Arch::Aarch64,
+    }
+}
+
+/// Reads a release given on the command line.
+pub fn release(text: &str) -> Result<Release> {
+    Release::parse(text).ok_or_else(|| {
+        UsageError(format!(
+            "`{text}` is no kernel release, such as 7.3 or 6.18.5"
+        ))
+        .into()
+    })
+}
+
+/// Carries out `show`.
+pub fn run(args: &ShowArgs) -> Result<Exit> {
+    let entry = load_program(&args.program)?;
+    let geometry = match args.page_size {
+        4096 | 16384 | 65536 => Geometry {
+            page_size: args.page_size,
+            pages_per_pmd: args.page_size / 8,
+        },
+        other => {
+            let what = format!("there are no pages of {other} bytes: 4096, 16384 or 65536");
+            return Err(UsageError(what).into());
+        }
+    };
+    let at = match &args.release {
+        Some(text) => release(text)?,
+        None => Release::NEWEST,
+    };
+    let profile = Profile::at_release(at, oracle_arch(args.arch));
+    let program = &entry.program;
+    println!("{} as Linux {at} on {} has it", entry.name, args.arch);
+    let mut oracle = Oracle::new(&profile, geometry, program.knobs);
+    for (index, step) in program.steps.iter().enumerate() {
+        println!("\n{index:>3}  {step}");
+        oracle.step(step);
+        let allowed = oracle.expected();
+        let Some(usual) = allowed.first() else {
+            println!("     the rules permit nothing");
+            return Ok(Exit::Found);
+        };
+        let others = match allowed.len() - 1 {
+            0 => String::new(),
+            n => format!("   ({n} other outcomes are permitted)"),
+        };
+        println!(
+            "     => {}{others}",
+            outcome_words(&usual.outcome, geometry)
+        );
+        let usual_seen = Observation {
+            outcome: usual.outcome.clone(),
+            spaces: shown(&usual.world),
+        };
+        for (actor, space) in &usual_seen.spaces {
+            print!("{}", strips(*actor, space, geometry));
+        }
+        if args.rules {
+            let names: Vec<String> = usual.rules.iter().map(|r| r.to_string()).collect();
+            print!("{}", wrap(&format!("     rules: {}", names.join(" "))));
+        }
+        oracle.observe(&usual_seen);
+    }
+    Ok(Exit::Fine)
+}
+
+/// One actor's strips, a line for each window in which there is something.
+pub fn strips(actor: u8, space: &SpaceSeen, g: Geometry) -> String {
+    let mut text = String::new();
+    for (from, to) in windows(&[space], g) {
+        let place = oracle::geometry::Pos::from_page_index(i64::from(from), g)
+            .map_or_else(|| format!("page {from}"), |pos| pos.to_string());
+        text += &format!("     {actor}: {place:>6} {}\n", render(space, g, from, to));
+    }
+    if text.is_empty() {
+        text = format!("     {actor}: nothing is mapped\n");
+    }
+    let holds = contents(space, g);
+    if !holds.is_empty() {
+        text += &format!("     {actor}: holds {holds}\n");
+    }
+    wrap(&text)
+}

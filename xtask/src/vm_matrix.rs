@@ -1,0 +1,300 @@
+//! `cargo xtask vm-matrix`: the main job.
+
+use crate::exit::{Exit, UsageError};
+use crate::rig::{rig, KernelOptions};
+use crate::{folders, interrupt, show};
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use harness::campaign::{
+    self, load_corpus, Amount, CorpusProgram, Feed, Known, RowResult, Settings, Summary,
+};
+use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
+use harness::kernel::KernelSource;
+use harness::report::{matrix_table, Bars, Folder, Host, Record};
+use oracle::program::stats::Stats;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Programs that the printed statistics are made from, at most.
+const STATS_PROGRAMS: u64 = 1000;
+
+/// Runs generated programs and the corpus on many kernels, judges every step, and prints a matrix.
+///
+/// Without options: the newest kernel of each series in vm-images/kernels.lock, x86-64 and arm64, 1,000 generated
+/// programs and the whole corpus on each. Kernels are fetched and verified, QEMU and the arm64 compiler are installed
+/// if they are missing and we may. Results go to a new folder under target/mmdiff/runs/: matrix.csv, divergences.csv,
+/// run.json, results.jsonl (grows while it runs), a program and a report for each divergence, console logs.
+///
+/// Examples:
+///   cargo xtask vm-matrix
+///   cargo xtask vm-matrix --kernels 7.3,6.18 --arch x86_64 --programs 5000 --seed 42
+///   cargo xtask vm-matrix --kernels all --minutes 60
+///   cargo xtask vm-matrix --kernel ~/linux/arch/x86/boot/bzImage --corpus my-programs/
+///   cargo xtask vm-matrix --programs 0            (the corpus alone)
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct MatrixArgs {
+    #[command(flatten)]
+    kernels: KernelOptions,
+    /// Generated programs on each kernel. 0: the corpus alone. [default: 1000]
+    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    programs: Option<u64>,
+    /// Run for about so many minutes instead, all kernels together; boots and set-up come on top.
+    #[arg(long, value_name = "M")]
+    minutes: Option<f64>,
+    /// Chooses the generated programs: the same seed gives the same programs on every machine and kernel.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Programs of your own: a .prog file or a folder; may be given several times. Default: corpus/.
+    #[arg(long, value_name = "PATH")]
+    corpus: Vec<PathBuf>,
+    /// VMs side by side. Default: as many as cores and free memory allow.
+    #[arg(long, value_name = "J")]
+    jobs: Option<usize>,
+    /// Where results go. Default: a new folder under target/mmdiff/runs/.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Judge all kernels by this release's rules instead of their own, to see that differences are noticed.
+    #[arg(long, value_name = "RELEASE")]
+    profile: Option<String>,
+    /// A deliberate fault of the guest, to see that it is noticed (tests of mmdiff itself).
+    #[arg(long, value_name = "NAME", value_enum)]
+    guest_fault: Option<GuestFaultName>,
+    /// Run on the model instead of on kernels, with a deliberate fault by its `family/name` or with `none`
+    /// (tests of mmdiff itself).
+    #[arg(long, value_name = "FAULT", conflicts_with_all = ["kernels", "kernel"])]
+    simulated: Option<String>,
+}
+
+macro_rules! guest_faults {
+    ($($name:ident),* $(,)?) => {
+        /// The guest's deliberate faults that break a rule.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+        pub enum GuestFaultName { $($name),* }
+
+        impl GuestFaultName {
+            /// As the guest knows it.
+            pub fn fault(self) -> wire::GuestFault {
+                match self { $(GuestFaultName::$name => wire::GuestFault::$name),* }
+            }
+        }
+    };
+}
+
+guest_faults!(
+    SkipGuardInstall,
+    SkipGuardRemove,
+    SkipMunmap,
+    WrongErrno,
+    WrongSiCode,
+    StaleObservation,
+    WrongPage,
+    WrongTag,
+    WrongProt,
+    ForkLosesGuards,
+    Hang,
+    Die,
+    Panic,
+    Warn,
+);
+
+/// Carries out `vm-matrix`.
+pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
+    let started = Instant::now();
+    let stop = interrupt::stop_flag();
+    let amount = match (args.programs, args.minutes) {
+        (_, Some(minutes)) if minutes > 0.0 && minutes < 1e6 => {
+            Amount::Time(Duration::from_secs_f64(minutes * 60.0))
+        }
+        (_, Some(_)) => return Err(UsageError("--minutes wants a positive number".into()).into()),
+        (programs, None) => Amount::Programs(programs.unwrap_or(1000)),
+    };
+    let settings = Settings {
+        seed: args.seed,
+        amount,
+        corpus: corpus(&args.corpus, workspace)?,
+        jobs: args.jobs.unwrap_or_else(default_jobs),
+        profile: args.profile.as_deref().map(show::release).transpose()?,
+        guest_fault: args.guest_fault.map(GuestFaultName::fault),
+        reruns: 5,
+        known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
+        stop_at_first: false,
+    };
+    let path = folders::run_folder(workspace, args.out.as_deref());
+    let folder = Folder::create(&path).context("the output folder cannot be used")?;
+    let (sources, origins, versions) = match &args.simulated {
+        Some(fault) => (simulated(fault)?, BTreeMap::new(), BTreeMap::new()),
+        None => {
+            let rig = rig(&args.kernels, workspace, &folder.consoles(), &|line| {
+                eprintln!("{line}")
+            })?;
+            (rig.sources, rig.origins, rig.versions)
+        }
+    };
+    let mut record = Record {
+        versions,
+        command: std::env::args().skip(1).collect(),
+        seed: args.seed,
+        started: folders::timestamp(),
+        seconds: 0.0,
+        accel: format!("{:?}", args.kernels.accel).to_lowercase(),
+        jobs: settings.jobs,
+        host: Host::look(),
+        kernels: origins,
+        end: "running".into(),
+        generating_cpu_seconds: 0.0,
+        judging_cpu_seconds: 0.0,
+        cpu_seconds: 0.0,
+        vm_cpu_seconds: 0.0,
+        peak_memory_mib: 0.0,
+        rows: Vec::new(),
+    };
+    folder.record(&record)?;
+    eprintln!("results: {}", path.display());
+    let names = sources
+        .iter()
+        .map(|s| format!("{} {}", s.label(), s.arch()))
+        .collect();
+    let bars = Bars::new(names, std::io::stderr().is_terminal());
+    let summary = match campaign::run(&settings, &sources, &folder, &bars, stop) {
+        Ok(summary) => summary,
+        Err(error) => {
+            record.end = error.to_string();
+            // The folder may be what failed: the first error is the one to tell.
+            let _ = folder.record(&record);
+            return Err(error.into());
+        }
+    };
+    record.seconds = started.elapsed().as_secs_f64();
+    record.set_summary(&summary);
+    folder.record(&record)?;
+    if let Some(stats) = statistics(&settings, &summary) {
+        folder.replace("stats.txt", stats.to_string().as_bytes())?;
+        println!(
+            "programs: {:.1} ops each, {:.0} % of ops succeed, {:.1} state changes each, a live guard meets something \
+             in {:.0} %",
+            stats.ops_per_program(),
+            100.0 * stats.success_share(),
+            stats.changes_per_program(),
+            100.0 * stats.meeting_share()
+        );
+    }
+    print!("{}", matrix_table(&summary.rows));
+    println!("{}", closing(&summary, &path));
+    Ok(exit(&summary))
+}
+
+/// What a campaign's end means for the exit code.
+fn exit(summary: &Summary) -> Exit {
+    let ran = |row: &RowResult| row.tally.programs > 0;
+    let expected = |row: &&RowResult| row.skipped_because.is_none();
+    let nothing_ran = summary.programs() == 0 || !summary.rows.iter().filter(expected).all(ran);
+    if summary.new_suspects() > 0 {
+        Exit::Found
+    } else if summary.interrupted {
+        Exit::Interrupted
+    } else if summary.infra_errors() > 0 || nothing_ran {
+        // A run that ran nothing is no success.
+        Exit::Infrastructure
+    } else {
+        Exit::Fine
+    }
+}
+
+fn closing(summary: &Summary, path: &Path) -> String {
+    let known: u64 = summary.rows.iter().map(|row| row.tally.known).sum();
+    let mut text = format!(
+        "{} programs on {} kernels: {} new divergences, hangs and crashes, {known} known, {} infrastructure errors",
+        summary.programs(),
+        summary.rows.iter().filter(|r| r.tally.programs > 0).count(),
+        summary.new_suspects(),
+        summary.infra_errors()
+    );
+    if summary.interrupted {
+        text += " (interrupted)";
+    }
+    if summary.programs() == 0 {
+        text += "\nno program ran: that is a failure, not a success";
+    }
+    text + &format!("\n{}", path.display())
+}
+
+fn corpus(paths: &[PathBuf], workspace: &Path) -> Result<Vec<CorpusProgram>> {
+    let default = [workspace.join("corpus")];
+    let paths = if paths.is_empty() {
+        &default[..]
+    } else {
+        paths
+    };
+    let mut programs = Vec::new();
+    for path in paths {
+        for mut program in load_corpus(path)? {
+            let short = Path::new(&program.name).strip_prefix(workspace);
+            if let Ok(short) = short {
+                program.name = short.display().to_string();
+            }
+            programs.push(program);
+        }
+    }
+    Ok(programs)
+}
+
+/// VMs side by side: one per core, as far as memory goes (512 MiB for the guest, as much again for QEMU's translations).
+fn default_jobs() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|rest| rest.trim().split(' ').next()?.parse::<usize>().ok());
+    let fit = kib.map_or(cores, |kib| kib / (1 << 20));
+    cores.min(fit).max(1)
+}
+
+fn simulated(name: &str) -> Result<Vec<Arc<dyn KernelSource>>> {
+    let fault = match name {
+        "none" => None,
+        name => Some(fault_by_name(name)?),
+    };
+    Ok(vec![Arc::new(Simulated {
+        fault,
+        ..Simulated::default()
+    })])
+}
+
+/// A fault of the simulated kernel by `family/name`.
+pub fn fault_by_name(name: &str) -> Result<&'static SimFault> {
+    FAULTS
+        .iter()
+        .find(|fault| format!("{}/{}", fault.family, fault.name) == name)
+        .ok_or_else(|| {
+            let all: Vec<String> = FAULTS
+                .iter()
+                .map(|fault| format!("  {}/{}: {}", fault.family, fault.name, fault.what))
+                .collect();
+            UsageError(format!("no fault `{name}`; there are:\n{}", all.join("\n"))).into()
+        })
+}
+
+/// What the generated programs exercise, on the model; from a sample when there were many.
+fn statistics(settings: &Settings, summary: &Summary) -> Option<Stats> {
+    let most = summary.rows.iter().map(|row| row.tally.programs).max()?;
+    let generated = match settings.amount {
+        Amount::Programs(n) => n,
+        Amount::Time(_) => most.saturating_sub(settings.corpus.len() as u64),
+    };
+    let wanted = generated.min(STATS_PROGRAMS);
+    if wanted == 0 {
+        return None;
+    }
+    let feed = Feed::new(settings.seed);
+    let mut stats = Stats::default();
+    for n in 0..wanted {
+        let block = feed.block(n / campaign::BLOCK);
+        stats.add(&block[(n % campaign::BLOCK) as usize]);
+    }
+    Some(stats)
+}
