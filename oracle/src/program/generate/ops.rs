@@ -44,8 +44,8 @@ impl Writer<'_, '_, '_> {
         let guarded = !self.world.guards(actor).is_empty();
         let fork = match (may_fork, guarded) {
             (false, _) => 0,
-            (true, false) => 4,
-            (true, true) => 11,
+            (true, false) => 3,
+            (true, true) => 9,
         };
         let huge_mode = self.program.knobs.thp == Thp::Madvise;
         let hugepage = if huge_mode && !self.whole_blocks(actor).is_empty() {
