@@ -48,8 +48,9 @@ pub fn check_program(program: &Program) -> Result<(), Broken> {
     let old = Profile::at_release(Release(6, 12, 0), Arch::X86_64);
     for (name, profile) in [("newest", Profile::newest()), ("6.12", old)] {
         for g in [Geometry::K4, Geometry::K16] {
-            follow(program, &profile, g)
-                .map_err(|law| broken(format!("{law} (profile {name}, {} B pages)", g.page_size)))?;
+            follow(program, &profile, g).map_err(|law| {
+                broken(format!("{law} (profile {name}, {} B pages)", g.page_size))
+            })?;
         }
     }
     Ok(())
