@@ -49,15 +49,22 @@ fn reach(step: &Step, g: Geometry) -> Reach {
     }
 }
 
+/// What one step counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Count {
+    /// All but VmFlags.
+    pub tightness: Tightness,
+    /// VmFlags of the VMAs in reach.
+    pub flags: Tightness,
+    /// Whether the step's observation has VmFlags. If not, they stay open until one has.
+    pub flags_seen: bool,
+}
+
 /// Counts one step: what the branches allowed before `seen` was known.
-pub(super) fn count(
-    step: &Step,
-    branches: &[Expected],
-    seen: &Observation,
-    g: Geometry,
-) -> Tightness {
+pub(super) fn count(step: &Step, branches: &[Expected], seen: &Observation, g: Geometry) -> Count {
     let reach = reach(step, g);
     let mut tightness = Tightness::default();
+    let mut flags = Tightness::default();
     let mut value = |exact: bool| {
         tightness.values += 1;
         tightness.exact += u64::from(exact);
@@ -71,10 +78,10 @@ pub(super) fn count(
         let Some((first, others)) = spaces.split_first() else {
             continue;
         };
-        let Some(observed) = space(&seen.spaces, actor) else {
+        if space(&seen.spaces, actor).is_none() {
             value(false);
             continue;
-        };
+        }
         for (i, vma) in first.vmas.iter().enumerate() {
             if vma.end < reach.pages.0 || vma.start > reach.pages.1 {
                 continue;
@@ -90,13 +97,20 @@ pub(super) fn count(
                 value(same(&|a, b| a.shared == b.shared));
             }
             if reach.flags {
-                let looked = observed.vmas.iter().all(|v| v.flags.is_some());
-                value(looked && same(&|a, b| a.flags == b.flags));
+                flags.values += 1;
+                flags.exact += u64::from(same(&|a, b| a.flags == b.flags));
             }
         }
         pages(&spaces, reach.pages, g, &mut value);
     }
-    tightness
+    Count {
+        tightness,
+        flags,
+        flags_seen: seen
+            .spaces
+            .iter()
+            .all(|(_, space)| space.vmas.iter().all(|v| v.flags.is_some())),
+    }
 }
 
 /// Counts runs of pages with the same allowed set: those in reach, and wherever the branches differ.

@@ -21,6 +21,8 @@ pub struct Oracle {
     /// The step that led to `branches`.
     step: Option<Step>,
     tightness: Tightness,
+    /// VmFlags that ops could have changed since VmFlags were last seen.
+    open_flags: Tightness,
 }
 
 impl Oracle {
@@ -31,6 +33,7 @@ impl Oracle {
             branches: Vec::new(),
             step: None,
             tightness: Tightness::default(),
+            open_flags: Tightness::default(),
         }
     }
 
@@ -69,14 +72,17 @@ impl Oracle {
                 None => Verdict::Agree,
             }
         };
-        self.tightness += match verdict {
+        let mut counted = counted;
+        if matches!(verdict, Verdict::Poisoned { .. }) {
             // What cannot be judged was not pinned down.
-            Verdict::Poisoned { .. } => Tightness {
-                exact: 0,
-                ..counted
-            },
-            _ => counted,
-        };
+            counted.tightness.exact = 0;
+            counted.flags.exact = 0;
+        }
+        self.tightness += counted.tightness;
+        self.open_flags += counted.flags;
+        if counted.flags_seen {
+            self.tightness += std::mem::take(&mut self.open_flags);
+        }
         let kept = self.branches.drain(..).zip(differences);
         let all = !matches!(verdict, Verdict::Agree | Verdict::Allowed { .. });
         let mut worlds: Vec<World> = Vec::with_capacity(1);
@@ -220,9 +226,12 @@ impl Oracle {
         &self.branches
     }
 
-    /// Counts over all observations so far.
+    /// Counts over all observations so far. VmFlags that an op could have changed count as exact once VmFlags are seen again
+    /// (they are sticky, so a later look tells), until then as loose.
     pub fn tightness(&self) -> Tightness {
-        self.tightness
+        let mut tightness = self.tightness;
+        tightness.values += self.open_flags.values;
+        tightness
     }
 }
 
