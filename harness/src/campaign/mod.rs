@@ -35,5 +35,5 @@ pub use run::{
     run, seed_of, Amount, CampaignError, Listener, Progress, Quiet, Reported, RowResult, Settings,
     Sink, Summary,
 };
-pub use story::{shown, Kind, Story};
+pub use story::{crash_story, shown, Kind, Story};
 pub use tally::Tally;

@@ -1,0 +1,140 @@
+//! Everything that is a word: knobs, needs, comments, expectations; protections, flags, tags.
+
+use super::{with, Offer, Scene};
+use oracle::program::{Backing, Knobs, Op, Place, Program, Prot};
+
+/// Comments, needs and expectations left out, knobs at their default: all at once, then one by one. Needs stay where the
+/// expectations are what the program is about: those hold only where the needs are met.
+pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
+    let bare = with(program, |p| {
+        p.about.clear();
+        p.trailer.clear();
+        p.steps.iter_mut().for_each(|s| s.comments.clear());
+        if !scene.expectation {
+            p.needs.clear();
+        }
+    });
+    let no_expectations = |p: &mut Program| p.steps.iter_mut().for_each(|s| s.expect.clear());
+    let mut all = bare.clone();
+    all.knobs = Knobs::default();
+    let mut offers = vec![
+        with(&all, no_expectations),
+        with(&bare, no_expectations),
+        all,
+        bare,
+    ];
+    let plain = Knobs::default();
+    let resets: [fn(&mut Knobs, &Knobs); 5] = [
+        |k, plain| k.thp = plain.thp,
+        |k, plain| k.shmem_thp = plain.shmem_thp,
+        |k, plain| k.khugepaged = plain.khugepaged,
+        |k, plain| k.ksm = plain.ksm,
+        |k, plain| k.root = plain.root,
+    ];
+    for reset in resets {
+        offers.push(with(program, |p| reset(&mut p.knobs, &plain)));
+    }
+    for (index, step) in program.steps.iter().enumerate() {
+        for gone in 0..step.expect.len() {
+            offers.push(with(program, |p| {
+                p.steps[index].expect.remove(gone);
+            }));
+        }
+    }
+    offers.into_iter().map(Offer::from).collect()
+}
+
+/// Every op the plainest of its kind: private memory, fixed places, reads in place of writes; all, then one by one.
+pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
+    let changes: [fn(&mut Op); 3] = [
+        |op| {
+            if let Op::Mmap { backing, .. } = op {
+                *backing = Backing::PrivateAnon;
+            }
+        },
+        |op| {
+            if let Op::Mmap { place, .. } = op {
+                *place = Place::Fixed;
+            }
+        },
+        |op| {
+            if let Op::Write { range, .. } = *op {
+                *op = Op::Read { range };
+            }
+        },
+    ];
+    let mut offers = Vec::new();
+    for change in changes {
+        offers.extend(all_and_each(program, change));
+    }
+    offers
+}
+
+/// Fewer permissions: none, then one less.
+pub fn prots(program: &Program, _: &Scene) -> Vec<Offer> {
+    let changes: [fn(&mut Op); 6] = [
+        |op| set_prot(op, |_| Prot::NONE),
+        |op| set_prot(op, |_| Prot::R),
+        |op| set_prot(op, |_| Prot::RW),
+        |op| {
+            set_prot(op, |prot| Prot {
+                exec: false,
+                ..prot
+            })
+        },
+        |op| {
+            set_prot(op, |prot| Prot {
+                write: false,
+                ..prot
+            })
+        },
+        |op| {
+            set_prot(op, |prot| Prot {
+                read: false,
+                ..prot
+            })
+        },
+    ];
+    let mut offers = Vec::new();
+    for change in changes {
+        offers.extend(all_and_each(program, change));
+    }
+    offers
+}
+
+fn set_prot(op: &mut Op, change: fn(Prot) -> Prot) {
+    if let Op::Mmap { prot, .. } | Op::Mprotect { prot, .. } = op {
+        *prot = change(*prot);
+    }
+}
+
+/// Tags 1, 2, 3, ... in the order of the writes; all 1; each 1.
+pub fn tags(program: &Program, _: &Scene) -> Vec<Offer> {
+    let counted = with(program, |p| {
+        let mut next = 1;
+        for step in &mut p.steps {
+            if let Op::Write { tag, .. } = &mut step.op {
+                *tag = next;
+                next += 1;
+            }
+        }
+    });
+    let one = |op: &mut Op| {
+        if let Op::Write { tag, .. } = op {
+            *tag = 1;
+        }
+    };
+    let mut offers = vec![counted.into()];
+    offers.extend(all_and_each(program, one));
+    offers
+}
+
+/// A change made to all ops, and to each.
+fn all_and_each(program: &Program, change: fn(&mut Op)) -> Vec<Offer> {
+    let all = with(program, |p| {
+        p.steps.iter_mut().for_each(|s| change(&mut s.op));
+    });
+    let each = (0..program.steps.len())
+        .map(|index| with(program, |p| change(&mut p.steps[index].op)).into());
+    std::iter::once(all.into()).chain(each).collect()
+}

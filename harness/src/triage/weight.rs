@@ -1,0 +1,172 @@
+//! Which of two programs is the simpler one.
+
+use oracle::geometry::{Geometry, Pos};
+use oracle::judge::Outcome;
+use oracle::profile::Profile;
+use oracle::program::{Backing, Knobs, Op, Place, Program, Prot};
+use oracle::space::World;
+use std::collections::BTreeSet;
+
+/// How much there is in a program: the fields count in this order, the first that differs decides. Every candidate is lighter
+/// than the program that it would take the place of, so minimizing ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight {
+    pub ops: usize,
+    /// Children made by fork.
+    pub forks: usize,
+    /// Ops that fail or fault on the newest kernel, as the model has it: what nobody has to wonder about is simpler.
+    pub failing: usize,
+    /// Expectations, comment lines, needs, knobs that are not at their default.
+    pub extras: usize,
+    /// Ranges that wrap around (2) or are empty (1).
+    pub odd: usize,
+    /// Ends of ranges that are not at a page's start.
+    pub ragged: usize,
+    /// Ops that are not the plainest of their kind: shared memory, hints, writes (a read does less).
+    pub kinds: usize,
+    /// Ops by children, and the children's numbers.
+    pub actors: usize,
+    /// Pages in all ranges.
+    pub pages: u64,
+    /// Different places that ranges begin or end at.
+    pub cuts: usize,
+    /// Read is 1, write 2, execute 4.
+    pub prots: usize,
+    /// How far the ends of ranges lie from the arena's start (first by block, then by pages and bytes).
+    pub places: u64,
+    /// Ops that stand before an mmap, mmaps before one of a lower place.
+    pub order: usize,
+    pub tags: u64,
+}
+
+/// A block further on counts as much as this many pages.
+const BLOCK: u64 = 1 << 20;
+
+impl Weight {
+    /// Weighs a program; lengths are those on a kernel of this geometry.
+    pub fn of(program: &Program, g: Geometry) -> Weight {
+        let mut w = Weight {
+            ops: program.steps.len(),
+            forks: 0,
+            failing: failing(program, g),
+            extras: program.about.len()
+                + program.trailer.len()
+                + program.needs.len()
+                + knobs(&program.knobs),
+            odd: 0,
+            ragged: 0,
+            kinds: 0,
+            actors: 0,
+            pages: 0,
+            cuts: 0,
+            prots: 0,
+            places: 0,
+            order: order(program, g),
+            tags: 0,
+        };
+        let mut cuts = BTreeSet::new();
+        for step in &program.steps {
+            w.extras += step.expect.len() + step.comments.len();
+            w.actors += usize::from(step.actor);
+            match step.op {
+                Op::Mmap {
+                    prot,
+                    backing,
+                    place,
+                    ..
+                } => {
+                    w.prots += bits(prot);
+                    w.kinds += usize::from(backing != Backing::PrivateAnon);
+                    w.kinds += usize::from(place != Place::Fixed);
+                }
+                Op::Mprotect { prot, .. } => w.prots += bits(prot),
+                Op::Write { tag, .. } => {
+                    w.kinds += 1;
+                    w.tags += u64::from(tag);
+                }
+                Op::Fork { child } => {
+                    w.forks += 1;
+                    w.actors += usize::from(child);
+                }
+                Op::Munmap { .. } | Op::Madvise { .. } | Op::Read { .. } | Op::Exit => {}
+            }
+            let Some(range) = step.op.range() else {
+                continue;
+            };
+            w.odd += match range.start.byte_offset(g).cmp(&range.end.byte_offset(g)) {
+                std::cmp::Ordering::Less => 0,
+                std::cmp::Ordering::Equal => 1,
+                std::cmp::Ordering::Greater => 2,
+            };
+            w.pages += range.start.page_index(g).abs_diff(range.end.page_index(g));
+            for pos in [range.start, range.end] {
+                cuts.insert(pos);
+                w.ragged += usize::from(!pos.is_page_aligned());
+                w.places += place_of(pos);
+            }
+        }
+        w.cuts = cuts.len();
+        w
+    }
+}
+
+fn place_of(pos: Pos) -> u64 {
+    let margin = u64::from(pos.block == 0 && pos.page < 0);
+    (u64::from(pos.block) + margin) * BLOCK
+        + u64::from(pos.page.unsigned_abs()) * 2
+        + u64::from(pos.byte)
+}
+
+fn bits(prot: Prot) -> usize {
+    usize::from(prot.read) + 2 * usize::from(prot.write) + 4 * usize::from(prot.exec)
+}
+
+fn knobs(knobs: &Knobs) -> usize {
+    let plain = Knobs::default();
+    [
+        knobs.thp != plain.thp,
+        knobs.shmem_thp != plain.shmem_thp,
+        knobs.khugepaged != plain.khugepaged,
+        knobs.ksm != plain.ksm,
+        knobs.root != plain.root,
+    ]
+    .into_iter()
+    .filter(|set| *set)
+    .count()
+}
+
+/// Ops whose most usual outcome is an error or a fault.
+fn failing(program: &Program, g: Geometry) -> usize {
+    let mut world = World::new(&Profile::newest(), g, program.knobs);
+    let mut failing = 0;
+    for step in &program.steps {
+        // An actor that does not live does nothing; such a program is never run.
+        if !world.living().contains(&step.actor) {
+            continue;
+        }
+        let Some(branch) = world.apply(step).into_iter().next() else {
+            continue;
+        };
+        failing += usize::from(match branch.outcome {
+            Outcome::Ok | Outcome::Elsewhere => false,
+            Outcome::Errno(_) => true,
+            Outcome::Access(access) => access.fault.is_some(),
+        });
+        world = branch.world;
+    }
+    failing
+}
+
+/// Pairs of steps that stand the wrong way round: mappings come first, lower ones before higher ones.
+fn order(program: &Program, g: Geometry) -> usize {
+    let rank = |op: &Op| match op {
+        Op::Mmap { range, .. } => range.start.byte_offset(g),
+        _ => i64::MAX,
+    };
+    let ranks: Vec<i64> = program.steps.iter().map(|s| rank(&s.op)).collect();
+    ranks
+        .iter()
+        .enumerate()
+        .map(|(i, later)| ranks[..i].iter().filter(|earlier| *earlier > later).count())
+        .sum()
+}
