@@ -1,13 +1,17 @@
 //! The commands of mmdiff. One file per verb; this one only says which is which and turns errors into exit codes.
 
+mod bench;
 mod exit;
+mod faults;
 mod folders;
 mod interrupt;
 mod kernels;
+mod measured;
 mod rig;
 mod run;
 mod setup;
 mod show;
+mod test;
 mod vm_matrix;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +38,9 @@ enum Verb {
     Run(run::RunArgs),
     Show(show::ShowArgs),
     Kernels(kernels::KernelsArgs),
+    Test(test::TestArgs),
+    Bench(bench::BenchArgs),
+    Faults(faults::FaultsArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -44,6 +51,9 @@ fn main() -> std::process::ExitCode {
         Verb::VmMatrix(args) => vm_matrix::run(args, &workspace),
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Show(args) => show::run(args),
+        Verb::Test(args) => test::run(args, &workspace),
+        Verb::Bench(args) => bench::run(args, &workspace),
+        Verb::Faults(args) => faults::run(args, &workspace),
         Verb::Kernels(args) => kernels::run(args, &workspace).map(|()| Exit::Fine),
     };
     exit::code(result)

@@ -65,6 +65,19 @@ pub struct Rig {
     pub versions: BTreeMap<String, String>,
 }
 
+impl Rig {
+    /// The kernels, with a guest that has a deliberate fault.
+    pub fn faulty(&self, fault: wire::GuestFault) -> Vec<Arc<dyn KernelSource>> {
+        let faulty = |machine: &VmSource| {
+            Arc::new(VmSource {
+                guest_fault: Some(fault),
+                ..machine.clone()
+            }) as Arc<dyn KernelSource>
+        };
+        self.machines.iter().map(faulty).collect()
+    }
+}
+
 /// Prepares everything. Consoles are logged to `consoles`; `say` gets lines for people.
 ///
 /// # Errors
@@ -244,6 +257,7 @@ impl Builder<'_> {
             label,
             config,
             consoles: self.consoles.clone(),
+            guest_fault: None,
         };
         self.rig.machines.push(source.clone());
         self.rig.sources.push(Arc::new(source));

@@ -101,6 +101,14 @@ guest_faults!(
     Warn,
 );
 
+impl GuestFaultName {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(|| format!("{self:?}"), |value| value.get_name().to_string())
+    }
+}
+
 /// Carries out `vm-matrix`.
 pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
     let started = Instant::now();
@@ -118,7 +126,7 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
         corpus: corpus(&args.corpus, workspace)?,
         jobs: args.jobs.unwrap_or_else(default_jobs),
         profile: args.profile.as_deref().map(show::release).transpose()?,
-        guest_fault: args.guest_fault.map(GuestFaultName::fault),
+        mix: None,
         reruns: 5,
         known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
         stop_at_first: false,
@@ -131,7 +139,11 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
             let rig = rig(&args.kernels, workspace, &folder.consoles(), &|line| {
                 eprintln!("{line}")
             })?;
-            (rig.sources, rig.origins, rig.versions)
+            let sources = match args.guest_fault {
+                Some(name) => rig.faulty(name.fault()),
+                None => rig.sources,
+            };
+            (sources, rig.origins, rig.versions)
         }
     };
     let mut record = Record {
@@ -243,7 +255,7 @@ fn corpus(paths: &[PathBuf], workspace: &Path) -> Result<Vec<CorpusProgram>> {
 }
 
 /// VMs side by side: one per core, as far as memory goes (512 MiB for the guest, as much again for QEMU's translations).
-fn default_jobs() -> usize {
+pub fn default_jobs() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text

@@ -21,7 +21,7 @@ mod known;
 mod lane;
 mod needs;
 mod run;
-mod smaps;
+pub mod smaps;
 mod story;
 mod tally;
 
@@ -32,8 +32,8 @@ pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
 pub use known::{Finding, Known, KnownError};
 pub use needs::lacks;
 pub use run::{
-    run, seed_of, Amount, CampaignError, Listener, Progress, Quiet, Reported, RowResult, Settings,
-    Sink, Summary,
+    run, seed_of, Amount, CampaignError, Discard, Listener, Progress, Quiet, Reported, RowResult,
+    Settings, Sink, Summary,
 };
 pub use story::{crash_story, shown, Kind, Story};
 pub use tally::Tally;

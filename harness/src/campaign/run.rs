@@ -35,8 +35,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Judge every kernel by this release's profile instead of its own.
     pub profile: Option<Release>,
-    /// A deliberate fault of the guest, in every planned program and its re-runs.
-    pub guest_fault: Option<wire::GuestFault>,
+    /// Programs to run over and over in place of generated ones (the bench's frozen mix).
+    pub mix: Option<Vec<Arc<Program>>>,
     /// Re-runs of each suspect; crashes get at most two, each costs a boot.
     pub reruns: u32,
     pub known: Known,
@@ -138,6 +138,23 @@ pub trait Sink: Sync {
     fn reported(&self, reported: &Reported) -> io::Result<()>;
     /// A kernel is through. `rows` are all rows so far.
     fn row(&self, rows: &[RowResult]) -> io::Result<()>;
+}
+
+/// A sink that keeps nothing.
+pub struct Discard;
+
+impl Sink for Discard {
+    fn block(&self, _: &RowResult, _: &str, _: &Tally) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reported(&self, _: &Reported) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn row(&self, _: &[RowResult]) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What happens, for those who look on.
@@ -390,7 +407,7 @@ impl Row<'_> {
                     id: ctx.next_id(),
                     program: block[i as usize].clone(),
                     smaps: smaps::generated(generated * BLOCK + i),
-                    fault: settings.guest_fault,
+                    fault: self.source.guest_fault(),
                 },
                 name: format!("{}/{generated}/{i}", settings.seed),
                 origin: Origin::Planned,
@@ -427,7 +444,7 @@ impl Row<'_> {
                     id: ctx.next_id(),
                     program: entry.program.clone(),
                     smaps: smaps::CORPUS,
-                    fault: ctx.settings.guest_fault,
+                    fault: self.source.guest_fault(),
                 },
                 name: entry.name.clone(),
                 origin: Origin::Planned,
@@ -584,7 +601,10 @@ pub fn run(
         .min(blocks.map_or(jobs, |b| (b as usize).max(1)));
     let ctx = Context {
         settings,
-        feed: Feed::new(settings.seed),
+        feed: match &settings.mix {
+            Some(mix) => Feed::fixed(mix.clone()),
+            None => Feed::new(settings.seed),
+        },
         sink,
         listener,
         stop,

@@ -21,6 +21,8 @@ pub struct VmSource {
     pub config: VmConfig,
     /// Folder for console logs.
     pub consoles: PathBuf,
+    /// A deliberate fault of the guest.
+    pub guest_fault: Option<wire::GuestFault>,
 }
 
 impl VmSource {
@@ -93,6 +95,10 @@ impl KernelSource for VmSource {
 
     fn arch(&self) -> &str {
         self.config.arch.name()
+    }
+
+    fn guest_fault(&self) -> Option<wire::GuestFault> {
+        self.guest_fault
     }
 
     fn boot(&self, name: &str) -> Result<Box<dyn Kernel>, BootError> {

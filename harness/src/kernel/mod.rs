@@ -206,6 +206,11 @@ pub trait KernelSource: Send + Sync {
     /// `x86_64` or `aarch64`.
     fn arch(&self) -> &str;
 
+    /// A deliberate fault of the guest in every program that is not a probe.
+    fn guest_fault(&self) -> Option<wire::GuestFault> {
+        None
+    }
+
     /// Boots one. `name` is unique among the kernels of a run: console logs are named after it.
     ///
     /// # Errors

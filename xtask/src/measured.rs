@@ -1,0 +1,65 @@
+//! Measurements that stay: a folder per run under bench/runs/, with the figures and how they came about.
+
+use crate::folders;
+use anyhow::{Context, Result};
+use harness::report::Host;
+use std::path::{Path, PathBuf};
+
+/// Writes `name` (a csv of `header` and `rows`) to a new folder under bench/runs/, beside about.txt with date, host and
+/// command. Returns the folder.
+///
+/// # Errors
+/// It cannot be written.
+pub fn keep(
+    workspace: &Path,
+    what: &str,
+    name: &str,
+    header: &[&str],
+    rows: &[Vec<String>],
+) -> Result<PathBuf> {
+    let stamp = folders::timestamp();
+    let folder = workspace.join("bench/runs").join(format!("{stamp}-{what}"));
+    let said = || format!("{} cannot be written", folder.display());
+    std::fs::create_dir_all(&folder).with_context(said)?;
+    let mut writer = csv::Writer::from_path(folder.join(name)).with_context(said)?;
+    writer.write_record(header)?;
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    writer.flush().with_context(said)?;
+    let host = Host::look();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let about = format!(
+        "date: {stamp} UTC\nhost: {}, {} cores, {} MiB, {}, Linux {}\ncommand: cargo xtask {}\n",
+        host.cpu,
+        host.cores,
+        host.memory_mib,
+        host.os,
+        host.kernel,
+        words.join(" ")
+    );
+    std::fs::write(folder.join("about.txt"), about).with_context(said)?;
+    Ok(folder)
+}
+
+/// A table for a terminal: names to the left, columns as wide as they must be.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |i: usize| {
+        rows.iter()
+            .map(|row| row[i].chars().count())
+            .chain([header[i].len()])
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        padded.join("  ").trim_end().to_string() + "\n"
+    };
+    let head: Vec<String> = header.iter().map(|h| h.to_string()).collect();
+    rows.iter().fold(line(&head), |text, row| text + &line(row))
+}

@@ -1,0 +1,195 @@
+//! `cargo xtask test`: everything that CI runs.
+
+use crate::exit::Exit;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Runs everything that CI runs, and ends with the line `N passed, N failed`.
+///
+/// Formatting, clippy, all tests, a real boot of the newest kernel on x86-64 and arm64 with some hundred judged programs
+/// and the corpus, every deliberate fault of the simulated kernel, and the fuzz targets for some seconds each (needs the
+/// nightly toolchain; without it the check is skipped, and the closing line says so).
+#[derive(Args)]
+pub struct TestArgs {
+    /// Leave out what boots kernels.
+    #[arg(long)]
+    no_boot: bool,
+    /// Seconds for each fuzz target.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    fuzz_seconds: u32,
+}
+
+struct Checks<'a> {
+    workspace: &'a Path,
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+/// Carries out `test`.
+pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
+    let me = std::env::current_exe().context("where this program lies")?;
+    let mut checks = Checks {
+        workspace,
+        passed: 0,
+        failed: 0,
+        skipped: 0,
+    };
+    checks.cargo("formatting", &["fmt", "--all", "--check"]);
+    checks.cargo(
+        "clippy",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    );
+    checks.cargo(
+        "unit and integration tests",
+        &["test", "--workspace", "--quiet"],
+    );
+    checks.own(
+        &me,
+        "simulated faults are noticed",
+        &["faults", "--kind", "simulated", "--no-keep"],
+    );
+    if args.no_boot {
+        checks.skip("real kernels", "--no-boot");
+    } else {
+        for arch in ["x86_64", "aarch64"] {
+            checks.own(
+                &me,
+                &format!("300 programs and the corpus on a real kernel, {arch}"),
+                &[
+                    "vm-matrix",
+                    "--kernels",
+                    "7.3",
+                    "--arch",
+                    arch,
+                    "--programs",
+                    "300",
+                ],
+            );
+        }
+    }
+    fuzz(&mut checks, args.fuzz_seconds);
+    let skipped = match checks.skipped {
+        0 => String::new(),
+        n => format!(", {n} skipped"),
+    };
+    println!(
+        "{} passed, {} failed{skipped}",
+        checks.passed, checks.failed
+    );
+    Ok(if checks.failed > 0 {
+        Exit::Found
+    } else {
+        Exit::Fine
+    })
+}
+
+impl Checks<'_> {
+    fn cargo(&mut self, name: &str, words: &[&str]) {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(words);
+        self.check(name, &mut command);
+    }
+
+    fn own(&mut self, me: &PathBuf, name: &str, words: &[&str]) {
+        let mut command = Command::new(me);
+        command.args(words);
+        self.check(name, &mut command);
+    }
+
+    /// Runs a command; what it says is shown when it fails.
+    fn check(&mut self, name: &str, command: &mut Command) {
+        println!("{name} ...");
+        let started = Instant::now();
+        let output = command
+            .current_dir(self.workspace)
+            .stdin(Stdio::null())
+            .output();
+        let seconds = started.elapsed().as_secs_f64();
+        match output {
+            Ok(output) if output.status.success() => {
+                self.passed += 1;
+                println!("{name}: passed ({seconds:.0} s)");
+            }
+            Ok(output) => {
+                self.failed += 1;
+                print!("{}", String::from_utf8_lossy(&output.stdout));
+                print!("{}", String::from_utf8_lossy(&output.stderr));
+                println!("{name}: FAILED ({}, {seconds:.0} s)", output.status);
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("{name}: FAILED ({error})");
+            }
+        }
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        self.skipped += 1;
+        println!("{name}: SKIPPED ({why})");
+    }
+}
+
+/// Builds the fuzz targets and runs each for a while.
+fn fuzz(checks: &mut Checks<'_>, seconds: u32) {
+    if !succeeds(Command::new("cargo").args(["+nightly", "--version"])) {
+        return checks.skip(
+            "fuzz targets",
+            "no nightly toolchain: rustup toolchain install nightly",
+        );
+    }
+    if !succeeds(Command::new("cargo").args(["+nightly", "fuzz", "--version"])) {
+        println!("cargo-fuzz is missing: cargo install cargo-fuzz");
+        let mut install = Command::new("cargo");
+        install.args(["install", "cargo-fuzz", "--locked"]);
+        checks.check("installing cargo-fuzz", &mut install);
+    }
+    let mut build = nightly(&["fuzz", "build"]);
+    checks.check("building the fuzz targets", &mut build);
+    let targets = Command::new("cargo")
+        .args(["+nightly", "fuzz", "list"])
+        .current_dir(checks.workspace)
+        .output();
+    let targets = targets.map_or(String::new(), |o| {
+        String::from_utf8_lossy(&o.stdout).into_owned()
+    });
+    if targets.trim().is_empty() {
+        checks.failed += 1;
+        println!("fuzz targets: FAILED (there are none)");
+    }
+    for target in targets.lines().map(str::trim).filter(|t| !t.is_empty()) {
+        let limit = format!("-max_total_time={seconds}");
+        let mut run = nightly(&["fuzz", "run", target, "--", &limit]);
+        checks.check(&format!("fuzzing {target} for {seconds} s"), &mut run);
+    }
+}
+
+fn nightly(words: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    // Set by the cargo that runs us; cargo +nightly must find its own.
+    for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC"] {
+        command.env_remove(variable);
+    }
+    command.arg("+nightly").args(words);
+    command
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .stdin(Stdio::null())
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
