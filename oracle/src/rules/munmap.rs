@@ -87,6 +87,9 @@ pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) {
     let g = ctx.geometry();
     for vma in &removed {
         tables::zap(ctx, vma.start, vma.end, tables::Zap::Unmap);
+    }
+    // Tables go only once every VMA is zapped: two of them may share a block.
+    for vma in &removed {
         for block in block_of(vma.start, g)..=block_of(vma.end - 1, g) {
             let (from, to) = block_pages(block, g);
             if ctx.mm.tables[block] == Table::Pte && !ctx.mm.is_mapped_in(from, to) {
