@@ -31,7 +31,12 @@ fn run(
 }
 
 /// The verdicts up to the first that is neither agree nor allowed.
-fn judge(profile: &Profile, g: Geometry, program: &Program, seen: &[Observation]) -> (Vec<Verdict>, Oracle) {
+fn judge(
+    profile: &Profile,
+    g: Geometry,
+    program: &Program,
+    seen: &[Observation],
+) -> (Vec<Verdict>, Oracle) {
     let mut oracle = Oracle::new(profile, g, program.knobs);
     let mut verdicts = Vec::new();
     for (step, seen) in program.steps.iter().zip(seen) {
@@ -109,9 +114,20 @@ fn tampered(step: usize, tamper: impl Fn(&mut Observation)) -> Divergence {
     }
 }
 
-fn assert_divergence(d: &Divergence, class: Class, rule: &'static str, expected: &str, observed: &str) {
+fn assert_divergence(
+    d: &Divergence,
+    class: Class,
+    rule: &'static str,
+    expected: &str,
+    observed: &str,
+) {
     let got = (d.class, d.rule, d.expected.as_str(), d.observed.as_str());
-    assert_eq!(got, (class, RuleId(rule), expected, observed), "{}", d.details.text);
+    assert_eq!(
+        got,
+        (class, RuleId(rule), expected, observed),
+        "{}",
+        d.details.text
+    );
 }
 
 fn access(o: &mut Observation) -> &mut Access {
@@ -126,46 +142,106 @@ fn every_kind_of_difference_is_noticed_and_named() {
     let d = tampered(0, |o| o.outcome = Outcome::Errno(22));
     assert_divergence(&d, Class::Errno, "mmap/maps", "ok", "EINVAL");
     let d = tampered(3, |o| o.outcome = Outcome::Errno(513));
-    assert_divergence(&d, Class::Errno, "guard/install/fills", "ok", "ERESTARTNOINTR");
+    assert_divergence(
+        &d,
+        Class::Errno,
+        "guard/install/fills",
+        "ok",
+        "ERESTARTNOINTR",
+    );
     let d = tampered(4, |o| access(o).fault.as_mut().unwrap().code = 2);
-    assert_divergence(&d, Class::Signal, "access/guard", "SIGSEGV-MAPERR", "SIGSEGV-ACCERR");
+    assert_divergence(
+        &d,
+        Class::Signal,
+        "access/guard",
+        "SIGSEGV-MAPERR",
+        "SIGSEGV-ACCERR",
+    );
     let d = tampered(4, |o| access(o).fault.as_mut().unwrap().addr += 8);
-    assert_divergence(&d, Class::Signal, "access/guard", "fault-address", "other-address");
+    assert_divergence(
+        &d,
+        Class::Signal,
+        "access/guard",
+        "fault-address",
+        "other-address",
+    );
     let d = tampered(4, |o| {
         access(o).fault = None;
         access(o).pages = 4;
     });
-    assert_divergence(&d, Class::Signal, "access/guard", "SIGSEGV-MAPERR", "no-signal");
+    assert_divergence(
+        &d,
+        Class::Signal,
+        "access/guard",
+        "SIGSEGV-MAPERR",
+        "no-signal",
+    );
     let d = tampered(2, |o| {
-        let fault = Fault { signo: 11, code: 1, addr: 4096 };
+        let fault = Fault {
+            signo: 11,
+            code: 1,
+            addr: 4096,
+        };
         access(o).fault = Some(fault);
         access(o).pages = 1;
     });
-    assert_eq!((d.expected.as_str(), d.observed.as_str()), ("no-signal", "SIGSEGV-MAPERR"));
+    assert_eq!(
+        (d.expected.as_str(), d.observed.as_str()),
+        ("no-signal", "SIGSEGV-MAPERR")
+    );
     let d = tampered(4, |o| access(o).values[0].first = Content::ZERO);
     assert_divergence(&d, Class::Value, "access/stops-at-fault", "written", "zero");
     let d = tampered(3, |o| o.spaces[0].1.pages[1].len -= 1);
-    assert_divergence(&d, Class::PageState, "guard/install/zaps-populated", "guard", "empty");
+    assert_divergence(
+        &d,
+        Class::PageState,
+        "guard/install/zaps-populated",
+        "guard",
+        "empty",
+    );
     let d = tampered(3, |o| o.spaces[0].1.pages[0].page.exclusive = false);
-    assert_eq!((d.expected.as_str(), d.observed.as_str()), ("anon", "anon-shared"));
+    assert_eq!(
+        (d.expected.as_str(), d.observed.as_str()),
+        ("anon", "anon-shared")
+    );
     let d = tampered(3, |o| o.spaces[0].1.vmas[0].prot = Prot::R);
-    assert_eq!((d.class, d.expected.as_str(), d.observed.as_str()), (Class::Vma, "rw-", "r--"));
+    assert_eq!(
+        (d.class, d.expected.as_str(), d.observed.as_str()),
+        (Class::Vma, "rw-", "r--")
+    );
     let d = tampered(0, |o| o.spaces[0].1.vmas[0].end = 7);
     assert_divergence(&d, Class::Vma, "mmap/maps", "mapped", "unmapped");
     let d = tampered(3, |o| {
         let flags = o.spaces[0].1.vmas[0].flags.as_mut().unwrap();
         flags.retain(|f| f.0 != *b"gu");
     });
-    assert_divergence(&d, Class::VmFlags, "guard/install/maybe-guard", "gu", "no-gu");
+    assert_divergence(
+        &d,
+        Class::VmFlags,
+        "guard/install/maybe-guard",
+        "gu",
+        "no-gu",
+    );
     let d = tampered(3, |o| o.spaces[0].1.resident = Some(vec![(0, 4)]));
-    assert_divergence(&d, Class::Residency, "guard/install/zaps-populated", "not-resident", "resident");
+    assert_divergence(
+        &d,
+        Class::Residency,
+        "guard/install/zaps-populated",
+        "not-resident",
+        "resident",
+    );
     let d = tampered(5, |o| {
         o.spaces.pop();
     });
     assert_divergence(&d, Class::Vma, "fork/new-anon-vma", "living", "gone");
     // The store of the child leaves the parent's page alone, but for its being exclusive again.
-    let d = tampered(6, |o| o.spaces[0].1.pages[0].page.content = Some(Content::written(9, 0)));
-    assert_eq!((d.class, d.observed.as_str()), (Class::Value, "other-written"));
+    let d = tampered(6, |o| {
+        o.spaces[0].1.pages[0].page.content = Some(Content::written(9, 0))
+    });
+    assert_eq!(
+        (d.class, d.observed.as_str()),
+        (Class::Value, "other-written")
+    );
     // What no op reaches and no rule changes.
     let d = tampered(7, |o| o.spaces[1].1.vmas[1].shared = false);
     assert_divergence(&d, Class::Vma, "space/untouched", "shared", "private");
@@ -180,7 +256,10 @@ fn a_border_more_or_less_is_noticed() {
         upper.start = 4;
         vmas.push(upper);
     });
-    assert_eq!((d.expected.as_str(), d.observed.as_str()), ("merged", "split"));
+    assert_eq!(
+        (d.expected.as_str(), d.observed.as_str()),
+        ("merged", "split")
+    );
     assert_eq!(d.details.pages, Some((4, 5)));
 }
 
@@ -198,11 +277,21 @@ fn what_was_not_observed_is_not_compared() {
         }
     }
     let (verdicts, loose) = judge(&Profile::newest(), Geometry::K4, &program, &seen);
-    assert!(verdicts.iter().all(|v| *v == Verdict::Agree), "{verdicts:?}");
+    assert!(
+        verdicts.iter().all(|v| *v == Verdict::Agree),
+        "{verdicts:?}"
+    );
     let full = run(&Profile::newest(), Geometry::K4, &program, |_| 0);
     let (_, tight) = judge(&Profile::newest(), Geometry::K4, &program, &full);
-    assert_eq!(tight.tightness().share(), 1.0, "thp never leaves nothing open");
-    assert!(loose.tightness().exact < tight.tightness().exact, "flags not seen count as loose");
+    assert_eq!(
+        tight.tightness().share(),
+        1.0,
+        "thp never leaves nothing open"
+    );
+    assert!(
+        loose.tightness().exact < tight.tightness().exact,
+        "flags not seen count as loose"
+    );
     assert_eq!(loose.tightness().values, tight.tightness().values);
 }
 
@@ -211,7 +300,12 @@ fn out_of_memory_poisons_and_a_wrong_errno_does_not() {
     let (program, mut seen) = sample();
     seen[0].outcome = Outcome::Errno(12);
     let (verdicts, _) = judge(&Profile::newest(), Geometry::K4, &program, &seen);
-    assert_eq!(verdicts, [Verdict::Poisoned { rule: RuleId("limits/out-of-memory") }]);
+    assert_eq!(
+        verdicts,
+        [Verdict::Poisoned {
+            rule: RuleId("limits/out-of-memory")
+        }]
+    );
     // ENOMEM in place of another errno is no lack of memory.
     let program = Program::load("munmap 0+0.1..0+2\n").unwrap();
     let mut seen = run(&Profile::newest(), Geometry::K4, &program, |_| 0);
@@ -224,10 +318,13 @@ fn out_of_memory_poisons_and_a_wrong_errno_does_not() {
 /// A huge page that was to be had or not: both are explained, one of them by its rule, and later steps know which it was.
 #[test]
 fn permitted_choices_narrow() {
-    let text = "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nread 0+1..0+2\n";
+    let text =
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nread 0+1..0+2\n";
     let program = Program::load(text).unwrap();
     for (choice, rule) in [(0, None), (1, Some(RuleId("thp/allocation-may-fail")))] {
-        let seen = run(&Profile::newest(), Geometry::K4, &program, |n| choice.min(n - 1));
+        let seen = run(&Profile::newest(), Geometry::K4, &program, |n| {
+            choice.min(n - 1)
+        });
         let mut oracle = Oracle::new(&Profile::newest(), Geometry::K4, program.knobs);
         for (i, (step, seen)) in program.steps.iter().zip(&seen).enumerate() {
             oracle.step(step);

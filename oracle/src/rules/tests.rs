@@ -1,0 +1,176 @@
+//! One small program per rule, with what must be seen when the rule holds. The tables are `tests/*.rs`; a rule without a
+//! program fails `every_rule_has_a_case`.
+
+mod calls;
+mod faults;
+mod guards;
+mod shown;
+mod vmas;
+
+use super::registry::{index_of, Rule, RuleId, RULES};
+use crate::geometry::Geometry;
+use crate::judge::strip::check_expect;
+use crate::judge::{Observation, VmFlag};
+use crate::profile::{Arch, Profile, Release};
+use crate::program::Program;
+use crate::space::World;
+use std::collections::BTreeSet;
+
+/// A program that shows a rule.
+struct Case {
+    rule: &'static Rule,
+    /// Release and architecture whose profile the model runs with; the newest on x86-64 if `None`.
+    on: Option<(Release, Arch)>,
+    /// Take the last branch of each step instead of the first.
+    unusual: bool,
+    /// The program, with what is expected after its steps.
+    program: &'static str,
+    /// VmFlags of the VMA at a page after the last step: those that must be set, and, with `!`, those that must not.
+    flags: &'static [(u32, &'static str)],
+    /// Runs of pages that mincore must call resident after the last step, of actor 0.
+    resident: Option<&'static [(u32, u32)]>,
+}
+
+impl Case {
+    const fn new(rule: &'static Rule, program: &'static str) -> Case {
+        Case {
+            rule,
+            on: None,
+            unusual: false,
+            program,
+            flags: &[],
+            resident: None,
+        }
+    }
+
+    const fn on(mut self, major: u16, minor: u16, arch: Arch) -> Case {
+        self.on = Some((Release(major, minor, 0), arch));
+        self
+    }
+
+    const fn unusual(mut self) -> Case {
+        self.unusual = true;
+        self
+    }
+
+    const fn flags(mut self, flags: &'static [(u32, &'static str)]) -> Case {
+        self.flags = flags;
+        self
+    }
+
+    const fn resident(mut self, runs: &'static [(u32, u32)]) -> Case {
+        self.resident = Some(runs);
+        self
+    }
+
+    /// Everything that is wrong with it.
+    fn check(&self) -> Vec<String> {
+        let profile = match self.on {
+            Some((release, arch)) => Profile::at_release(release, arch),
+            None => Profile::newest(),
+        };
+        let program = match Program::load(self.program) {
+            Ok(program) => program,
+            Err(error) => return vec![error.to_string()],
+        };
+        let mut wrong = Vec::new();
+        let mut world = World::new(&profile, Geometry::K4, program.knobs);
+        let mut used = false;
+        let mut checks = 0;
+        for step in &program.steps {
+            let mut branches = world.apply(step);
+            let chosen = if self.unusual { branches.len() - 1 } else { 0 };
+            let branch = branches.swap_remove(chosen);
+            used |= branch.rules.contains(RuleId(self.rule.name));
+            world = branch.world;
+            let living = world.living().into_iter();
+            let seen = Observation {
+                outcome: branch.outcome,
+                spaces: living.map(|a| (a, world.seen(a))).collect(),
+            };
+            for expect in &step.expect {
+                checks += 1;
+                if let Err(error) = check_expect(expect, &seen, Geometry::K4) {
+                    wrong.push(format!("after `{step}`: {error}"));
+                }
+            }
+        }
+        let space = world.seen(0);
+        for &(page, flags) in self.flags {
+            let vma = space.vmas.iter().find(|v| v.start <= page && page < v.end);
+            let set = vma.and_then(|v| v.flags.clone()).unwrap_or_default();
+            for flag in flags.split(' ') {
+                checks += 1;
+                let name = flag.trim_start_matches('!').as_bytes();
+                let holds = set.contains(&VmFlag([name[0], name[1]]));
+                if holds == flag.starts_with('!') {
+                    wrong.push(format!("page {page}: VmFlags {flag} does not hold"));
+                }
+            }
+        }
+        if let Some(resident) = self.resident {
+            checks += 1;
+            if space.resident.as_deref() != Some(resident) {
+                wrong.push(format!("resident: {:?}", space.resident));
+            }
+        }
+        if checks == 0 {
+            wrong.push("expects nothing".into());
+        }
+        // Rules about how things are shown hold without being used by a step.
+        let shown = self.rule.name.starts_with("report/") || self.rule.name.starts_with("space/");
+        if !used && !shown {
+            wrong.push("does not use the rule".into());
+        }
+        wrong
+    }
+}
+
+fn cases() -> impl Iterator<Item = &'static Case> {
+    [
+        calls::CASES,
+        vmas::CASES,
+        guards::CASES,
+        faults::CASES,
+        shown::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[test]
+fn every_case_shows_its_rule() {
+    let mut wrong = String::new();
+    for case in cases() {
+        for what in case.check() {
+            wrong.push_str(&format!("{}: {what}\n{}\n", case.rule.name, case.program));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn every_rule_has_a_case() {
+    let shown: BTreeSet<&str> = cases().map(|c| c.rule.name).collect();
+    // The judge tests this one: the model never runs out of memory.
+    let elsewhere = [super::limits::OUT_OF_MEMORY.name];
+    let missing: Vec<&str> = RULES
+        .iter()
+        .map(|r| r.name)
+        .filter(|n| !shown.contains(n) && !elsewhere.contains(n))
+        .collect();
+    assert!(missing.is_empty(), "rules without a case: {missing:?}");
+}
+
+#[test]
+fn rules_are_told_apart_and_explained() {
+    let names: BTreeSet<&str> = RULES.iter().map(|r| r.name).collect();
+    assert_eq!(names.len(), RULES.len(), "a name is used twice");
+    for (i, rule) in RULES.iter().enumerate() {
+        assert_eq!(index_of(rule), i, "{}", rule.name);
+        assert!(rule.name.contains('/'), "{}", rule.name);
+        assert!(rule.text.ends_with('.') && rule.text.len() > 30, "{}", rule.name);
+        assert!(!rule.source.is_empty() && !rule.since.is_empty(), "{}", rule.name);
+        assert!(!rule.about.is_empty(), "{}", rule.name);
+    }
+}
