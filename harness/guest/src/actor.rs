@@ -26,6 +26,8 @@ pub struct Actor {
     pub user: i32,
     /// Our number in the program.
     pub me: u8,
+    /// Somebody has forked, so there may be children to wait for.
+    pub forked: bool,
 }
 
 /// Why an actor cannot go on.
@@ -146,7 +148,7 @@ impl Actor {
         let Step { smaps, .. } = program.steps[number as usize];
         let stale = program.fault == Some(GuestFault::StaleObservation);
         if !(stale && self.control.stage_stale_view(self.me)?) {
-            let view = self.eyes.look(self.control, smaps, self.user)?;
+            let view = self.eyes.look(self.control, smaps)?;
             self.control.stage_view(self.me, view)?;
         }
         let next = self.control.living().find(|&other| other > self.me);
@@ -165,7 +167,13 @@ impl Actor {
     /// Waits until an actor that has left is really gone, so that pages which it shared are no longer shared.
     fn await_leaving(&self) {
         let pid = self.control.leaving.swap(0, Acquire);
-        if pid != 0 && pid != self.pid() {
+        if pid == 0 {
+            return;
+        }
+        // All actors are children of the worker; without it they are the supervisor's.
+        if self.me == 0 {
+            sys::wait_child(pid, false);
+        } else {
             sys::wait_gone(pid);
         }
     }
@@ -219,8 +227,9 @@ impl Actor {
         }
         self.control.pids[slot].store(0, Relaxed);
         self.control.set_alive(child, true);
-        // A child of the supervisor, who reaps whatever becomes of its parent.
-        let flags = (libc::CLONE_PARENT | libc::SIGCHLD) as u64;
+        // A child of the worker, whoever forks: it waits for all of them.
+        let parent = if self.me == 0 { 0 } else { libc::CLONE_PARENT };
+        let flags = (parent | libc::SIGCHLD) as u64;
         // SAFETY: this process has one thread; the child goes on with a copy of its memory, like fork(2).
         match unsafe { sys::call(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) } {
             Ok(0) => {
@@ -230,6 +239,7 @@ impl Actor {
                 Ok(None)
             }
             Ok(pid) => {
+                self.forked = true;
                 self.control.pids[slot].store(pid as i32, Release);
                 Ok(Some(OpResult::Ret(0)))
             }
@@ -241,9 +251,8 @@ impl Actor {
     }
 
     fn be_born(&mut self, fault: Option<GuestFault>) -> Result<(), Failure> {
-        sys::set_user(-1, 0, -1)?;
-        self.eyes.reopen()?;
-        sys::set_user(-1, self.user, -1)?;
+        self.control.populate();
+        self.eyes.reopen(self.user)?;
         if fault == Some(GuestFault::ForkLosesGuards) {
             let Arena { page, pages } = self.arena;
             let advice = sys::MADV_GUARD_REMOVE as u64;

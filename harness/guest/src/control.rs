@@ -11,8 +11,12 @@ use std::sync::atomic::{
 use wire::bounded::MAX_ACTORS;
 use wire::layout::{Phase, Progress, MAX_PAYLOAD};
 
-/// Entries in each scratch array.
-pub const SCRATCH: usize = 4096;
+/// Entries in each scratch array: what one PMD block of 4 KiB pages has. Longer runs are taken in pieces.
+pub const SCRATCH: usize = 512;
+/// Bytes that one call of mincore fills.
+pub const BYTES: usize = 4096;
+/// Of the staging area, what most executions do not exceed.
+const USUAL: usize = 8192;
 
 /// Room before the steps for the head of an execution.
 const HEAD: usize = 8192;
@@ -60,13 +64,15 @@ pub struct Scratch {
     pub regions: [Region; SCRATCH],
     pub entries: [u64; SCRATCH],
     pub values: [u64; SCRATCH],
-    pub bytes: [u8; SCRATCH],
+    pub bytes: [u8; BYTES],
 }
 
 /// See the module.
 #[repr(C)]
 pub struct Control {
     state: AtomicU32,
+    /// The supervisor sleeps on it.
+    bell: AtomicU32,
     /// Bit per living actor.
     pub alive: AtomicU32,
     pub pids: [AtomicI32; MAX_ACTORS],
@@ -128,6 +134,31 @@ impl Control {
 
     pub fn set_state(&self, state: State) {
         self.state.store(state as u32, Release);
+        if state != State::Running {
+            self.bell.store(1, Release);
+            sys::futex_wake(&self.bell);
+        }
+    }
+
+    /// Sleeps until the state is another one than running, or the time is over.
+    pub fn await_bell(&self, us: u64) {
+        if self.bell.swap(0, Acquire) == 0 {
+            sys::futex_wait_for(&self.bell, 0, us);
+            self.bell.store(0, Relaxed);
+        }
+    }
+
+    /// Makes the pages that a look writes to present in this process at once: a new process would take a fault for each.
+    pub fn populate(&self) {
+        let len = std::mem::offset_of!(Control, staging) + HEAD + USUAL;
+        // SAFETY: shared memory of ours; its contents do not change. Where the kernel lacks it (before 5.14), pages come
+        // one by one.
+        let _ = unsafe {
+            sys::call(
+                libc::SYS_madvise,
+                [self as *const Control as u64, len as u64, libc::MADV_POPULATE_WRITE as u64, 0, 0, 0],
+            )
+        };
     }
 
     /// What the program is doing.

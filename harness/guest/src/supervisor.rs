@@ -39,39 +39,14 @@ pub fn run(setup: Setup, bar: Bar) -> ! {
         beats: 0,
         stillborn: 0,
     };
-    block_child_signals();
     supervisor.make_worker();
     loop {
-        wait_for_child_signal(TICK_MS);
+        setup.control.await_bell(TICK_MS * 1000);
         supervisor.beats += 1;
         supervisor.bar.set(layout::HEARTBEAT, supervisor.beats);
         supervisor.reap();
         supervisor.watch();
     }
-}
-
-fn child_signals() -> libc::sigset_t {
-    // SAFETY: fills in a set of our own.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGCHLD);
-        set
-    }
-}
-
-fn block_child_signals() {
-    // SAFETY: our own set.
-    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &child_signals(), std::ptr::null_mut()) };
-}
-
-fn wait_for_child_signal(ms: u64) {
-    let time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: (ms * 1_000_000) as i64,
-    };
-    // SAFETY: our own set and time; the details are not asked for.
-    unsafe { libc::sigtimedwait(&child_signals(), std::ptr::null_mut(), &time) };
 }
 
 impl Supervisor {
@@ -107,9 +82,7 @@ impl Supervisor {
     fn reap(&mut self) {
         let control = self.setup.control;
         let mut died = None;
-        let mut worker_gone = false;
-        while let Some((pid, status)) = wait_any() {
-            worker_gone |= pid == self.worker;
+        while let Some((pid, status)) = sys::wait_child(-1, true) {
             let of_an_actor = |&actor: &u8| control.pids[usize::from(actor)].load(Relaxed) == pid;
             if control.living().any(|actor| of_an_actor(&actor)) {
                 died = Some(status);
@@ -117,8 +90,10 @@ impl Supervisor {
         }
         match control.state() {
             State::PowerOff => boot::power_off(),
-            State::Replace if worker_gone => self.make_worker(),
-            State::Replace => {}
+            State::Replace => {
+                sys::wait_child(self.worker, false);
+                self.make_worker();
+            }
             State::Finish => self.finish(End::Done),
             State::Failed => {
                 let step = control.step.load(Relaxed);
@@ -144,6 +119,12 @@ impl Supervisor {
             self.moves = moves;
             self.since = now;
             return;
+        }
+        // Forked actors are the worker's children: their death shows only here.
+        let pid_of = |actor: u8| control.pids[usize::from(actor)].load(Relaxed);
+        if let Some(status) = control.living().find_map(|actor| dead(pid_of(actor))) {
+            let step = progress.step;
+            return self.finish(End::Died { step, status });
         }
         let limit = u64::from(control.op_limit_ms.load(Relaxed)) * 1_000_000;
         if now - self.since < limit {
@@ -201,14 +182,6 @@ impl Supervisor {
     }
 }
 
-/// A child that has ended, if there is one: pid and wait status.
-fn wait_any() -> Option<(i32, i32)> {
-    let mut status = 0;
-    // SAFETY: `status` is ours.
-    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
-    (pid > 0).then_some((pid, status))
-}
-
 /// Waits until no child is left; false when some would not die in `ms` milliseconds.
 fn reap_all(ms: u64) -> bool {
     let end = sys::now() + ms * 1_000_000;
@@ -218,10 +191,19 @@ fn reap_all(ms: u64) -> bool {
         match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
             -1 => return true,
             0 if sys::now() > end => return false,
-            0 => wait_for_child_signal(5),
+            0 => sys::sleep_us(200),
             _ => {}
         }
     }
+}
+
+/// The wait status of a process that has died and waits to be reaped by another.
+fn dead(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    // exit_code is the last field of proc_pid_stat(5).
+    (state == "Z" || state == "X").then(|| fields.last().and_then(|f| f.parse().ok()).unwrap_or(0))
 }
 
 /// What /proc tells about where a task is stuck.

@@ -180,6 +180,45 @@ pub fn futex_wait(word: &std::sync::atomic::AtomicU32, value: u32) {
     };
 }
 
+/// Sleeps while `word` is `value`, but not longer than `us` microseconds.
+pub fn futex_wait_for(word: &std::sync::atomic::AtomicU32, value: u32, us: u64) {
+    let time = libc::timespec {
+        tv_sec: (us / 1_000_000) as i64,
+        tv_nsec: (us % 1_000_000 * 1000) as i64,
+    };
+    let args = [
+        word.as_ptr() as u64,
+        libc::FUTEX_WAIT as u64,
+        value.into(),
+        &raw const time as u64,
+        0,
+        0,
+    ];
+    // SAFETY: word and time outlive the call. An early return is allowed; callers look again.
+    let _ = unsafe { call(libc::SYS_futex, args) };
+}
+
+/// Waits for a child to end (`-1`: any) and takes its status. `None`: there is no such child, or with `now` it has not
+/// ended.
+pub fn wait_child(pid: i32, now: bool) -> Option<(i32, i32)> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is ours.
+        let got = unsafe { libc::waitpid(pid, &mut status, if now { libc::WNOHANG } else { 0 }) };
+        // SAFETY: errno is this thread's own.
+        if got == -1 && unsafe { *libc::__errno_location() } == libc::EINTR {
+            continue;
+        }
+        return (got > 0).then_some((got, status));
+    }
+}
+
+/// Whether this process may read its own /proc files with its own rights, though it has changed its user.
+pub fn own_proc_files() {
+    // SAFETY: no memory involved.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
+}
+
 /// Wakes who sleeps on `word`.
 pub fn futex_wake(word: &std::sync::atomic::AtomicU32) {
     // SAFETY: the word outlives the call.

@@ -76,6 +76,7 @@ impl Worker {
         let eyes = Eyes::open(setup.features, arena)?;
         crate::access::catch_faults();
         sys::set_user(USER, USER, 0).map_err(text("setresuid"))?;
+        sys::own_proc_files();
         let actor = Actor {
             control: setup.control,
             words,
@@ -83,6 +84,7 @@ impl Worker {
             arena,
             user: USER,
             me: 0,
+            forked: false,
         };
         Ok(Worker {
             setup,
@@ -200,6 +202,7 @@ impl Worker {
         let user = if program.knobs.root { 0 } else { USER };
         if user != self.actor.user {
             sys::set_user(user, user, 0).map_err(|e| format!("setresuid: {e}"))?;
+            sys::own_proc_files();
             self.actor.user = user;
         }
         Ok(())
@@ -208,16 +211,14 @@ impl Worker {
     /// Ends the other actors and empties the arena.
     fn clean_up(&mut self) {
         let control = self.setup.control;
-        let others = || control.living().filter(|&actor| actor != 0);
-        let pid = |actor: u8| control.pids[usize::from(actor)].load(Relaxed);
-        let pids: Vec<i32> = others().map(pid).collect();
+        let others = control.living().filter(|&actor| actor != 0);
         control.alive.store(1, Relaxed);
-        for &pid in &pids {
-            sys::kill(pid);
+        for other in others {
+            sys::kill(control.pids[usize::from(other)].load(Relaxed));
         }
-        let leaving = control.leaving.swap(0, Relaxed);
-        for pid in pids.into_iter().chain((leaving != 0).then_some(leaving)) {
-            sys::wait_gone(pid);
+        if self.actor.forked {
+            while sys::wait_child(-1, false).is_some() {}
+            self.actor.forked = false;
         }
         let arena = self.actor.arena;
         let args = [arena.low(), arena.high() - arena.low(), 0, 0, 0, 0];

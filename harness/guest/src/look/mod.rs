@@ -1,6 +1,5 @@
 //! What an actor sees of its own arena, without disturbing it: VMAs, page-table entries, contents of present pages,
-//! residency. Every view comes through /proc files that the actor opened as root when it was born, so that looking needs
-//! no other process.
+//! residency. Every view comes through the actor's own /proc files, so that looking needs no other process.
 
 mod flags;
 mod pages;
@@ -54,20 +53,22 @@ impl Eyes {
         })
     }
 
-    /// Replaces a parent's files, inherited over fork, by this process's own.
-    pub fn reopen(&mut self) -> Result<(), String> {
-        self.close();
+    /// Replaces a parent's files, inherited over fork, by this process's own. The parent's stay open: closing them would
+    /// only cost time. `user` is who the actor is.
+    pub fn reopen(&mut self, user: i32) -> Result<(), String> {
+        // PFNs, which only root may see, matter where PAGEMAP_SCAN is missing.
+        let as_root = !self.features.pagemap_scan && user != 0;
+        if as_root {
+            sys::set_user(-1, 0, -1).map_err(|e| format!("setresuid: {e}"))?;
+        }
         self.pagemap = open(c"/proc/self/pagemap")?;
         self.maps = open(c"/proc/self/maps")?;
-        Ok(())
-    }
-
-    fn close(&mut self) {
-        sys::close(self.pagemap);
-        sys::close(self.maps);
-        if let Some(fd) = self.smaps.take() {
-            sys::close(fd);
+        self.smaps = None;
+        if as_root {
+            sys::set_user(-1, user, -1).map_err(|e| format!("setresuid: {e}"))?;
+            sys::own_proc_files();
         }
+        Ok(())
     }
 
     /// Another arena from now on.
@@ -75,11 +76,11 @@ impl Eyes {
         self.arena = arena;
     }
 
-    /// Looks at everything; VmFlags too when asked. `user` is who the actor is otherwise.
+    /// Looks at everything; VmFlags too when asked.
     ///
     /// # Errors
     /// A view that cannot be had, which is a fault of the guest or of its surroundings.
-    pub fn look(&mut self, control: &Control, flags: bool, user: i32) -> Result<&View, String> {
+    pub fn look(&mut self, control: &Control, flags: bool) -> Result<&View, String> {
         // SAFETY: the actor that looks has the turn, and this is the only place that asks for the buffers.
         let scratch = unsafe { control.scratch() };
         let View::Full(space) = &mut self.view else {
@@ -99,9 +100,7 @@ impl Eyes {
             let fd = match self.smaps {
                 Some(fd) => fd,
                 None => {
-                    sys::set_user(-1, 0, -1).map_err(|e| format!("setresuid: {e}"))?;
                     let fd = open(c"/proc/self/smaps")?;
-                    sys::set_user(-1, user, -1).map_err(|e| format!("setresuid: {e}"))?;
                     *self.smaps.insert(fd)
                 }
             };
