@@ -139,6 +139,12 @@ behaviours! {
         ],
         probe: Some(probes::PT_RECLAIM),
     }
+    huge_zero_page {
+        what: "a read fault may map the huge zero page (transparent_hugepage/use_zero_page)",
+        source: "mm/huge_memory.c hugepage_init; off at boot on machines with less than 512 MiB",
+        spans: &[span(BOTH, EVER, NEVER_ENDED)],
+        probe: Some(probes::HUGE_ZERO_PAGE),
+    }
     huge_zero_write_allocates {
         what: "a write to the huge zero page allocates a huge page instead of splitting",
         source: "6.13, mm: Allocate THP on hugezeropage wp-fault",

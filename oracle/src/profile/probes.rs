@@ -81,13 +81,20 @@ pub const PT_RECLAIM: Probe = Probe {
     read: |seen| Some(page(seen, 0)?.len > 1 || page(seen, 1).is_some()),
 };
 
+pub const HUGE_ZERO_PAGE: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 r private fixed\nhugepage 0+0..1+0\nread 0+1..0+2\n",
+    // A page beside the one that was read is there only if the kernel mapped a huge page of either kind.
+    read: |seen| Some(page(seen, 0)?.page.kind == PageKind::Zero),
+};
+
 pub const HUGE_ZERO_WRITE: Probe = Probe {
     program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nread 0+1..0+2\nwrite 0+0..0+1 tag 1\n",
-    // Without a huge zero page before it, or without PAGEMAP_SCAN, the second page says less, but enough: anonymous only
-    // if a huge page was made.
-    read: |seen| match page(seen, 1)?.page.kind {
-        PageKind::Anon => Some(true),
-        _ => Some(false),
+    read: |seen| {
+        let (_, before) = seen.split_last()?;
+        if page(before, 0)?.page.kind != PageKind::Zero {
+            return None;
+        }
+        Some(page(seen, 1)?.page.kind == PageKind::Anon)
     },
 };
 

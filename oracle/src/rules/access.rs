@@ -195,7 +195,7 @@ fn huge_page(state: &mut State, zero_page_stands_there: bool) {
     } else if state.tag.is_some() {
         thp::map_huge(ctx, i, page);
     } else {
-        thp::map_huge_zero(ctx, i, page);
+        thp::map_huge_for_read(ctx, i, page);
     }
 }
 

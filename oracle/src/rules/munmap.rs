@@ -88,7 +88,6 @@ pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) {
     for vma in &removed {
         tables::zap(ctx, vma.start, vma.end, tables::Zap::Unmap);
     }
-    // Tables go only once every VMA is zapped: two of them may share a block.
     for vma in &removed {
         for block in block_of(vma.start, g)..=block_of(vma.end - 1, g) {
             let (from, to) = block_pages(block, g);

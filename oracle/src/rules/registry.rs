@@ -108,6 +108,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &thp::FAULT,
     &thp::MAY_FAIL,
     &thp::HUGE_ZERO,
+    &thp::READ_WITHOUT_ZERO,
     &thp::ZERO_WRITE_SPLITS,
     &thp::ZERO_WRITE_ALLOCATES,
     &thp::WRITE_REUSES,
@@ -132,7 +133,6 @@ pub(crate) const ALL: &[&Rule] = &[
     &report::RESIDENT,
     &report::EXCLUSIVE,
     &report::HUGE_EXCLUSIVE_HEAD,
-    &report::HUGE_ZERO_AS_FILE,
     &report::GUARD_AS_SWAP,
 ];
 

@@ -63,14 +63,6 @@ pub const HUGE_EXCLUSIVE_HEAD: Rule = Rule {
     about: &[Class::PageState],
 };
 
-pub const HUGE_ZERO_AS_FILE: Rule = Rule {
-    name: "report/huge-zero-as-file",
-    text: "Without PAGEMAP_SCAN the huge zero page cannot be told from a file page: pagemap sets bit 61 for it.",
-    source: "fs/proc/task_mmu.c pagemap_pmd_range: !PageAnon",
-    since: "before 6.7",
-    about: &[Class::PageState],
-};
-
 pub const GUARD_AS_SWAP: Rule = Rule {
     name: "report/guard-as-swap",
     text: "6.13 and 6.14 show a guard as a swap entry only.",
@@ -192,14 +184,9 @@ fn show_pages(
                     pages.push(run.start, run.end, page(world, kind, false));
                 }
                 Slot::Zero => {
-                    let kind = if huge && !world.profile.pagemap_scan {
-                        PageKind::File
-                    } else {
-                        PageKind::Zero
-                    };
                     let seen = PageSeen {
                         content: readable.then_some(Content::ZERO),
-                        ..page(world, kind, huge)
+                        ..page(world, PageKind::Zero, huge)
                     };
                     pages.push(run.start, run.end, seen);
                 }

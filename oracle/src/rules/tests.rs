@@ -21,6 +21,8 @@ struct Case {
     rule: &'static Rule,
     /// Release and architecture whose profile the model runs with; the newest on x86-64 if `None`.
     on: Option<(Release, Arch)>,
+    /// transparent_hugepage/use_zero_page is off.
+    no_zero_page: bool,
     /// Take the last branch of each step instead of the first.
     unusual: bool,
     /// The program, with what is expected after its steps.
@@ -36,6 +38,7 @@ impl Case {
         Case {
             rule,
             on: None,
+            no_zero_page: false,
             unusual: false,
             program,
             flags: &[],
@@ -45,6 +48,11 @@ impl Case {
 
     const fn on(mut self, major: u16, minor: u16, arch: Arch) -> Case {
         self.on = Some((Release(major, minor, 0), arch));
+        self
+    }
+
+    const fn without_zero_page(mut self) -> Case {
+        self.no_zero_page = true;
         self
     }
 
@@ -65,10 +73,11 @@ impl Case {
 
     /// Everything that is wrong with it.
     fn check(&self) -> Vec<String> {
-        let profile = match self.on {
+        let mut profile = match self.on {
             Some((release, arch)) => Profile::at_release(release, arch),
             None => Profile::newest(),
         };
+        profile.huge_zero_page &= !self.no_zero_page;
         let program = match Program::load(self.program) {
             Ok(program) => program,
             Err(error) => return vec![error.to_string()],

@@ -30,9 +30,18 @@ pub const MAY_FAIL: Rule = Rule {
 
 pub const HUGE_ZERO: Rule = Rule {
     name: "thp/huge-zero",
-    text: "Where a write fault would map a huge page, a read fault maps the huge zero page over the whole block, and the VMA gets \
-           an anon_vma though nothing was written.",
+    text: "Where a write fault would map a huge page, a read fault maps the huge zero page over the whole block \
+           (transparent_hugepage/use_zero_page), and the VMA gets an anon_vma though nothing was written.",
     source: "mm/huge_memory.c do_huge_pmd_anonymous_page",
+    since: "all",
+    about: &[Class::PageState, Class::Residency],
+};
+
+pub const READ_WITHOUT_ZERO: Rule = Rule {
+    name: "thp/read-without-huge-zero",
+    text: "With transparent_hugepage/use_zero_page off, a read fault maps a huge page of zeros of its own where a write fault \
+           would. Kernels switch it off at boot on machines with less than 512 MiB.",
+    source: "mm/huge_memory.c do_huge_pmd_anonymous_page, hugepage_init",
     since: "all",
     about: &[Class::PageState, Class::Residency],
 };
@@ -115,10 +124,14 @@ fn fill(ctx: &mut Ctx, page: u32) {
     ctx.mm.tables[block] = Table::Huge;
 }
 
-/// A read fault maps the huge zero page.
-pub(crate) fn map_huge_zero(ctx: &mut Ctx, i: usize, page: u32) {
-    hit!(ctx, HUGE_ZERO);
+/// A read fault maps the huge zero page, or a huge page of zeros.
+pub(crate) fn map_huge_for_read(ctx: &mut Ctx, i: usize, page: u32) {
     anon_vma::prepare(ctx, i);
+    if !ctx.world.profile.huge_zero_page {
+        hit!(ctx, READ_WITHOUT_ZERO);
+        return fill(ctx, page);
+    }
+    hit!(ctx, HUGE_ZERO);
     let g = ctx.geometry();
     let block = block_of(page, g);
     let (start, end) = block_pages(block, g);

@@ -33,6 +33,12 @@ pub(super) const CASES: &[Case] = &[
         &mmap::FIXED_REPLACES,
         "mmap 0+0..0+4 r private fixed\nguard-install 0+1..0+3\nmmap 0+2..0+6 rw private fixed => ok\n    => 0+0 |r--p .G|rw-p ....|\n",
     ),
+    // Every VMA in the range goes, and with the last one its block's page table.
+    Case::new(
+        &munmap::FREES_TABLES,
+        "mmap 1-2..1+0 r private fixed\nmmap 1+0..1+2 rw private fixed\nmmap 1+2..1+4 r private fixed\nguard-install 1-1..1+4\n\
+         mmap 1-2..1+4 rwx private fixed\n    => 1-2 |rwxp ......|\n",
+    ),
     Case::new(
         &mmap::HINT_FREE,
         "mmap 0+0..0+2 rw private hint => ok\n    => 0+0 |rw-p ..|_\n",

@@ -79,6 +79,11 @@ pub(super) const CASES: &[Case] = &[
         "thp always\n\nmmap 0+0..1+0 r private fixed\nread 0+3..0+4 => reads 0\n    => 0+0 |Z*pmd|\n",
     ),
     Case::new(
+        &thp::READ_WITHOUT_ZERO,
+        "thp always\n\nmmap 0+0..1+0 r private fixed\nread 0+3..0+4 => reads 0\n    => 0+0 |A*pmd|\n",
+    )
+    .without_zero_page(),
+    Case::new(
         &thp::ZERO_WRITE_SPLITS,
         "thp always\n\nmmap 0+0..1+0 rw private fixed\nread 0+3..0+4\nwrite 0+0..0+1 tag 1\n    => 0+0 |az*pmd-1|\n",
     )

@@ -37,11 +37,6 @@ pub(super) const CASES: &[Case] = &[
     )
     .on(6, 12, X86_64),
     Case::new(
-        &report::HUGE_ZERO_AS_FILE,
-        "thp always\n\nmmap 0+0..1+0 r private fixed\nread 0+0..0+1\n    => 0+0 |m*pmd|\n",
-    )
-    .on(6, 1, X86_64),
-    Case::new(
         &report::GUARD_AS_SWAP,
         "mmap 0+0..0+2 r private fixed\nguard-install 0+0..0+1\n    => 0+0 |~.|\n",
     )
