@@ -33,6 +33,8 @@ pub fn quiet() -> Vec<String> {
     };
     // A huge page is there whenever memory is: with "always" a fault compacts at once instead of falling back.
     need(format!("{THP}/defrag"), "always", "CONFIG_TRANSPARENT_HUGEPAGE");
+    // The default of every machine but those with less than 512 MiB of free memory, which switch huge pages off at boot.
+    need(format!("{THP}/use_zero_page"), "1", "CONFIG_TRANSPARENT_HUGEPAGE");
     need(format!("{KSM}/run"), "0", "CONFIG_KSM");
     // Not missed when absent: no NUMA balancing and no compaction are just as quiet.
     write("/proc/sys/kernel/numa_balancing", "0");
