@@ -63,8 +63,12 @@ impl Toolchain {
     fn rustflags(&self) -> &'static str {
         match self {
             Toolchain::X86Gnu | Toolchain::Debian { .. } => "-C target-feature=+crt-static",
+            // rustc makes no static PIE for this target, so the program is put above the arena by its link address:
+            // the arena must be the lowest thing mapped. crt1.o names _DYNAMIC, which a static program has not; at this
+            // address the zero of an undefined weak symbol is out of reach, so it gets some address that is not used.
             Toolchain::RustupMusl => {
-                "-C target-feature=+crt-static -C linker=rust-lld -C link-self-contained=yes"
+                "-C target-feature=+crt-static -C linker=rust-lld -C link-self-contained=yes \
+                 -C link-arg=--image-base=0x4000000000 -C link-arg=--defsym=_DYNAMIC=_start"
             }
         }
     }
