@@ -76,6 +76,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let thp: Option<u8> = option("--thp").map(|s| s.parse()).transpose()?;
     let append = option("--append").unwrap_or_default();
+    let cpu = option("--cpu");
     let mix = option("--mix");
     let rounds: u32 = option("--rounds").map_or(Ok(1), |s| s.parse())?;
     let bare_boot = option("--bare-boot").is_some();
@@ -87,6 +88,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let log = std::env::temp_dir().join(format!("vm_speed-{}.log", std::process::id()));
     let mut config = VmConfig::new(Path::new(kernel), Path::new(initramfs), arch, &log);
     config.append = append;
+    config.cpu = cpu;
     if kernel.contains("16k") {
         config.page_size = Some(16384);
     }

@@ -145,7 +145,9 @@ impl Actor {
     fn look(&mut self, program: &Program, number: u32) -> Result<(), Failure> {
         self.progress(Phase::Look, number);
         self.await_leaving();
-        let Step { smaps, .. } = program.steps[number as usize];
+        let Step { smaps, actor, op } = program.steps[number as usize];
+        let everybody = matches!(op, Op::Fork { .. }) || number as usize + 1 == program.steps.len();
+        let smaps = smaps && (everybody || actor == self.me);
         let stale = program.fault == Some(GuestFault::StaleObservation);
         if !(stale && self.control.stage_stale_view(self.me)?) {
             let view = self.eyes.look(self.control, smaps)?;

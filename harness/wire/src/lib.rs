@@ -106,7 +106,8 @@ pub enum Op {
 pub struct Step {
     pub actor: u8,
     pub op: Op,
-    /// Read VmFlags (smaps) of every living actor after this op.
+    /// Read VmFlags (smaps) after this op: of every living actor if the op is a fork or the program's last one, else of the
+    /// actor whose op it was.
     pub smaps: bool,
 }
 

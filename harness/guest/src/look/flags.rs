@@ -5,16 +5,16 @@ use crate::arena::Arena;
 use crate::sys;
 use wire::Vma;
 
-/// Bytes of a usual record; a read of that size makes the kernel format one record, hardly ever two.
-const RECORD: usize = 640;
+/// Bytes of a read, less than any record has: the kernel formats records until a read is satisfied.
+const READ: usize = 600;
 
 /// Fills in the flags of all `vmas`.
 pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
-    let mut buffer = [0; 4 * RECORD];
+    let mut buffer = [0; 4 * READ];
     let (mut have, mut offset, mut done) = (0, 0, 0);
     let mut current = None;
     while done < vmas.len() {
-        let room = (have + RECORD).min(buffer.len());
+        let room = (have + READ).min(buffer.len());
         let n = sys::read_at(smaps, &mut buffer[have..room], offset)
             .map_err(|e| format!("smaps: {e}"))?;
         if n == 0 {
@@ -23,9 +23,15 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
         have += n;
         offset += n as u64;
         let mut used = 0;
-        while let Some(len) = buffer[used..have].iter().position(|&b| b == b'\n') {
+        while let Some(len) = line_length(&buffer[used..have]) {
             let line = &buffer[used..used + len];
             used += len + 1;
+            // Between a record's head, which begins with a lower-case hexadecimal digit, and its flags are twenty lines
+            // of sizes.
+            let first = line.first().copied().unwrap_or_default();
+            if first.is_ascii_uppercase() && first != b'V' {
+                continue;
+            }
             if let Some(flags) = line.strip_prefix(b"VmFlags:") {
                 let vma = vmas.get_mut(done).filter(|vma| current == Some((vma.start, vma.end)));
                 let Some(vma) = vma else {
@@ -50,4 +56,11 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Bytes before the first newline, if there is one.
+fn line_length(bytes: &[u8]) -> Option<usize> {
+    // SAFETY: searches `bytes` only.
+    let found = unsafe { libc::memchr(bytes.as_ptr().cast(), i32::from(b'\n'), bytes.len()) };
+    (!found.is_null()).then(|| found as usize - bytes.as_ptr() as usize)
 }
