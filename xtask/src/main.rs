@@ -7,6 +7,7 @@ mod folders;
 mod interrupt;
 mod kernels;
 mod measured;
+mod minimize;
 mod rig;
 mod run;
 mod setup;
@@ -36,6 +37,7 @@ struct Cli {
 enum Verb {
     VmMatrix(vm_matrix::MatrixArgs),
     Run(run::RunArgs),
+    Minimize(minimize::MinimizeArgs),
     Show(show::ShowArgs),
     Kernels(kernels::KernelsArgs),
     Test(test::TestArgs),
@@ -50,6 +52,7 @@ fn main() -> std::process::ExitCode {
     let result = match &cli.verb {
         Verb::VmMatrix(args) => vm_matrix::run(args, &workspace),
         Verb::Run(args) => run::run(args, &workspace),
+        Verb::Minimize(args) => minimize::run(args, &workspace),
         Verb::Show(args) => show::run(args),
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Programs in a batch.
 pub const BATCH: usize = 32;
 
-/// Batches in flight: while one is judged, the next one runs.
+/// Batches in flight: while one is judged, the next one runs. Batches of one program run one after the other.
 const DEPTH: usize = 2;
 
 /// What to do after a verdict.
@@ -133,10 +133,11 @@ impl<'a, 'l> Lab<'a, 'l> {
             })
             .collect();
         let mut flights: VecDeque<VecDeque<Waiting>> = VecDeque::new();
+        let depth = if batch > 1 { DEPTH } else { 1 };
         let mut go = Go::On;
         let mut over = None;
         loop {
-            while flights.len() < DEPTH && !queue.is_empty() && go == Go::On && over.is_none() {
+            while flights.len() < depth && !queue.is_empty() && go == Go::On && over.is_none() {
                 over = self.over();
                 if over.is_some() {
                     break;
@@ -215,7 +216,7 @@ impl<'a, 'l> Lab<'a, 'l> {
             id,
             program: program.clone(),
             smaps: Smaps::Every,
-            fault: self.settings.guest_fault,
+            fault: self.source.guest_fault(),
         }
     }
 

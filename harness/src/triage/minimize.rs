@@ -20,8 +20,11 @@ const MEASURE_FLAKY: u32 = 30;
 /// Runs of an original whose hits cost a boot or a time limit each.
 const MEASURE_COSTLY: u32 = 2;
 
-/// Programs in a batch when each hit may cost a boot or a time limit.
-const COSTLY_BATCH: usize = 8;
+/// Programs in a batch when each hit costs a boot or a time limit: what would run behind a hit is not worth the wait.
+const COSTLY_BATCH: usize = 1;
+
+/// Candidates that are looked at together in that case; the first hit of them is taken.
+const COSTLY_TRIALS: usize = 8;
 
 /// Screening runs of all candidates of a batch are made so many at a time.
 const ROUND: u32 = 4;
@@ -220,7 +223,11 @@ impl<'a, 'l> Search<'a, 'l> {
 
     /// Tries candidates, the lightest first; takes the lightest of the first batch in which one still goes wrong.
     fn improve(&mut self, tries: Vec<Candidate>) -> Result<bool, Ended> {
-        let size = self.batch();
+        let size = if self.target.costly {
+            COSTLY_TRIALS
+        } else {
+            BATCH
+        };
         let mut tries = tries.into_iter().peekable();
         while tries.peek().is_some() {
             let batch: Vec<Trial> = tries.by_ref().take(size).map(Trial::new).collect();
@@ -356,6 +363,8 @@ impl<'a, 'l> Search<'a, 'l> {
     /// Measures the result and puts everything together.
     fn finish(mut self, ended: Ended) -> Minimized {
         let (executions, seconds) = (self.lab.executions, self.lab.seconds());
+        let mut others: Vec<(Bucket, u64)> = std::mem::take(&mut self.others).into_iter().collect();
+        others.sort_by_key(|(_, runs)| std::cmp::Reverse(*runs));
         let after = match ended {
             Ended::Interrupted | Ended::Kernel(_) | Ended::Boots => Reliability::default(),
             Ended::Minimal | Ended::Time | Ended::Executions => self.measure(),
@@ -372,7 +381,7 @@ impl<'a, 'l> Search<'a, 'l> {
             accepted: self.accepted,
             seconds,
             boots: self.lab.boots,
-            others: self.others.into_iter().collect(),
+            others,
         }
     }
 

@@ -56,8 +56,6 @@ pub struct Settings {
     pub bucket: Option<Bucket>,
     /// Judge by this release's profile instead of the kernel's own.
     pub profile: Option<Release>,
-    /// A deliberate fault of the guest, in every run.
-    pub guest_fault: Option<wire::GuestFault>,
     pub limits: Limits,
 }
 
@@ -114,7 +112,7 @@ pub struct Minimized {
     pub seconds: f64,
     /// Kernels booted.
     pub boots: u32,
-    /// Buckets that candidates ended in instead, with their number: other things that go wrong nearby.
+    /// Buckets that candidates ended in instead, with the number of runs, most first: other things that go wrong nearby.
     pub others: Vec<(Bucket, u64)>,
 }
 
