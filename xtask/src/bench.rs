@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: what the pipeline costs.
 
-use crate::exit::Exit;
+use crate::exit::{say, Exit};
 use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, measured};
 use anyhow::{anyhow, bail, Context, Result};
@@ -109,11 +109,11 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
         campaigns(machine, &mix, &mut figures)?;
     }
     figures.add("peak host memory", "", "", Usage::now().peak_mib, "MiB");
-    print!("{}", measured::table(&HEADER, &figures.0));
-    println!("ratio: {ratio:.3}");
+    say!("{}", measured::table(&HEADER, &figures.0));
+    say!("ratio: {ratio:.3}\n");
     if !args.no_keep {
         let folder = measured::keep(workspace, "bench", "bench.csv", &HEADER, &figures.0)?;
-        println!("{}", folder.display());
+        say!("{}\n", folder.display());
     }
     Ok(Exit::Fine)
 }
@@ -126,8 +126,8 @@ fn freeze(path: &Path) -> Result<Exit> {
         text += &format!("{}---\n", block[(n % BLOCK) as usize]);
     }
     std::fs::write(path, text).with_context(|| path.display().to_string())?;
-    println!(
-        "{}: {MIX_PROGRAMS} programs of seed {MIX_SEED}",
+    say!(
+        "{}: {MIX_PROGRAMS} programs of seed {MIX_SEED}\n",
         path.display()
     );
     Ok(Exit::Fine)

@@ -65,3 +65,24 @@ fn is_usage(error: &anyhow::Error) -> bool {
             .downcast_ref::<vm_images::Error>()
             .is_some_and(vm_images::Error::is_usage)
 }
+
+/// Prints to standard output; unlike `println!` it is an error, not a panic, when nobody takes it.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::exit::print(&format!($($words)*))?
+    };
+}
+pub(crate) use say;
+
+/// See [`say`].
+///
+/// # Errors
+/// Standard output is full or closed.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    use anyhow::Context;
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("standard output cannot be written")
+}

@@ -1,6 +1,6 @@
 //! `cargo xtask faults`: shows that what is wrong is noticed, and how many programs that takes.
 
-use crate::exit::Exit;
+use crate::exit::{say, Exit};
 use crate::rig::{rig, KernelOptions, Rig};
 use crate::vm_matrix::GuestFaultName;
 use crate::{folders, interrupt, measured, show, vm_matrix};
@@ -83,12 +83,12 @@ pub fn run(args: &FaultsArgs, workspace: &Path) -> Result<Exit> {
         let rig = prepare(args, OLDER, workspace, &consoles)?;
         profile(args, &rig, &mut rows)?;
     }
-    print!("{}", measured::table(&HEADER, &rows));
+    say!("{}", measured::table(&HEADER, &rows));
     let missed = rows.iter().filter(|row| row[4] == "unnoticed").count();
-    println!("{} faults, {missed} unnoticed", rows.len());
+    say!("{} faults, {missed} unnoticed\n", rows.len());
     if !args.no_keep {
         let folder = measured::keep(workspace, "faults", "faults.csv", &HEADER, &rows)?;
-        println!("{}", folder.display());
+        say!("{}\n", folder.display());
     }
     Ok(if stop.load(Ordering::Relaxed) {
         Exit::Interrupted

@@ -1,6 +1,6 @@
 //! `cargo xtask run`: one program on real kernels, step by step beside the oracle.
 
-use crate::exit::Exit;
+use crate::exit::{say, Exit};
 use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, show};
 use anyhow::Result;
@@ -52,16 +52,17 @@ pub fn run(args: &RunArgs, workspace: &Path) -> Result<Exit> {
         if stop.load(Ordering::Relaxed) {
             return Ok(Exit::Interrupted);
         }
-        println!("\n== {} {}", source.label(), source.arch());
-        match one(source.as_ref(), &entry.program, by) {
+        let mut text = format!("\n== {} {}\n", source.label(), source.arch());
+        match one(source.as_ref(), &entry.program, by, &mut text) {
             Outcome::Fine => ran = true,
             Outcome::Found => (ran, found) = (true, true),
             Outcome::Skipped => {}
             Outcome::Failed(why) => {
-                println!("{why}");
+                text += &format!("{why}\n");
                 failed = true;
             }
         }
+        say!("{text}");
     }
     Ok(if found {
         Exit::Found
@@ -83,18 +84,19 @@ fn one(
     source: &dyn KernelSource,
     program: &Arc<Program>,
     by: Option<oracle::profile::Release>,
+    text: &mut String,
 ) -> Outcome {
     let mut kernel = match source.boot(&format!("{}-{}", source.label(), source.arch())) {
         Ok(kernel) => kernel,
         Err(harness::kernel::BootError::Skipped(why)) => {
-            println!("skipped: {why}");
+            *text += &format!("skipped: {why}\n");
             return Outcome::Skipped;
         }
         Err(error) => return Outcome::Failed(error.to_string()),
     };
     let info = kernel.info().clone();
-    println!(
-        "{} ({}, {} KiB pages), booted in {:.1} s",
+    *text += &format!(
+        "{} ({}, {} KiB pages), booted in {:.1} s\n",
         info.release,
         info.accel,
         info.geometry.page_size / 1024,
@@ -108,7 +110,7 @@ fn one(
         },
     };
     if let Some(need) = lacks(program, &profile, &info) {
-        println!("skipped: the kernel lacks what the program needs ({need:?})");
+        *text += &format!("skipped: the kernel lacks what the program needs ({need:?})\n");
         return Outcome::Skipped;
     }
     let prepared = Prepared {
@@ -121,9 +123,9 @@ fn one(
         Ok(mut executions) if executions.len() == 1 => executions.remove(0),
         Ok(_) => return Outcome::Failed("the program did not come back".into()),
         Err(error) => {
-            println!("{error}");
+            *text += &format!("{error}\n");
             if let harness::kernel::KernelError::Crash { excerpt, .. } = &error {
-                println!("{excerpt}");
+                *text += &format!("{excerpt}\n");
             }
             let dead = !matches!(error, harness::kernel::KernelError::Lost { .. });
             return if dead {
@@ -138,20 +140,20 @@ fn one(
         &execution.seen,
         &profile,
         info.geometry,
-        &mut |view| print_step(&view, info.geometry),
+        &mut |view| print_step(&view, info.geometry, text),
     );
     let judged = judge(program, &execution, &profile, info.geometry);
     match judged.verdict {
         ProgramVerdict::Fine => {
             let t = judged.tally;
-            println!(
-                "\nfine: {} ops agree, {} are allowed by a rule",
+            *text += &format!(
+                "\nfine: {} ops agree, {} are allowed by a rule\n",
                 t.agree, t.allowed
             );
             Outcome::Fine
         }
         ProgramVerdict::Poisoned => {
-            println!("\npoisoned: a limit was met, the rest cannot be judged");
+            *text += &format!("\npoisoned: a limit was met, the rest cannot be judged\n");
             Outcome::Fine
         }
         ProgramVerdict::Infra(why) => Outcome::Failed(why),
@@ -161,20 +163,17 @@ fn one(
                 Kind::Hang => "hang",
                 Kind::Crash => "crash",
             };
-            print!(
-                "{}",
-                wrap(&format!(
-                    "\n{what} at op {}: {}\n{}\n{}",
-                    story.step, story.bucket, story.text, story.console
-                ))
-            );
+            *text += &wrap(&format!(
+                "\n{what} at op {}: {}\n{}\n{}",
+                story.step, story.bucket, story.text, story.console
+            ));
             Outcome::Found
         }
     }
 }
 
-fn print_step(view: &StepView<'_>, g: Geometry) {
-    println!("\n{:>3}  {}", view.index, view.step);
+fn print_step(view: &StepView<'_>, g: Geometry, text: &mut String) {
+    *text += &format!("\n{:>3}  {}\n", view.index, view.step);
     let said = match view.verdict {
         Verdict::Agree => "agree".to_string(),
         Verdict::Allowed { rule } => format!("allowed by {rule}"),
@@ -183,14 +182,14 @@ fn print_step(view: &StepView<'_>, g: Geometry) {
     };
     let seen = outcome_words(&view.observed.outcome, g);
     let Some(usual) = view.allowed.first() else {
-        println!("     => {seen}   {said}");
+        *text += &format!("     => {seen}   {said}\n");
         return;
     };
     let expected = outcome_words(&usual.outcome, g);
     if seen == expected {
-        println!("     => {seen}   {said}");
+        *text += &format!("     => {seen}   {said}\n");
     } else {
-        println!("     oracle => {expected}\n     kernel => {seen}   {said}");
+        *text += &format!("     oracle => {expected}\n     kernel => {seen}   {said}\n");
     }
     let expected = shown(&usual.world);
     for (actor, space) in &view.observed.spaces {
@@ -199,10 +198,7 @@ fn print_step(view: &StepView<'_>, g: Geometry) {
             .iter()
             .find(|(a, _)| a == actor)
             .map_or(&empty, |(_, space)| space);
-        println!("  actor {actor}");
-        print!(
-            "{}",
-            wrap(&side_by_side(("oracle", oracle), ("kernel", space), g))
-        );
+        *text += &format!("  actor {actor}\n");
+        *text += &wrap(&side_by_side(("oracle", oracle), ("kernel", space), g));
     }
 }

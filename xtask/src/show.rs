@@ -1,6 +1,6 @@
 //! `cargo xtask show`: what the oracle says about a program, without a kernel.
 
-use crate::exit::{Exit, UsageError};
+use crate::exit::{say, Exit, UsageError};
 use anyhow::Result;
 use clap::Args;
 use harness::campaign::{load_program, shown};
@@ -75,22 +75,22 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
     };
     let profile = Profile::at_release(at, oracle_arch(args.arch));
     let program = &entry.program;
-    println!("{} as Linux {at} on {} has it", entry.name, args.arch);
+    say!("{} as Linux {at} on {} has it\n", entry.name, args.arch);
     let mut oracle = Oracle::new(&profile, geometry, program.knobs);
     for (index, step) in program.steps.iter().enumerate() {
-        println!("\n{index:>3}  {step}");
+        say!("\n{index:>3}  {step}\n");
         oracle.step(step);
         let allowed = oracle.expected();
         let Some(usual) = allowed.first() else {
-            println!("     the rules permit nothing");
+            say!("     the rules permit nothing\n");
             return Ok(Exit::Found);
         };
         let others = match allowed.len() - 1 {
             0 => String::new(),
             n => format!("   ({n} other outcomes are permitted)"),
         };
-        println!(
-            "     => {}{others}",
+        say!(
+            "     => {}{others}\n",
             outcome_words(&usual.outcome, geometry)
         );
         let usual_seen = Observation {
@@ -98,11 +98,11 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
             spaces: shown(&usual.world),
         };
         for (actor, space) in &usual_seen.spaces {
-            print!("{}", strips(*actor, space, geometry));
+            say!("{}", strips(*actor, space, geometry));
         }
         if args.rules {
             let names: Vec<String> = usual.rules.iter().map(|r| r.to_string()).collect();
-            print!("{}", wrap(&format!("     rules: {}", names.join(" "))));
+            say!("{}", wrap(&format!("     rules: {}", names.join(" "))));
         }
         oracle.observe(&usual_seen);
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask vm-matrix`: the main job.
 
-use crate::exit::{Exit, UsageError};
+use crate::exit::{say, Exit, UsageError};
 use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, show};
 use anyhow::{Context, Result};
@@ -185,17 +185,17 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
     folder.record(&record)?;
     if let Some(stats) = statistics(&settings, &summary) {
         folder.replace("stats.txt", stats.to_string().as_bytes())?;
-        println!(
+        say!(
             "programs: {:.1} ops each, {:.0} % of ops succeed, {:.1} state changes each, a live guard meets something \
-             in {:.0} %",
+             in {:.0} %\n",
             stats.ops_per_program(),
             100.0 * stats.success_share(),
             stats.changes_per_program(),
             100.0 * stats.meeting_share()
         );
     }
-    print!("{}", matrix_table(&summary.rows));
-    println!("{}", closing(&summary, &path));
+    say!("{}", matrix_table(&summary.rows));
+    say!("{}\n", closing(&summary, &path));
     Ok(exit(&summary))
 }
 

@@ -26,6 +26,9 @@ pub enum Amount {
     Time(Duration),
 }
 
+/// Blocks that take about as long as a boot.
+const BLOCKS_PER_BOOT: u64 = 12;
+
 /// What a campaign does.
 pub struct Settings {
     pub seed: u64,
@@ -595,10 +598,10 @@ pub fn run(
         Amount::Time(_) => None,
     };
     let jobs = settings.jobs.max(1);
-    // More VMs per kernel only when there are fewer kernels than jobs, and work for them.
+    // More VMs per kernel only when there are fewer kernels than jobs, and work enough to be worth another boot.
     let lanes_per_row = (jobs / sources.len().max(1))
-        .max(1)
-        .min(blocks.map_or(jobs, |b| (b as usize).max(1)));
+        .min(blocks.map_or(jobs, |b| (b / BLOCKS_PER_BOOT) as usize))
+        .max(1);
     let ctx = Context {
         settings,
         feed: match &settings.mix {

@@ -9,7 +9,7 @@ use oracle::program::Program;
 use std::sync::Arc;
 
 /// Ids of probe programs: far above those of a campaign.
-const FIRST_ID: u64 = 1 << 62;
+pub const FIRST_ID: u64 = 1 << 62;
 
 /// Why a kernel's profile could not be found.
 #[derive(Debug, thiserror::Error)]

@@ -56,8 +56,8 @@ fn fault_words(fault: &Fault, g: Geometry) -> String {
     }
 }
 
-/// Folds every line of `text` that is wider than [`WIDTH`]; what follows is indented like the line plus two. A word that
-/// is too long stays whole.
+/// Folds every line of `text` that is wider than [`WIDTH`]; what follows is indented like the line, and a comment stays a
+/// comment. A word that is too long stays whole.
 pub fn wrap(text: &str) -> String {
     let mut folded = String::new();
     for line in text.lines() {
@@ -73,8 +73,10 @@ fn fold(line: &str, into: &mut String) {
         return;
     }
     let indent = line.chars().take_while(|c| *c == ' ').count();
+    let text = &line[indent..];
+    let again = if text.starts_with("# ") { "# " } else { "" };
     let mut column = 0;
-    for word in line[indent..].split_inclusive(' ') {
+    for word in text.split_inclusive(' ') {
         let len = word.chars().count();
         let fits = column + word.trim_end().chars().count() <= WIDTH;
         if column == 0 || !fits {
@@ -84,9 +86,11 @@ fn fold(line: &str, into: &mut String) {
                 }
                 into.push('\n');
             }
-            let by = if column == 0 { indent } else { indent + 2 };
-            into.push_str(&" ".repeat(by));
-            column = by;
+            into.push_str(&" ".repeat(indent));
+            if column > 0 {
+                into.push_str(again);
+            }
+            column = indent + again.len();
         }
         into.push_str(word);
         column += len;
@@ -110,9 +114,14 @@ mod tests {
             folded.lines().all(|l| l.chars().count() <= WIDTH),
             "{folded}"
         );
-        assert!(folded.lines().skip(1).all(|l| l.starts_with("    word")));
+        assert!(folded.lines().skip(1).all(|l| l.starts_with("  word")));
         assert_eq!(folded.matches("word").count(), 40);
         assert_eq!(wrap("short\n"), "short\n");
+        let comment = wrap(&format!("   # {}", "word ".repeat(40)));
+        assert!(
+            comment.lines().all(|l| l.starts_with("   # word")),
+            "{comment}"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
 use oracle::program::{Advice, Op, Place, Prot, Step};
 use oracle::space::{Content, PageState, World};
 
-const EAGAIN: i32 = 11;
+const EPERM: i32 = 1;
 const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
 const EEXIST: i32 = 17;
@@ -31,8 +31,8 @@ faults! {
         Act::Instead(|_, s| shortened(s, Advice::GuardInstall));
     "guard" "install-keeps-data" "guard install leaves populated pages alone"
         Act::Instead(install_keeps_data);
-    "guard" "install-again" "guard install over populated pages returns EAGAIN"
-        Act::Outcome(install_again);
+    "guard" "install-refused" "guard install over populated pages returns EPERM"
+        Act::Outcome(install_refused);
     "guard" "remove-skipped" "guard remove does nothing and returns 0"
         Act::Instead(|_, s| is_advice(s, Advice::GuardRemove).and_then(|_| Plan::skip()));
     "guard" "remove-discards" "guard remove also discards the populated pages in its range"
@@ -193,12 +193,12 @@ fn install_keeps_data(world: &World, step: &Step) -> Option<Plan> {
     })
 }
 
-fn install_again(world: &World, step: &Step, outcome: &mut Outcome) {
+fn install_refused(world: &World, step: &Step, outcome: &mut Outcome) {
     if let Some(range) = is_advice(step, Advice::GuardInstall) {
         let (from, to) = pages(world, range);
         let any = (from..to).any(|page| populated(world.page(step.actor, page)));
         if any && *outcome == Outcome::Ok {
-            *outcome = Outcome::Errno(EAGAIN);
+            *outcome = Outcome::Errno(EPERM);
         }
     }
 }

@@ -39,8 +39,15 @@ pub enum Mishap {
     Fail,
 }
 
-/// A mishap and when it strikes: on every op of this name.
-pub type Strike = (Mishap, &'static str);
+/// A mishap and when it strikes.
+#[derive(Debug, Clone, Copy)]
+pub struct Strike {
+    pub mishap: Mishap,
+    /// On every op of this name.
+    pub op: &'static str,
+    /// In the programs that probe the kernel, too.
+    pub probes: bool,
+}
 
 /// Settings of simulated kernels; also the source that a campaign boots them from.
 #[derive(Clone)]
@@ -94,6 +101,7 @@ impl KernelSource for Simulated {
             settings: self.clone(),
             batches: VecDeque::new(),
             dice: Dice(self.seed),
+            probing: false,
         }))
     }
 }
@@ -126,6 +134,9 @@ struct SimulatedKernel {
     settings: Simulated,
     batches: VecDeque<VecDeque<Prepared>>,
     dice: Dice,
+    /// The program that runs is one that probes the kernel: like a kernel that was just booted, with all memory free, the
+    /// model takes the most usual way then.
+    probing: bool,
 }
 
 impl Kernel for SimulatedKernel {
@@ -156,6 +167,7 @@ impl Kernel for SimulatedKernel {
 impl SimulatedKernel {
     fn execute(&mut self, prepared: &Prepared) -> Result<Execution, KernelError> {
         let program = &prepared.program;
+        self.probing = prepared.id >= super::probe::FIRST_ID;
         let mut world = World::new(
             &self.settings.profile,
             self.settings.geometry,
@@ -167,9 +179,9 @@ impl SimulatedKernel {
             end: End::Done,
         };
         for (index, step) in program.steps.iter().enumerate() {
-            if let Some((mishap, op)) = self.settings.strike {
-                if step.op.name() == op {
-                    execution.end = strike(mishap, prepared.id, index)?;
+            if let Some(when) = self.settings.strike {
+                if step.op.name() == when.op && (when.probes || !self.probing) {
+                    execution.end = strike(when.mishap, prepared.id, index)?;
                     return Ok(execution);
                 }
             }
@@ -220,7 +232,11 @@ impl SimulatedKernel {
     /// One of the permitted ways.
     fn take(&mut self, world: &mut World, step: &Step) -> Outcome {
         let mut branches = world.apply(step);
-        let branch = branches.swap_remove(self.dice.branch(branches.len()));
+        let chosen = match self.probing {
+            true => 0,
+            false => self.dice.branch(branches.len()),
+        };
+        let branch = branches.swap_remove(chosen);
         *world = branch.world;
         branch.outcome
     }

@@ -1,0 +1,57 @@
+//! What the campaign tests share: simulated kernels and a sink that remembers.
+#![allow(dead_code)] // Each test file uses its part.
+
+use harness::campaign::{
+    run, Amount, Known, Quiet, Reported, RowResult, Settings, Sink, Summary, Tally,
+};
+use harness::kernel::simulated::Simulated;
+use harness::kernel::KernelSource;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+/// A sink that remembers everything.
+#[derive(Default)]
+pub struct Memory {
+    pub blocks: Mutex<Vec<(String, Tally)>>,
+    pub reported: Mutex<Vec<Reported>>,
+}
+
+impl Sink for Memory {
+    fn block(&self, _: &RowResult, block: &str, tally: &Tally) -> io::Result<()> {
+        self.blocks.lock().unwrap().push((block.into(), *tally));
+        Ok(())
+    }
+
+    fn reported(&self, reported: &Reported) -> io::Result<()> {
+        self.reported.lock().unwrap().push(reported.clone());
+        Ok(())
+    }
+
+    fn row(&self, _: &[RowResult]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub fn settings(programs: u64) -> Settings {
+    Settings {
+        seed: 1,
+        amount: Amount::Programs(programs),
+        corpus: Vec::new(),
+        jobs: 2,
+        profile: None,
+        mix: None,
+        reruns: 3,
+        known: Known::default(),
+        stop_at_first: false,
+    }
+}
+
+/// Runs a campaign over simulated kernels.
+pub fn campaign(settings: &Settings, kernels: &[Simulated], sink: &dyn Sink) -> Summary {
+    let sources: Vec<Arc<dyn KernelSource>> = kernels
+        .iter()
+        .map(|kernel| Arc::new(kernel.clone()) as Arc<dyn KernelSource>)
+        .collect();
+    run(settings, &sources, sink, &Quiet, &AtomicBool::new(false)).unwrap()
+}

@@ -1,0 +1,149 @@
+//! Known findings explain what they name, and nothing beside it.
+
+mod common;
+
+use common::{campaign, settings, Memory};
+use harness::campaign::{Bucket, Known};
+use harness::kernel::simulated::{Simulated, FAULTS};
+use std::path::Path;
+
+const PROGRAM: &str = "mmap 0+0..0+4 rw private fixed\nguard-install 0+0..0+2\nread 0+0..0+1\n";
+
+fn entry(bucket: &Bucket, with: &str, without: &str) -> String {
+    format!(
+        "[[finding]]\nid = \"test\"\nop = \"{}\"\nrule = \"{}\"\nexpected = \"{}\"\nobserved = \"{}\"\n\
+         bucket = \"{bucket}\"\nkernels_with = [{with}]\nkernels_without = [{without}]\nprogram = \"p.prog\"\n\
+         reasoning = \"because\"\nsource = \"a run\"\n",
+        bucket.op, bucket.rule, bucket.expected, bucket.observed
+    )
+}
+
+fn load(text: &str) -> Result<Known, String> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("p.prog"), PROGRAM).unwrap();
+    let path = dir.path().join("known.toml");
+    std::fs::write(&path, text).unwrap();
+    Known::load(&path).map_err(|e| e.to_string())
+}
+
+fn bucket() -> Bucket {
+    Bucket {
+        op: "read".into(),
+        rule: "access/guard".into(),
+        expected: "SIGSEGV-MAPERR".into(),
+        observed: "SIGSEGV-ACCERR".into(),
+    }
+}
+
+#[test]
+fn the_file_in_the_corpus_loads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/findings/known.toml");
+    if let Err(error) = Known::load(&path) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn an_entry_explains_its_bucket_on_its_kernels_only() {
+    let known = load(&entry(
+        &bucket(),
+        "\"x86_64 6.17\", \"x86_64 6.18\"",
+        "\"x86_64 6.18.15\", \"x86_64 7.3\"",
+    ))
+    .unwrap();
+    let on = |bucket: &Bucket, arch: &str, release: &str| {
+        known.explains(bucket, arch, release).is_some()
+    };
+    assert!(on(&bucket(), "x86_64", "6.17.13+deb14-cloud-amd64"));
+    assert!(on(&bucket(), "x86_64", "6.18.5+deb14-cloud-amd64"));
+    assert!(!on(&bucket(), "x86_64", "6.18.15+deb14-cloud-amd64"));
+    assert!(!on(&bucket(), "aarch64", "6.17.13+deb14-cloud-arm64"));
+    assert!(!on(&bucket(), "x86_64", "7.3.4"));
+    assert!(!on(&bucket(), "x86_64", "7.0.13"));
+    assert!(!on(&bucket(), "x86_64", "unknown"));
+    let neighbours = [
+        Bucket {
+            op: "write".into(),
+            ..bucket()
+        },
+        Bucket {
+            rule: "access/denied".into(),
+            ..bucket()
+        },
+        Bucket {
+            expected: "no-signal".into(),
+            ..bucket()
+        },
+        Bucket {
+            observed: "no-signal".into(),
+            ..bucket()
+        },
+    ];
+    for neighbour in &neighbours {
+        assert!(!on(neighbour, "x86_64", "6.17.13"), "{neighbour}");
+    }
+}
+
+/// The same in a whole campaign: with an entry for one fault, that fault is known, and a neighbouring one is new.
+#[test]
+fn a_neighbouring_fault_is_not_swallowed() {
+    let kernel = |name: &str| Simulated {
+        fault: FAULTS.iter().find(|f| f.name == name),
+        ..Simulated::default()
+    };
+    let sink = Memory::default();
+    campaign(&settings(100), &[kernel("guard-accerr")], &sink);
+    let met: Vec<Bucket> = sink
+        .reported
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|r| r.story.bucket.clone())
+        .filter(|b| b.op == "read")
+        .collect();
+    let bucket = met.first().expect("a read of a guard").clone();
+
+    let with = entry(&bucket, "\"x86_64 7.3\"", "");
+    let mut settings = settings(100);
+    settings.known = load(&with).unwrap();
+    let summary = campaign(&settings, &[kernel("guard-accerr")], &Memory::default());
+    let row = &summary.rows[0];
+    assert!(row.tally.known > 0);
+    assert_eq!(row.known_met.get("test"), Some(&row.tally.known));
+    assert!(row.buckets.iter().all(|(b, _)| *b != bucket));
+
+    let summary = campaign(&settings, &[kernel("guard-is-open")], &Memory::default());
+    assert_eq!(summary.rows[0].tally.known, 0);
+    assert!(summary.rows[0].tally.divergences > 0);
+}
+
+#[test]
+fn entries_that_say_too_little_or_too_much_are_refused() {
+    let good = entry(&bucket(), "\"x86_64 6.17\"", "\"x86_64 7.3\"");
+    load(&good).unwrap();
+    let bad = [
+        (
+            "SIGSEGV-ACCERR\"\nbucket",
+            "SIGSEGV-*\"\nbucket",
+            "wildcard",
+        ),
+        ("reasoning = \"because\"", "reasoning = \" \"", "reasoning"),
+        ("source = \"a run\"", "", "source"),
+        ("[\"x86_64 6.17\"]", "[]", "kernels_with"),
+        ("x86_64 6.17", "x86_64 6.*", "6.*"),
+        ("x86_64 6.17", "6.17", "ARCH"),
+        ("x86_64 6.17", "x86_64 7.3", "both"),
+        ("p.prog", "q.prog", "q.prog"),
+        ("bucket = \"read", "bucket = \"write", "fields say"),
+        ("op = \"read\"\nrule", "op = \"fork\"\nrule", "fields say"),
+        ("id = \"test\"", "id = \"test\"\nseverity = 3", "severity"),
+    ];
+    for (from, to, word) in bad {
+        assert!(good.contains(from), "{from}");
+        let error = load(&good.replacen(from, to, 1)).expect_err(to);
+        assert!(error.contains(word), "{to}: {error}");
+        assert!(error.contains("known.toml"), "{error}");
+    }
+    let error = load(&(good.clone() + &good)).unwrap_err();
+    assert!(error.contains("twice"), "{error}");
+}

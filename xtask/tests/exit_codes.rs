@@ -1,0 +1,272 @@
+//! The exit codes that scripts rely on, each with what is said.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn xtask(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(words);
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs and checks the code; returns both streams.
+fn expect(code: i32, words: &[&str]) -> (String, String) {
+    let output = xtask(words).output().unwrap();
+    let (out, err) = (stdout(&output), stderr(&output));
+    assert_eq!(output.status.code(), Some(code), "{words:?}\n{out}\n{err}");
+    assert!(!err.contains("panicked"), "{err}");
+    (out, err)
+}
+
+fn simulated<'a>(fault: &'a str, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let mut words = vec![
+        "vm-matrix",
+        "--simulated",
+        fault,
+        "--programs",
+        "128",
+        "--out",
+    ];
+    words.push(out.to_str().unwrap());
+    words.extend(more);
+    words
+}
+
+#[test]
+fn nothing_new_is_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let (text, _) = expect(0, &simulated("none", &out, &[]));
+    assert!(text.contains(" 0 new divergences"), "{text}");
+    for file in [
+        "matrix.csv",
+        "divergences.csv",
+        "run.json",
+        "results.jsonl",
+        "stats.txt",
+    ] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    let matrix = std::fs::read_to_string(out.join("matrix.csv")).unwrap();
+    let corpus = walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus"));
+    let row: Vec<&str> = matrix.lines().nth(1).unwrap().split(',').collect();
+    let ran: usize = row[5].parse().unwrap();
+    let skipped: usize = row[13].parse().unwrap();
+    assert_eq!(ran + skipped, 128 + corpus, "the whole corpus ran");
+}
+
+/// Number of .prog files.
+fn walk(dir: &Path) -> usize {
+    let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries
+        .map(|path| match path.is_dir() {
+            true => walk(&path),
+            false => usize::from(path.extension().is_some_and(|e| e == "prog")),
+        })
+        .sum()
+}
+
+#[test]
+fn a_new_divergence_is_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let (_, err) = expect(1, &simulated("guard/install-skipped", &out, &[]));
+    assert!(err.contains("5 of 5 re-runs"), "{err}");
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    expect(2, &["vm-matrix", "--no-such-option"]);
+    expect(2, &["vm-matrix", "--programs", "3", "--minutes", "1"]);
+    expect(2, &["vm-matrix", "--minutes", "-1"]);
+    let (_, err) = expect(
+        2,
+        &[
+            "vm-matrix",
+            "--kernels",
+            "5.0",
+            "--out",
+            out.to_str().unwrap(),
+        ],
+    );
+    assert!(err.contains("5.0") && err.contains("7.3"), "{err}");
+    let (_, err) = expect(2, &simulated("none", &out, &["--profile", "newest"]));
+    assert!(err.contains("newest"), "{err}");
+    let (_, err) = expect(2, &simulated("no/such", &dir.path().join("out2"), &[]));
+    assert!(err.contains("guard/install-skipped"), "{err}");
+}
+
+#[test]
+fn a_program_that_does_not_parse_is_2_and_shown_with_a_caret() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("bad.prog");
+    std::fs::write(
+        &program,
+        "mmap 0+0..0+4 rw private fixed\nguard-instal 0+0..0+1\n",
+    )
+    .unwrap();
+    let path = program.to_str().unwrap();
+    for words in [
+        &["show", path][..],
+        &["run", path],
+        &["vm-matrix", "--simulated", "none", "--corpus", path],
+    ] {
+        let (_, err) = expect(2, words);
+        assert!(err.contains("bad.prog:2:1"), "{err}");
+        assert!(err.contains("^^^^"), "{err}");
+        assert!(err.contains("guard-install"), "{err}");
+    }
+    let (_, err) = expect(2, &["show", dir.path().join("none.prog").to_str().unwrap()]);
+    assert!(err.contains("none.prog"), "{err}");
+}
+
+#[test]
+fn a_kernel_that_is_none_is_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let file = dir.path().join("bzImage");
+    std::fs::write(&file, vec![0x5a; 100_000]).unwrap();
+    for path in [file.as_path(), dir.path(), &dir.path().join("nothing")] {
+        let path = path.to_str().unwrap();
+        let (_, err) = expect(
+            2,
+            &[
+                "vm-matrix",
+                "--kernel",
+                path,
+                "--out",
+                out.to_str().unwrap(),
+            ],
+        );
+        assert!(err.contains(path), "{err}");
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+}
+
+#[test]
+fn no_qemu_is_69_with_the_line_to_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let empty = dir.path().join("bin");
+    std::fs::create_dir(&empty).unwrap();
+    // Nothing in PATH: no QEMU, no apt-get, nobody to ask for root's power.
+    let output = xtask(&[
+        "vm-matrix",
+        "--kernels",
+        "7.3",
+        "--out",
+        out.to_str().unwrap(),
+    ])
+    .env("PATH", &empty)
+    .output()
+    .unwrap();
+    let err = stderr(&output);
+    assert_eq!(output.status.code(), Some(69), "{err}");
+    assert!(err.contains("qemu-system-x86"), "{err}");
+    assert!(err.contains("apt-get install"), "{err}");
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_used_is_69() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let out = file.join("out");
+    let (_, err) = expect(69, &simulated("none", &out, &[]));
+    assert!(err.contains(out.to_str().unwrap()), "{err}");
+    // A second run does not overwrite the first one's results.
+    let used = dir.path().join("used");
+    expect(0, &simulated("none", &used, &[]));
+    let (_, err) = expect(69, &simulated("none", &used, &[]));
+    assert!(err.contains("another --out"), "{err}");
+}
+
+#[test]
+fn a_full_disk_is_69() {
+    // Writes to this device always fail with ENOSPC.
+    if !Path::new("/dev/full").exists() {
+        panic!("this test needs the /dev/full device");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let output = xtask(&simulated("none", &out, &[]))
+        .stdout(
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+        .output()
+        .unwrap();
+    let err = stderr(&output);
+    assert_eq!(output.status.code(), Some(69), "{err}");
+    assert!(out.join("matrix.csv").exists(), "what was written is kept");
+    assert!(!err.contains("panicked"), "{err}");
+}
+
+#[test]
+fn a_run_that_runs_nothing_is_69() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let program = dir.path().join("empty.prog");
+    std::fs::write(&program, "needs guards\n\nmmap 0+0..0+1 rw private fixed\n").unwrap();
+    // The profile of a kernel without guards: the only program is skipped.
+    let words = [
+        "vm-matrix",
+        "--simulated",
+        "none",
+        "--programs",
+        "0",
+        "--profile",
+        "6.12",
+        "--corpus",
+        program.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let (text, _) = expect(69, &words);
+    assert!(text.contains("no program ran"), "{text}");
+}
+
+#[test]
+fn show_prints_strips() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("a.prog");
+    std::fs::write(
+        &program,
+        "mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+2 tag 1\nguard-install 0+1..0+3\nread 0+1..0+2\n",
+    )
+    .unwrap();
+    let (text, _) = expect(0, &["show", program.to_str().unwrap(), "--rules"]);
+    assert!(text.contains("|rw-p aGG.|"), "{text}");
+    assert!(text.contains("=> SIGSEGV MAPERR 0+1"), "{text}");
+    assert!(text.contains("guard/install/"), "{text}");
+}
+
+#[test]
+fn help_teaches() {
+    for verb in [
+        "vm-matrix",
+        "run",
+        "show",
+        "faults",
+        "bench",
+        "kernels",
+        "test",
+    ] {
+        let (text, _) = expect(0, &[verb, "--help"]);
+        assert!(text.lines().count() > 5, "{text}");
+    }
+    let (text, _) = expect(0, &["vm-matrix", "--help"]);
+    assert!(text.contains("Examples:"), "{text}");
+}
