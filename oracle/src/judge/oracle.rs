@@ -54,7 +54,11 @@ impl Oracle {
         let counted = count::count(&step, &expected, seen, geometry);
         let differences: Vec<Option<Difference>> =
             expected.iter().map(|e| first_difference(e, seen)).collect();
-        let verdict = if differences.iter().any(Option::is_none) {
+        let verdict = if !limits::modelled(self.worlds[0].knobs()) {
+            Verdict::Poisoned {
+                rule: RuleId(limits::KNOBS.name),
+            }
+        } else if differences.iter().any(Option::is_none) {
             self.explained(&differences)
         } else if self.out_of_memory(&step, seen) {
             Verdict::Poisoned {

@@ -354,3 +354,16 @@ fn observing_without_a_step_is_harmless() {
     assert!(matches!(oracle.observe(&nothing), Verdict::Divergence(_)));
     assert_eq!(oracle.worlds().len(), 1);
 }
+
+#[test]
+fn settings_that_the_model_does_not_know_are_not_judged() {
+    for header in ["shmem-thp always", "khugepaged on", "ksm on"] {
+        let program =
+            Program::load(&format!("{header}\n\nmmap 0+0..0+1 rw shared fixed\n")).unwrap();
+        let seen = run(&Profile::newest(), Geometry::K4, &program, |_| 0);
+        let (verdicts, oracle) = judge(&Profile::newest(), Geometry::K4, &program, &seen);
+        let rule = RuleId("limits/knobs-not-modelled");
+        assert_eq!(verdicts, [Verdict::Poisoned { rule }], "{header}");
+        assert_eq!(oracle.tightness().exact, 0);
+    }
+}

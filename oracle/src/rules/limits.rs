@@ -2,6 +2,7 @@
 
 use super::registry::Rule;
 use crate::judge::Class;
+use crate::program::{Knobs, ShmemThp};
 
 pub const OUT_OF_MEMORY: Rule = Rule {
     name: "limits/out-of-memory",
@@ -11,3 +12,17 @@ pub const OUT_OF_MEMORY: Rule = Rule {
     since: "all",
     about: &[Class::Errno],
 };
+
+pub const KNOBS: Rule = Rule {
+    name: "limits/knobs-not-modelled",
+    text: "Programs that turn on khugepaged, KSM or huge pages of shared memory run, but are not judged: these change page states \
+           at times and in ways that the model does not know yet.",
+    source: "mm/khugepaged.c, mm/ksm.c, mm/shmem.c shmem_allowable_huge_orders",
+    since: "all",
+    about: &[Class::PageState],
+};
+
+/// Whether the model knows what happens under these settings.
+pub(crate) fn modelled(knobs: &Knobs) -> bool {
+    !knobs.khugepaged && !knobs.ksm && knobs.shmem_thp == ShmemThp::Never
+}

@@ -46,6 +46,7 @@ impl Serialize for RuleId {
 pub(crate) const ALL: &[&Rule] = &[
     &report::UNTOUCHED,
     &limits::OUT_OF_MEMORY,
+    &limits::KNOBS,
     &tables::ZAP,
     &tables::ZAP_WHOLE_HUGE,
     &tables::ZAP_SPLITS_HUGE,

@@ -1,7 +1,7 @@
 //! How the kernel shows an address space: pagemap and PAGEMAP_SCAN, mincore, VmFlags of smaps.
 //!
-//! What is not shown, and so not compared: VmFlags that no modelled op changes are all compared too, since each kernel has
-//! a fixed set of them; page frame numbers, soft-dirty bits of single pages, and counters are never looked at.
+//! Every VmFlag is compared, also those that no modelled op changes. Page frame numbers, soft-dirty bits of single pages
+//! and counters are not looked at.
 
 use super::registry::Rule;
 use crate::judge::{Class, PageKind, PageRun, PageSeen, SpaceSeen, VmFlag, VmaSeen};
