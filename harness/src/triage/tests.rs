@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::campaign::{judge, ProgramVerdict};
-use crate::kernel::simulated::{Mishap, SimFault, Simulated, FAULTS};
+use crate::kernel::simulated::{Mishap, SimFault, Simulated, Strike, FAULTS};
 use crate::kernel::{Kernel, KernelSource, Prepared, Smaps};
 use oracle::geometry::Geometry;
 use oracle::profile::Profile;
@@ -270,7 +270,11 @@ fn busy() -> Program {
 
 fn struck(mishap: Mishap, op: &'static str) -> Simulated {
     Simulated {
-        strike: Some((mishap, op)),
+        strike: Some(Strike {
+            mishap,
+            op,
+            probes: false,
+        }),
         ..Simulated::default()
     }
 }
