@@ -196,7 +196,16 @@ impl Oracle {
             Op::Fork { child } => actor == step.actor || actor == child,
             _ => actor == step.actor && self.in_range(step, from, to),
         };
-        if reached || self.changed(branch, actor, from) {
+        if !reached && only_sharing(difference) {
+            // Who else maps a page is nobody's own: an op elsewhere changes it too.
+            let by_head = difference.expected.starts_with("huge-")
+                && branch.world.profile().huge_exclusive_by_head;
+            RuleId(if by_head {
+                report::HUGE_EXCLUSIVE_HEAD.name
+            } else {
+                report::EXCLUSIVE.name
+            })
+        } else if reached || self.changed(branch, actor, from) {
             about(&branch.rules).unwrap_or(untouched)
         } else {
             untouched
@@ -237,6 +246,13 @@ impl Oracle {
         tightness.values += self.open_flags.values;
         tightness
     }
+}
+
+/// Whether two page states differ in nothing but whether somebody else maps the page.
+fn only_sharing(difference: &Difference) -> bool {
+    let (a, b) = (&difference.expected, &difference.observed);
+    difference.class == Class::PageState
+        && (a.strip_suffix("-shared") == Some(b) || b.strip_suffix("-shared") == Some(a))
 }
 
 /// What a branch would show, everything included.

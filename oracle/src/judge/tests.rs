@@ -367,3 +367,27 @@ fn settings_that_the_model_does_not_know_are_not_judged() {
         assert_eq!(oracle.tightness().exact, 0);
     }
 }
+
+/// A kernel that shows bit 56 page by page, judged by the rules of one that shows the first page's, and the other way round.
+#[test]
+fn sharing_that_is_shown_wrongly_has_its_rule() {
+    let text = "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\nfork 1\n\
+                1: write 0+1..0+2 tag 2\n";
+    let program = Program::load(text).unwrap();
+    let newest = Profile::newest();
+    let by_page = Profile {
+        huge_exclusive_by_head: false,
+        ..newest.clone()
+    };
+    for (kernel, rules, rule) in [
+        (&by_page, &newest, "report/huge-exclusive-by-head"),
+        (&newest, &by_page, "report/exclusive"),
+    ] {
+        let seen = run(kernel, Geometry::K4, &program, |_| 0);
+        let (verdicts, _) = judge(rules, Geometry::K4, &program, &seen);
+        match verdicts.last() {
+            Some(Verdict::Divergence(d)) => assert_eq!(d.rule, RuleId(rule)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
