@@ -36,27 +36,81 @@ fn simple(id: u64, mix: &str, thp: u8) -> Program {
         .chars()
         .map(|letter| {
             let op = match letter {
-                'm' => Op::Mmap { at: 0, len: 64 << 12, prot: 3, flags: 0x32 },
-                'H' => Op::Mmap { at: 0, len: 2 << 20, prot: 3, flags: 0x32 },
-                'u' => Op::Munmap { at: 0, len: 64 << 12 },
-                'w' => Op::Write { at: 0, pages: 8, tag: 7 },
+                'm' => Op::Mmap {
+                    at: 0,
+                    len: 64 << 12,
+                    prot: 3,
+                    flags: 0x32,
+                },
+                'H' => Op::Mmap {
+                    at: 0,
+                    len: 2 << 20,
+                    prot: 3,
+                    flags: 0x32,
+                },
+                'u' => Op::Munmap {
+                    at: 0,
+                    len: 64 << 12,
+                },
+                'w' => Op::Write {
+                    at: 0,
+                    pages: 8,
+                    tag: 7,
+                },
                 'r' => Op::Read { at: 0, pages: 8 },
-                'f' => Op::Read { at: 512 * PAGE, pages: 1 },
-                'g' => Op::Madvise { at: 4 * PAGE, len: 4 << 12, advice: 102 },
-                'G' => Op::Madvise { at: 4 * PAGE, len: 4 << 12, advice: 103 },
-                'd' => Op::Madvise { at: 0, len: 8 << 12, advice: 4 },
-                'p' => Op::Mprotect { at: 0, len: 8 << 12, prot: 1 },
+                'f' => Op::Read {
+                    at: 512 * PAGE,
+                    pages: 1,
+                },
+                'g' => Op::Madvise {
+                    at: 4 * PAGE,
+                    len: 4 << 12,
+                    advice: 102,
+                },
+                'G' => Op::Madvise {
+                    at: 4 * PAGE,
+                    len: 4 << 12,
+                    advice: 103,
+                },
+                'd' => Op::Madvise {
+                    at: 0,
+                    len: 8 << 12,
+                    advice: 4,
+                },
+                'p' => Op::Mprotect {
+                    at: 0,
+                    len: 8 << 12,
+                    prot: 1,
+                },
                 'F' => {
                     actor += 1;
                     Op::Fork { child: actor }
                 }
-                _ => Op::Munmap { at: 700 * PAGE, len: 1 << 12 },
+                _ => Op::Munmap {
+                    at: 700 * PAGE,
+                    len: 1 << 12,
+                },
             };
-            wire::Step { actor: 0, op, smaps: letter == 's' }
+            wire::Step {
+                actor: 0,
+                op,
+                smaps: letter == 's',
+            }
         })
         .collect();
-    let knobs = wire::Knobs { thp, shmem_thp: 0, khugepaged: false, ksm: false, root: false };
-    Program { id, knobs, steps, fault: None }
+    let knobs = wire::Knobs {
+        thp,
+        shmem_thp: 0,
+        khugepaged: false,
+        ksm: false,
+        root: false,
+    };
+    Program {
+        id,
+        knobs,
+        steps,
+        fault: None,
+    }
 }
 
 /// Measures. With `--mix` the programs are made of one letter per op.
@@ -96,7 +150,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("bare init: {:.2} s", boot_bare(&config)?);
     }
     let mut vm = Vm::boot(&config)?;
-    println!("boot: {:.2} s, slowdown {:.2}", vm.boot_seconds(), vm.slowdown());
+    println!(
+        "boot: {:.2} s, slowdown {:.2}",
+        vm.boot_seconds(),
+        vm.slowdown()
+    );
     println!("{:?}", vm.hello());
     let hello = vm.hello().clone();
     let geometry = Geometry {
@@ -139,12 +197,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let mut programs: Vec<Program> = match &mix {
-        Some(mix) => (0..count as u64).map(|id| simple(id, mix, thp.unwrap_or(0))).collect(),
+        Some(mix) => (0..count as u64)
+            .map(|id| simple(id, mix, thp.unwrap_or(0)))
+            .collect(),
         None => (0..count as u64).map(program).collect(),
     };
     programs.sort_by_key(|p| p.knobs);
     let ops: usize = programs.iter().map(|p| p.steps.len()).sum();
-    let forks = programs.iter().flat_map(|p| &p.steps).filter(|s| matches!(s.op, Op::Fork { .. })).count();
+    let forks = programs
+        .iter()
+        .flat_map(|p| &p.steps)
+        .filter(|s| matches!(s.op, Op::Fork { .. }))
+        .count();
     println!(
         "{:.1} ops a program, {:.1} % forks",
         ops as f64 / count as f64,
@@ -152,7 +216,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     for round in 0..rounds {
         let mut rates = Vec::new();
-        for (name, mode) in [("observed", Mode::Judged), ("bare", Mode::Bare { rounds: 1 })] {
+        for (name, mode) in [
+            ("observed", Mode::Judged),
+            ("bare", Mode::Bare { rounds: 1 }),
+        ] {
             let (started, cpu) = (Instant::now(), cpu_seconds(vm.qemu_pid()));
             let mut ends = std::collections::BTreeMap::new();
             let mut bytes = 0;
@@ -161,7 +228,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut chunks = programs.chunks(BATCH).enumerate();
             loop {
                 while left < 4 {
-                    let Some((seq, chunk)) = chunks.next() else { break };
+                    let Some((seq, chunk)) = chunks.next() else {
+                        break;
+                    };
                     vm.submit(batch(seq, mode, chunk))?;
                     left += 1;
                 }
@@ -195,7 +264,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             );
             rates.push(cpu);
         }
-        println!("round {round} ratio by CPU time: {:.2}", rates[1] / rates[0]);
+        println!(
+            "round {round} ratio by CPU time: {:.2}",
+            rates[1] / rates[0]
+        );
     }
     Ok(())
 }

@@ -111,11 +111,21 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     // SAFETY: the kernel hands a SA_SIGINFO handler valid pointers to both, and a fault's si_addr is set.
     let (code, address, pc) = unsafe {
         let machine = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
-        ((*info).si_code, (*info).si_addr() as u64, program_counter(machine))
+        (
+            (*info).si_code,
+            (*info).si_addr() as u64,
+            program_counter(machine),
+        )
     };
     // Addresses of labels; nothing is read through them.
-    let (load_at, load_end) = (addr_of!(mmdiff_load_at) as u64, addr_of!(mmdiff_load_end) as u64);
-    let (store_at, store_end) = (addr_of!(mmdiff_store_at) as u64, addr_of!(mmdiff_store_end) as u64);
+    let (load_at, load_end) = (
+        addr_of!(mmdiff_load_at) as u64,
+        addr_of!(mmdiff_load_end) as u64,
+    );
+    let (store_at, store_end) = (
+        addr_of!(mmdiff_store_at) as u64,
+        addr_of!(mmdiff_store_end) as u64,
+    );
     let next = if *pc == load_at {
         load_end
     } else if *pc == store_at {

@@ -56,10 +56,13 @@ impl Actor {
     /// this function and never leaves it.
     pub fn play(&mut self, program: &Program, judged: bool) {
         self.me = 0;
-        self.progress(match program.steps.is_empty() {
-            true => Phase::CleanUp,
-            false => Phase::Op,
-        }, 0);
+        self.progress(
+            match program.steps.is_empty() {
+                true => Phase::CleanUp,
+                false => Phase::Op,
+            },
+            0,
+        );
         if let Some(first) = program.steps.first().filter(|step| step.actor != 0) {
             self.give_up(&format!("the first step is one of actor {}", first.actor));
         }
@@ -196,7 +199,10 @@ impl Actor {
             }
             Some(step) => {
                 self.control.step.store(next, Relaxed);
-                return Err(Failure(format!("step {next} is one of actor {}, who does not live", step.actor)));
+                return Err(Failure(format!(
+                    "step {next} is one of actor {}, who does not live",
+                    step.actor
+                )));
             }
             None if self.control.is_alive(0) => self.hand_on(Phase::CleanUp, number, 0),
             None => {
@@ -299,5 +305,8 @@ impl Actor {
 /// Shows the host what is being done.
 pub fn tell_host(words: &Bar, progress: Progress) {
     words.set(layout::PROGRESS, progress.pack());
-    words.set(layout::PROGRESS_COUNT, words.get(layout::PROGRESS_COUNT) + 1);
+    words.set(
+        layout::PROGRESS_COUNT,
+        words.get(layout::PROGRESS_COUNT) + 1,
+    );
 }

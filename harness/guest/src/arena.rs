@@ -39,7 +39,9 @@ impl Arena {
     pub fn page_number(self, address: u64) -> Result<u32, String> {
         match address.checked_sub(ARENA_BASE) {
             Some(bytes) if bytes <= self.pages * self.page => Ok((bytes / self.page) as u32),
-            _ => Err(format!("something is mapped in the arena's margin, at {address:#x}")),
+            _ => Err(format!(
+                "something is mapped in the arena's margin, at {address:#x}"
+            )),
         }
     }
 

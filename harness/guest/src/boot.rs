@@ -12,7 +12,13 @@ pub fn say(text: &str) {
 
 fn make_node(path: &CStr, major: u32, minor: u32) {
     // SAFETY: the path is a valid C string. It may exist already.
-    unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o600, libc::makedev(major, minor)) };
+    unsafe {
+        libc::mknod(
+            path.as_ptr(),
+            libc::S_IFCHR | 0o600,
+            libc::makedev(major, minor),
+        )
+    };
 }
 
 /// Opens the console as standard input, output and error: the kernel did so only if the initramfs had the node.
@@ -47,11 +53,19 @@ pub fn mount_all() -> Result<(), String> {
         let at_c = CString::new(at).unwrap_or_default();
         // SAFETY: valid C strings; no data.
         let result = unsafe {
-            libc::mount(kind_c.as_ptr(), at_c.as_ptr(), kind_c.as_ptr(), 0, std::ptr::null())
+            libc::mount(
+                kind_c.as_ptr(),
+                at_c.as_ptr(),
+                kind_c.as_ptr(),
+                0,
+                std::ptr::null(),
+            )
         };
         if result != 0 {
             let error = std::io::Error::last_os_error();
-            return Err(format!("cannot mount {kind} ({error}): the kernel needs {config}"));
+            return Err(format!(
+                "cannot mount {kind} ({error}): the kernel needs {config}"
+            ));
         }
     }
     make_node(c"/dev/kmsg", 1, 11);
@@ -77,12 +91,14 @@ pub fn log_to_kernel(text: &str) {
 /// # Errors
 /// What stands there.
 pub fn check_address_space() -> Result<(), String> {
-    let maps = std::fs::read_to_string("/proc/self/maps").map_err(|e| format!("/proc/self/maps: {e}"))?;
+    let maps =
+        std::fs::read_to_string("/proc/self/maps").map_err(|e| format!("/proc/self/maps: {e}"))?;
     // Five PMD blocks of 512 MiB at most, one of them below the base.
     let end = wire::ARENA_BASE + (4 << 29);
     for line in maps.lines() {
         let start = line.split('-').next().unwrap_or_default();
-        let start = u64::from_str_radix(start, 16).map_err(|_| format!("odd line in maps: {line}"))?;
+        let start =
+            u64::from_str_radix(start, 16).map_err(|_| format!("odd line in maps: {line}"))?;
         if start < end {
             return Err(format!(
                 "the guest itself was loaded below the arena's end ({line}): build it as a static PIE"

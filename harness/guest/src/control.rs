@@ -156,7 +156,14 @@ impl Control {
         let _ = unsafe {
             sys::call(
                 libc::SYS_madvise,
-                [self as *const Control as u64, len as u64, libc::MADV_POPULATE_WRITE as u64, 0, 0, 0],
+                [
+                    self as *const Control as u64,
+                    len as u64,
+                    libc::MADV_POPULATE_WRITE as u64,
+                    0,
+                    0,
+                    0,
+                ],
             )
         };
     }
@@ -294,7 +301,9 @@ impl Control {
         let (last_at, last_len) = &self.views[usize::from(actor)];
         // SAFETY: both ranges lie in what has been staged.
         let same = last_len.load(Relaxed) == len
-            && unsafe { self.staged_bytes(start, len) == self.staged_bytes(last_at.load(Relaxed), len) };
+            && unsafe {
+                self.staged_bytes(start, len) == self.staged_bytes(last_at.load(Relaxed), len)
+            };
         if same {
             self.staged.store(start, Relaxed);
             return self.stage(&wire::View::Unchanged);
@@ -322,7 +331,8 @@ impl Control {
     /// The step whose parts were staged last is complete.
     pub fn step_complete(&self) {
         self.staged_done.store(self.staged.load(Relaxed), Relaxed);
-        self.steps_done.store(self.steps_done.load(Relaxed) + 1, Release);
+        self.steps_done
+            .store(self.steps_done.load(Relaxed) + 1, Release);
     }
 
     /// The whole execution, ready to be sent: the complete steps, with a head put before them.
@@ -370,7 +380,9 @@ mod tests {
             control.stage(&result).unwrap();
             control.stage_length(2).unwrap();
             control.stage_view(0, &full).unwrap();
-            control.stage_view(3, &View::Full(Space::default())).unwrap();
+            control
+                .stage_view(3, &View::Full(Space::default()))
+                .unwrap();
             control.step_complete();
             let seen = |view: &View| match ret {
                 0 => view.clone(),

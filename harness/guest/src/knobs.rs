@@ -32,9 +32,23 @@ pub fn quiet() -> Vec<String> {
         }
     };
     // A huge page is there whenever memory is: with "always" a fault compacts at once instead of falling back.
-    need(format!("{THP}/defrag"), "always", "CONFIG_TRANSPARENT_HUGEPAGE");
+    need(
+        format!("{THP}/defrag"),
+        "always",
+        "CONFIG_TRANSPARENT_HUGEPAGE",
+    );
     // The default of every machine but those with less than 512 MiB of free memory, which switch huge pages off at boot.
-    need(format!("{THP}/use_zero_page"), "1", "CONFIG_TRANSPARENT_HUGEPAGE");
+    need(
+        format!("{THP}/use_zero_page"),
+        "1",
+        "CONFIG_TRANSPARENT_HUGEPAGE",
+    );
+    // The guest looks for the huge zero page with MADV_HUGEPAGE before the first program sets its own mode.
+    need(
+        format!("{THP}/enabled"),
+        "madvise",
+        "CONFIG_TRANSPARENT_HUGEPAGE",
+    );
     need(format!("{KSM}/run"), "0", "CONFIG_KSM");
     // Not missed when absent: no NUMA balancing and no compaction are just as quiet.
     write("/proc/sys/kernel/numa_balancing", "0");
@@ -57,8 +71,13 @@ impl KnobFiles {
         KnobFiles {
             thp: open(THP, "enabled"),
             shmem_thp: open(THP, "shmem_enabled"),
-            khugepaged: ["defrag", "pages_to_scan", "alloc_sleep_millisecs", "scan_sleep_millisecs"]
-                .map(|name| open(&khugepaged, name)),
+            khugepaged: [
+                "defrag",
+                "pages_to_scan",
+                "alloc_sleep_millisecs",
+                "scan_sleep_millisecs",
+            ]
+            .map(|name| open(&khugepaged, name)),
             ksm: ["run", "sleep_millisecs"].map(|name| open(KSM, name)),
         }
     }
@@ -125,7 +144,12 @@ impl KnobFiles {
         }
         if changed(3, 3) {
             let modes = ["never", "advise", "always"];
-            set_mode(self.shmem_thp, "transparent_hugepage/shmem_enabled", &modes, want.shmem_thp)?;
+            set_mode(
+                self.shmem_thp,
+                "transparent_hugepage/shmem_enabled",
+                &modes,
+                want.shmem_thp,
+            )?;
         }
         // A change of the mode starts khugepaged anew; its settings stay.
         if have == 0 && want.khugepaged || have != 0 && changed(5, 1) {

@@ -35,12 +35,16 @@ impl Bench<'_> {
         let rounded = len.checked_next_multiple_of(self.arena.page).unwrap_or(0);
         let inside = start >= self.arena.low()
             && start <= self.arena.high()
-            && start.checked_add(len).is_some_and(|end| end <= self.arena.high());
+            && start
+                .checked_add(len)
+                .is_some_and(|end| end <= self.arena.high());
         let wraps = start.wrapping_add(rounded) <= start;
         if inside || refused && (wraps || len >= BEYOND) {
             Ok(start)
         } else {
-            Err(format!("{len} bytes at {at} leave the arena and its margins"))
+            Err(format!(
+                "{len} bytes at {at} leave the arena and its margins"
+            ))
         }
     }
 
@@ -53,10 +57,16 @@ impl Bench<'_> {
         // SAFETY of every call below: the range lies in the arena or its margins, where nothing of ours is, or the
         // kernel refuses it; see `range`.
         match op {
-            Op::Mmap { at, len, prot, flags } => {
+            Op::Mmap {
+                at,
+                len,
+                prot,
+                flags,
+            } => {
                 let fixed = flags & libc::MAP_FIXED as u32 != 0;
                 let start = self.range(at, len, true)?;
-                if fixed && len >= BEYOND && start.checked_add(len).is_some_and(|end| end < BEYOND) {
+                if fixed && len >= BEYOND && start.checked_add(len).is_some_and(|end| end < BEYOND)
+                {
                     return Err(format!("mmap of {len} bytes at {at} leaves the arena"));
                 }
                 let args = [start, len, prot.into(), flags.into(), u64::MAX, 0];
@@ -136,7 +146,8 @@ impl Bench<'_> {
                 let first = at.div_euclid(self.arena.page as i64) as u64 & 0xffff;
                 let value = (u64::from(tag) << 16 | first) + 1;
                 // SAFETY: above.
-                let done = unsafe { access::store(start, self.arena.page, pages.into(), value) } as u32;
+                let done =
+                    unsafe { access::store(start, self.arena.page, pages.into(), value) } as u32;
                 Ok(self.access(done, Vec::new(), done < pages))
             }
             Op::Fork { .. } | Op::Exit => Err("not an op of the bench".to_owned()),

@@ -110,7 +110,12 @@ pub fn probe(missing: Vec<String>) -> Result<(Hello, Features), String> {
 
 /// PFNs of the zero page and the huge zero page: what a private anonymous page is after a load. The mappings stay, so
 /// that the huge zero page does.
-fn find_zero_pages(pagemap: i32, page: u64, pmd_size: u64, features: &mut Features) -> Result<(), String> {
+fn find_zero_pages(
+    pagemap: i32,
+    page: u64,
+    pmd_size: u64,
+    features: &mut Features,
+) -> Result<(), String> {
     let load = |at: u64| {
         let mut value = [0];
         crate::access::load(at, page, &mut value);

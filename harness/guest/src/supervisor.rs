@@ -174,7 +174,9 @@ impl Supervisor {
         if stuck {
             self.give_up("a process cannot be killed");
         }
-        control.program.store(control.program.load(Relaxed) + 1, Relaxed);
+        control
+            .program
+            .store(control.program.load(Relaxed) + 1, Relaxed);
         tell_host(&self.bar, Progress::IDLE);
         self.make_worker();
         self.moves = control.moves.load(Relaxed);
@@ -208,7 +210,8 @@ fn dead(pid: i32) -> Option<i32> {
 
 /// What /proc tells about where a task is stuck.
 fn stack_of(pid: i32) -> String {
-    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let read =
+        |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let mut text = format!(
         "wchan {}\nsyscall {}\n{}",
         read("wchan").trim(),

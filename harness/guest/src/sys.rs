@@ -38,7 +38,14 @@ pub fn open(path: &CStr, flags: i32) -> Result<i32, Errno> {
     unsafe {
         call(
             libc::SYS_openat,
-            [libc::AT_FDCWD as u64, path.as_ptr() as u64, flags as u64, 0, 0, 0],
+            [
+                libc::AT_FDCWD as u64,
+                path.as_ptr() as u64,
+                flags as u64,
+                0,
+                0,
+                0,
+            ],
         )
     }
     .map(|fd| fd as i32)
@@ -55,7 +62,14 @@ pub fn read_at(fd: i32, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
     unsafe {
         call(
             libc::SYS_pread64,
-            [fd as u64, into.as_mut_ptr() as u64, into.len() as u64, offset, 0, 0],
+            [
+                fd as u64,
+                into.as_mut_ptr() as u64,
+                into.len() as u64,
+                offset,
+                0,
+                0,
+            ],
         )
     }
     .map(|n| n as usize)
@@ -175,7 +189,14 @@ pub fn futex_wait(word: &std::sync::atomic::AtomicU32, value: u32) {
     let _ = unsafe {
         call(
             libc::SYS_futex,
-            [word.as_ptr() as u64, libc::FUTEX_WAIT as u64, value.into(), 0, 0, 0],
+            [
+                word.as_ptr() as u64,
+                libc::FUTEX_WAIT as u64,
+                value.into(),
+                0,
+                0,
+                0,
+            ],
         )
     };
 }

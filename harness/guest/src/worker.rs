@@ -109,7 +109,9 @@ impl Worker {
                 Err(e) => return format!("request ring: {e}"),
             };
             match wire::decode::<Request>(&frame) {
-                Err(e) => return format!("a request of {} bytes cannot be decoded: {e}", frame.len()),
+                Err(e) => {
+                    return format!("a request of {} bytes cannot be decoded: {e}", frame.len())
+                }
                 Ok(Request::PowerOff) => {
                     control.set_state(State::PowerOff);
                     sys::exit(0);
@@ -124,7 +126,9 @@ impl Worker {
                     control.op_limit_ms.store(op_limit_ms, Relaxed);
                     let page = self.actor.arena.page;
                     if u64::from(arena_pages) > 3 * (page / 8) {
-                        return format!("an arena of {arena_pages} pages is larger than three blocks");
+                        return format!(
+                            "an arena of {arena_pages} pages is larger than three blocks"
+                        );
                     }
                     self.actor.arena.pages = arena_pages.into();
                     self.actor.eyes.set_arena(self.actor.arena);
@@ -154,7 +158,9 @@ impl Worker {
             // A worker that replaces another goes on where that one stopped.
             while let Some(program) = programs.get(control.program.load(Relaxed) as usize) {
                 self.program(program, judged);
-                control.program.store(control.program.load(Relaxed) + 1, Relaxed);
+                control
+                    .program
+                    .store(control.program.load(Relaxed) + 1, Relaxed);
                 self.played += 1;
                 if self.played >= PROGRAMS || program.knobs.khugepaged || program.knobs.ksm {
                     control.set_state(State::Replace);
@@ -162,7 +168,9 @@ impl Worker {
                 }
             }
             control.program.store(0, Relaxed);
-            control.round.store(control.round.load(Relaxed) + 1, Relaxed);
+            control
+                .round
+                .store(control.round.load(Relaxed) + 1, Relaxed);
         }
         control.in_batch.store(0, Relaxed);
         let nanos = sys::now() - control.batch_started.load(Relaxed);
@@ -184,14 +192,18 @@ impl Worker {
         if let Err(why) = self.prepare(program) {
             let end = End::Failed { step: 0, why };
             // SAFETY: no other actor lives.
-            send(&self.bar, control, unsafe { control.execution(program.id, end) });
+            send(&self.bar, control, unsafe {
+                control.execution(program.id, end)
+            });
             return;
         }
         self.actor.play(program, judged);
         self.clean_up();
         if judged {
             // SAFETY: no other actor lives.
-            send(&self.bar, control, unsafe { control.execution(program.id, End::Done) });
+            send(&self.bar, control, unsafe {
+                control.execution(program.id, End::Done)
+            });
         }
         // A program that is sent and one that is not begun: nothing for the watchdog to watch.
         control.set_progress(Progress::IDLE);

@@ -78,7 +78,10 @@ const BEGINNINGS: &[(&str, ReportKind)] = &[
     ("invalid opcode: ", ReportKind::Oops),
     ("Oops: ", ReportKind::Oops),
     ("kernel BUG at ", ReportKind::Bug),
-    ("WARNING: possible circular locking dependency", ReportKind::Lockdep),
+    (
+        "WARNING: possible circular locking dependency",
+        ReportKind::Lockdep,
+    ),
     ("WARNING: possible recursive locking", ReportKind::Lockdep),
     ("WARNING: possible irq lock inversion", ReportKind::Lockdep),
     ("WARNING: inconsistent lock state", ReportKind::Lockdep),

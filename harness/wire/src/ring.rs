@@ -45,7 +45,10 @@ impl<E: fmt::Display> fmt::Display for RingError<E> {
         match self {
             RingError::Memory(e) => write!(f, "shared memory: {e}"),
             RingError::Counters { head, tail } => {
-                write!(f, "ring counters contradict each other: head {head}, tail {tail}")
+                write!(
+                    f,
+                    "ring counters contradict each other: head {head}, tail {tail}"
+                )
             }
             RingError::Length(n) => write!(f, "a frame claims {n} bytes"),
             RingError::Checksum => write!(f, "a frame's checksum does not match"),

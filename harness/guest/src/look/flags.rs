@@ -33,7 +33,9 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
                 continue;
             }
             if let Some(flags) = line.strip_prefix(b"VmFlags:") {
-                let vma = vmas.get_mut(done).filter(|vma| current == Some((vma.start, vma.end)));
+                let vma = vmas
+                    .get_mut(done)
+                    .filter(|vma| current == Some((vma.start, vma.end)));
                 let Some(vma) = vma else {
                     return Err(format!("smaps and the VMAs disagree at number {done}"));
                 };

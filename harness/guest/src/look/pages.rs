@@ -51,7 +51,13 @@ pub struct Scan {
 }
 
 /// PAGEMAP_SCAN over [start, end): pages that are not empty, with all the categories in `mask`.
-pub fn scan(pagemap: i32, start: u64, end: u64, mask: u64, into: &mut [Region]) -> Result<Scan, Errno> {
+pub fn scan(
+    pagemap: i32,
+    start: u64,
+    end: u64,
+    mask: u64,
+    into: &mut [Region],
+) -> Result<Scan, Errno> {
     let mut arg = ScanArg {
         size: std::mem::size_of::<ScanArg>() as u64,
         start,
@@ -119,10 +125,17 @@ pub fn look(
             .ok_or("PAGEMAP_SCAN found more than it was asked for")?;
         while let Some(first) = found.first() {
             let mut many = 1;
-            while many < found.len() && found[many].start - found[many - 1].end <= GAP * arena.page {
+            while many < found.len() && found[many].start - found[many - 1].end <= GAP * arena.page
+            {
                 many += 1;
             }
-            walk.span(first.start, found[many - 1].end, &found[..many], entries, values)?;
+            walk.span(
+                first.start,
+                found[many - 1].end,
+                &found[..many],
+                entries,
+                values,
+            )?;
             found = &found[many..];
         }
         if scan.walk_end <= start {
@@ -157,7 +170,11 @@ impl Walk<'_> {
         let mut regions = regions.iter().peekable();
         while page < last {
             let count = ((last - page) as usize).min(entries.len());
-            read_entries(self.pagemap, self.arena.address(page) / self.arena.page, &mut entries[..count])?;
+            read_entries(
+                self.pagemap,
+                self.arena.address(page) / self.arena.page,
+                &mut entries[..count],
+            )?;
             let mut index = 0;
             while index < count {
                 let at = page + index as u32;
@@ -287,7 +304,11 @@ impl Walk<'_> {
             }
             if got < want {
                 let start = start + got as u32;
-                self.push(PageRun { start, len: 1, ..run });
+                self.push(PageRun {
+                    start,
+                    len: 1,
+                    ..run
+                });
                 done += 1;
             }
             done += got as u32;

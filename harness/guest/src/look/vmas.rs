@@ -52,7 +52,14 @@ pub fn query(maps: i32, address: u64) -> Result<Option<(u64, u64, u64)>, Errno> 
     }
 }
 
-fn push(arena: Arena, start: u64, end: u64, prot: u8, shared: bool, into: &mut Vec<Vma>) -> Result<(), String> {
+fn push(
+    arena: Arena,
+    start: u64,
+    end: u64,
+    prot: u8,
+    shared: bool,
+    into: &mut Vec<Vma>,
+) -> Result<(), String> {
     into.push(Vma {
         start: arena.page_number(start)?,
         end: arena.page_number(end)?,
@@ -73,7 +80,14 @@ pub fn by_query(maps: i32, arena: Arena, into: &mut Vec<Vma>) -> Result<(), Stri
             break;
         }
         // Readable, writable and executable are 1, 2 and 4, as PROT_READ, PROT_WRITE and PROT_EXEC.
-        push(arena, start, end, (flags & 7) as u8, flags & FLAG_SHARED != 0, into)?;
+        push(
+            arena,
+            start,
+            end,
+            (flags & 7) as u8,
+            flags & FLAG_SHARED != 0,
+            into,
+        )?;
         address = end;
     }
     Ok(())
@@ -85,7 +99,8 @@ pub fn by_text(maps: i32, arena: Arena, into: &mut Vec<Vma>) -> Result<(), Strin
     let mut buffer = [0; 8192];
     let (mut have, mut offset) = (0, 0);
     loop {
-        let n = sys::read_at(maps, &mut buffer[have..], offset).map_err(|e| format!("maps: {e}"))?;
+        let n =
+            sys::read_at(maps, &mut buffer[have..], offset).map_err(|e| format!("maps: {e}"))?;
         have += n;
         offset += n as u64;
         let mut used = 0;

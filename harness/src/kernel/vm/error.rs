@@ -43,7 +43,9 @@ pub enum VmError {
         why: String,
     },
     /// The kernel did not bring the guest up.
-    #[error("the kernel does not boot: {why}\nIt needs {NEEDED_CONFIGS}.\nLast console lines:\n{tail}")]
+    #[error(
+        "the kernel does not boot: {why}\nIt needs {NEEDED_CONFIGS}.\nLast console lines:\n{tail}"
+    )]
     BootFailed { why: String, tail: String },
     /// The kernel panicked before the guest was up.
     #[error("the kernel panics while it boots: {headline}\nLast console lines:\n{tail}")]

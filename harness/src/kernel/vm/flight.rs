@@ -53,7 +53,9 @@ impl Flight {
             (Response::Error(why), _) => Err(VmError::Guest(why.clone())),
             (Response::Hello(_), _) => garbage("a second hello".to_owned()),
             (Response::Execution(e), Some(batch)) => batch.check(e),
-            (Response::Execution(e), None) => garbage(format!("an execution of {:#x}, unasked", e.id)),
+            (Response::Execution(e), None) => {
+                garbage(format!("an execution of {:#x}, unasked", e.id))
+            }
             (Response::BatchDone { seq, .. }, Some(batch)) => {
                 let left = match batch.mode {
                     Mode::Judged => batch.programs.len(),
@@ -68,7 +70,9 @@ impl Flight {
                 self.batches.pop_front();
                 Ok(())
             }
-            (Response::BatchDone { seq, .. }, None) => garbage(format!("batch {seq} done, unasked")),
+            (Response::BatchDone { seq, .. }, None) => {
+                garbage(format!("batch {seq} done, unasked"))
+            }
         }
     }
 }
@@ -82,7 +86,9 @@ impl Batch {
             Mode::Bare { .. } => self.programs.iter().find(|p| p.0 == id).copied(),
         };
         match known {
-            None => Err(VmError::Garbage(format!("an execution of {id:#x}, out of turn"))),
+            None => Err(VmError::Garbage(format!(
+                "an execution of {id:#x}, out of turn"
+            ))),
             Some((_, steps)) if execution.steps.len() > steps => Err(VmError::Garbage(format!(
                 "{} steps of program {id:#x}, which has {steps}",
                 execution.steps.len()
@@ -152,13 +158,21 @@ mod tests {
             flight.add(&batch(1, &[7, 8], Mode::Judged));
             flight
         };
-        for wrong in [vec![execution(8)], vec![done(1)], vec![execution(7), execution(7)], vec![done(2)]] {
+        for wrong in [
+            vec![execution(8)],
+            vec![done(1)],
+            vec![execution(7), execution(7)],
+            vec![done(2)],
+        ] {
             let mut flight = asked();
             let last = wrong.iter().map(|r| flight.check(r)).last();
             assert!(matches!(last, Some(Err(VmError::Garbage(_)))), "{wrong:?}");
         }
         let mut nothing = Flight::default();
-        assert!(matches!(nothing.check(&execution(1)), Err(VmError::Garbage(_))));
+        assert!(matches!(
+            nothing.check(&execution(1)),
+            Err(VmError::Garbage(_))
+        ));
         assert!(matches!(nothing.check(&done(1)), Err(VmError::Garbage(_))));
         let error = Response::Error("no".to_owned());
         assert!(matches!(nothing.check(&error), Err(VmError::Guest(_))));

@@ -81,7 +81,24 @@ impl Vm {
             source,
         })?);
         let process = start_process(config, &shared)?;
-        let mut vm = Vm {
+        let mut vm = Vm::around(process, shared);
+        vm.await_hello(config.boot_limit)?;
+        let seconds = vm.process.started.elapsed().as_secs_f64();
+        vm.boot_seconds = seconds;
+        // A boot on the machine that the limits were chosen on.
+        let reference = match (config.arch, config.accel) {
+            (Arch::X86_64, Accel::Tcg) => 5.0,
+            (Arch::Aarch64, Accel::Tcg) => 3.0,
+            (_, Accel::Kvm) => 1.0,
+        };
+        vm.slowdown = (seconds / reference).max(1.0);
+        vm.revive();
+        Ok(vm)
+    }
+
+    /// A VM that has not said hello.
+    fn around(process: Process, shared: Arc<Shared>) -> Vm {
+        Vm {
             process,
             shared,
             hello: Hello::default(),
@@ -95,19 +112,7 @@ impl Vm {
             moved: Instant::now(),
             beat: Instant::now(),
             polls: 0,
-        };
-        vm.await_hello(config.boot_limit)?;
-        let seconds = vm.process.started.elapsed().as_secs_f64();
-        vm.boot_seconds = seconds;
-        // A boot on the machine that the limits were chosen on.
-        let reference = match (config.arch, config.accel) {
-            (Arch::X86_64, Accel::Tcg) => 5.0,
-            (Arch::Aarch64, Accel::Tcg) => 3.0,
-            (_, Accel::Kvm) => 1.0,
-        };
-        vm.slowdown = (seconds / reference).max(1.0);
-        vm.revive();
-        Ok(vm)
+        }
     }
 
     /// What the guest found out about its kernel.
@@ -254,7 +259,10 @@ impl Vm {
     /// Moves waiting requests to the ring as far as there is room.
     fn pump(&mut self) -> Result<(), VmError> {
         while let Some(bytes) = self.waiting.front() {
-            if !ring::REQUESTS.push(&*self.shared, bytes).map_err(broken_ring)? {
+            if !ring::REQUESTS
+                .push(&*self.shared, bytes)
+                .map_err(broken_ring)?
+            {
                 break;
             }
             self.waiting.pop_front();
@@ -265,12 +273,15 @@ impl Vm {
     fn receive(&mut self) -> Result<Option<Response>, VmError> {
         let shared = &*self.shared;
         let at = ring::RESPONSES.position(shared).map_err(broken_ring)?;
-        let next = ring::RESPONSES.peek(shared, at, &mut self.frame).map_err(broken_ring)?;
+        let next = ring::RESPONSES
+            .peek(shared, at, &mut self.frame)
+            .map_err(broken_ring)?;
         let Some(next) = next else {
             return Ok(None);
         };
-        let response = wire::decode(&self.frame)
-            .map_err(|e| VmError::Garbage(format!("a message of {} bytes: {e}", self.frame.len())))?;
+        let response = wire::decode(&self.frame).map_err(|e| {
+            VmError::Garbage(format!("a message of {} bytes: {e}", self.frame.len()))
+        })?;
         ring::RESPONSES.release(shared, next).map_err(broken_ring)?;
         self.moved = Instant::now();
         Ok(Some(response))
@@ -336,7 +347,9 @@ impl Vm {
         let since = Instant::now();
         while since.elapsed() < REPORT_LIMIT {
             let console = self.process.console();
-            let quiet = console.last.is_none_or(|last| last.elapsed() > REPORT_QUIET);
+            let quiet = console
+                .last
+                .is_none_or(|last| last.elapsed() > REPORT_QUIET);
             if console.closed || quiet {
                 break;
             }

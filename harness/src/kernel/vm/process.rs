@@ -13,13 +13,14 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{mpsc, Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
+use wire::layout;
 use wire::layout::{Phase, Progress};
 use wire::ring::Memory;
-use wire::layout;
 
 /// Bytes of the console's end that are kept in memory.
 const TAIL: usize = 64 << 10;
@@ -118,19 +119,36 @@ impl Process {
     ///
     /// # Errors
     /// It is not there, or the console log cannot be written.
-    pub fn start(config: &VmConfig, shared: Arc<Shared>, sandbox: bool) -> Result<Process, VmError> {
-        let log = File::create(&config.console_log).map_err(|source| VmError::File {
-            path: config.console_log.clone(),
+    pub fn start(
+        config: &VmConfig,
+        shared: Arc<Shared>,
+        sandbox: bool,
+    ) -> Result<Process, VmError> {
+        let (name, package) = program(config.arch);
+        let mut command = Command::new(name);
+        command.args(arguments(config, shared.as_fd().as_raw_fd(), sandbox));
+        Process::launch(command, (name, package), &config.console_log, shared)
+    }
+
+    /// Starts `command`, whose output is a console. `names` are the program's and its package's, for the error when it is
+    /// missing.
+    pub fn launch(
+        command: Command,
+        names: (&'static str, &'static str),
+        log: &Path,
+        shared: Arc<Shared>,
+    ) -> Result<Process, VmError> {
+        let log = File::create(log).map_err(|source| VmError::File {
+            path: log.to_owned(),
             source,
         })?;
         let console = Arc::new(Mutex::new(Console::default()));
         let (tell, told) = mpsc::channel();
-        let config = config.clone();
         let of_thread = Arc::clone(&console);
         let started = Instant::now();
         let thread = std::thread::Builder::new()
             .name("console".to_owned())
-            .spawn(move || match spawn(&config, &shared, sandbox) {
+            .spawn(move || match spawn(command, names, &shared) {
                 Ok((child, output)) => {
                     let _ = tell.send(Ok(child));
                     read_console(output, log, &of_thread, &shared);
@@ -144,7 +162,9 @@ impl Process {
                 source,
             })?;
         let child = told.recv().unwrap_or_else(|_| {
-            Err(VmError::QemuFailed("the thread that starts it has ended".to_owned()))
+            Err(VmError::QemuFailed(
+                "the thread that starts it has ended".to_owned(),
+            ))
         })?;
         Ok(Process {
             child,
@@ -186,19 +206,21 @@ impl Drop for Process {
     }
 }
 
-fn spawn(config: &VmConfig, shared: &Shared, sandbox: bool) -> Result<(Child, OwnedFd), VmError> {
-    let (name, package) = program(config.arch);
+fn spawn(
+    mut command: Command,
+    (program, package): (&'static str, &'static str),
+    shared: &Shared,
+) -> Result<(Child, OwnedFd), VmError> {
     let host = |source: std::io::Error| VmError::Host {
         what: "starting QEMU",
         source,
     };
-    let (output, input) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| host(e.into()))?;
+    let (output, input) =
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| host(e.into()))?;
     let errors = input.try_clone().map_err(host)?;
     let memory = shared.as_fd().as_raw_fd();
     let parent = nix::unistd::getpid();
-    let mut command = Command::new(name);
     command
-        .args(arguments(config, memory, sandbox))
         .stdin(Stdio::null())
         .stdout(Stdio::from(input))
         .stderr(Stdio::from(errors));
@@ -219,10 +241,9 @@ fn spawn(config: &VmConfig, shared: &Shared, sandbox: bool) -> Result<(Child, Ow
     }
     match command.spawn() {
         Ok(child) => Ok((child, output)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(VmError::QemuMissing {
-            program: name,
-            package,
-        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(VmError::QemuMissing { program, package })
+        }
         Err(e) => Err(host(e)),
     }
 }
@@ -247,7 +268,12 @@ fn read_console(output: OwnedFd, mut log: File, console: &Mutex<Console>, shared
     }
     let mut console = lock();
     if console.total > LOG {
-        let _ = write!(log, "\n[... {} bytes in all; the last ones:]\n{}", console.total, console.tail());
+        let _ = write!(
+            log,
+            "\n[... {} bytes in all; the last ones:]\n{}",
+            console.total,
+            console.tail()
+        );
     }
     console.close();
 }

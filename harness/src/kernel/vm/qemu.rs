@@ -93,7 +93,9 @@ pub fn version(arch: Arch) -> Result<String, VmError> {
         .map_err(|_| VmError::QemuMissing { program, package })?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match parse_version(&text) {
-        Some(version) if version >= (7, 2) => Ok(text.lines().next().unwrap_or_default().to_owned()),
+        Some(version) if version >= (7, 2) => {
+            Ok(text.lines().next().unwrap_or_default().to_owned())
+        }
         _ => Err(VmError::QemuTooOld {
             program,
             found: text.lines().next().unwrap_or("unknown").to_owned(),
@@ -131,7 +133,9 @@ pub fn check_image(path: &Path, arch: Arch) -> Result<(), VmError> {
         Arch::Aarch64 if arm || is(0, &[0x1f, 0x8b]) => return Ok(()),
         Arch::X86_64 if arm => "it is an arm64 Image",
         Arch::Aarch64 if x86 => "it is an x86 bzImage",
-        _ if is(0, b"\x7fELF") => "it is an ELF file; take bzImage (x86-64) or Image (arm64) from arch/*/boot",
+        _ if is(0, b"\x7fELF") => {
+            "it is an ELF file; take bzImage (x86-64) or Image (arm64) from arch/*/boot"
+        }
         Arch::X86_64 => "it lacks the bzImage header",
         Arch::Aarch64 => "it lacks the Image header",
     };

@@ -1,0 +1,308 @@
+//! Decoding is for untrusted bytes: it may refuse, it may not panic, and it may not allocate much.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use wire::layout::{self, Phase, Progress};
+use wire::ring::{Memory, RingError, REQUESTS, RESPONSES};
+use wire::{
+    decode, encode, End, Execution, Fault, Hello, Knobs, Mode, Op, OpResult, PageRun, Program,
+    Request, Response, Space, Step, StepSeen, View, Vma,
+};
+
+fn examples() -> Vec<Response> {
+    let space = Space {
+        vmas: vec![Vma {
+            start: 0,
+            end: 512,
+            prot: 3,
+            shared: false,
+            flags: Some("rd wr mr mw me ac".to_owned()),
+        }],
+        pages: vec![PageRun {
+            start: 3,
+            len: 2,
+            pagemap: 0x101,
+            scan: Some(0x88),
+            zero_pfn: false,
+            value: Some(0x10004),
+        }],
+        resident: vec![(3, 2)],
+    };
+    let result = OpResult::Access {
+        pages: 4,
+        values: vec![(2, 0), (2, 7)],
+        fault: Some(Fault {
+            signo: 11,
+            code: 2,
+            addr: -8,
+        }),
+    };
+    let step = StepSeen {
+        result,
+        actors: vec![(0, View::Full(space)), (2, View::Unchanged)],
+    };
+    vec![
+        Response::Hello(Hello {
+            release: "7.3".to_owned(),
+            missing: vec!["x".to_owned()],
+            ..Hello::default()
+        }),
+        Response::Execution(Execution {
+            id: u64::MAX,
+            end: End::Hang {
+                step: 1,
+                stack: "wchan".to_owned(),
+            },
+            steps: vec![step; 3],
+        }),
+        Response::BatchDone { seq: 3, nanos: 4 },
+        Response::Error("no".to_owned()),
+    ]
+}
+
+fn request() -> Request {
+    Request::Batch {
+        seq: 1,
+        mode: Mode::Bare { rounds: 2 },
+        arena_pages: 1536,
+        op_limit_ms: 1000,
+        programs: vec![Program {
+            id: 5,
+            knobs: Knobs {
+                thp: 2,
+                shmem_thp: 1,
+                khugepaged: true,
+                ksm: false,
+                root: true,
+            },
+            steps: vec![Step {
+                actor: 0,
+                op: Op::Madvise {
+                    at: -4096,
+                    len: 1,
+                    advice: 102,
+                },
+                smaps: true,
+            }],
+            fault: Some(wire::GuestFault::WrongPage),
+        }],
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+#[test]
+fn messages_come_back_as_they_were() {
+    for response in examples() {
+        assert_eq!(
+            decode::<Response>(&encode(&response).unwrap()).unwrap(),
+            response
+        );
+    }
+    assert_eq!(
+        decode::<Request>(&encode(&request()).unwrap()).unwrap(),
+        request()
+    );
+}
+
+#[test]
+fn cut_and_lengthened_messages_are_refused() {
+    for response in examples() {
+        let mut bytes = encode(&response).unwrap();
+        for len in 0..bytes.len() {
+            assert!(
+                decode::<Response>(&bytes[..len]).is_err(),
+                "{len} bytes of {response:?}"
+            );
+        }
+        bytes.push(0);
+        assert!(decode::<Response>(&bytes).is_err());
+    }
+}
+
+#[test]
+fn random_and_damaged_bytes_never_panic() {
+    let mut random = Random(88172645463325252);
+    for _ in 0..20_000 {
+        let len = random.next() as usize % 200;
+        let bytes: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+        let _ = decode::<Response>(&bytes);
+        let _ = decode::<Request>(&bytes);
+    }
+    let good = examples();
+    for n in 0..20_000 {
+        let mut bytes = encode(&good[n % good.len()]).unwrap();
+        for _ in 0..=random.next() % 3 {
+            let at = random.next() as usize % bytes.len();
+            bytes[at] = random.next() as u8;
+        }
+        let _ = decode::<Response>(&bytes);
+    }
+}
+
+#[test]
+fn claims_of_many_elements_are_refused_at_once() {
+    // An execution with id 1 that ended well and claims 2^40 steps; then one step that claims as many actors.
+    let mut bytes = vec![1, 1, 0];
+    wire::length_prefix(1 << 40, &mut bytes);
+    assert!(decode::<Response>(&bytes).is_err());
+    let mut bytes = vec![1, 1, 0, 1, 0, 0];
+    wire::length_prefix(1 << 40, &mut bytes);
+    assert!(decode::<Response>(&bytes).is_err());
+    // One more step than allowed, each of three bytes: result 0, no actors.
+    let limit = wire::bounded::MAX_STEPS;
+    for (steps, fine) in [(limit, true), (limit + 1, false)] {
+        let mut bytes = vec![1, 1, 0];
+        wire::length_prefix(steps, &mut bytes);
+        bytes.extend(std::iter::repeat_n([0, 0, 0], steps).flatten());
+        assert_eq!(decode::<Response>(&bytes).is_ok(), fine, "{steps}");
+    }
+}
+
+#[test]
+fn a_message_longer_than_a_frame_is_not_encoded() {
+    let long = Response::Error("x".repeat(layout::MAX_PAYLOAD));
+    assert!(encode(&long).is_err());
+}
+
+#[test]
+fn progress_fits_one_word() {
+    for phase in [
+        Phase::Idle,
+        Phase::Op,
+        Phase::Look,
+        Phase::CleanUp,
+        Phase::Full,
+    ] {
+        let progress = Progress {
+            phase,
+            actor: 15,
+            step: 1023,
+        };
+        assert_eq!(Progress::unpack(progress.pack()), progress);
+    }
+    assert_eq!(Progress::unpack(u64::MAX).phase, Phase::Idle);
+}
+
+/// Plain memory.
+struct Plain(RefCell<Vec<u8>>);
+
+impl Plain {
+    fn new() -> Plain {
+        Plain(RefCell::new(vec![0; layout::BYTES as usize]))
+    }
+}
+
+impl Memory for Plain {
+    type Error = Infallible;
+
+    fn load(&self, offset: u64) -> Result<u64, Infallible> {
+        let mut word = [0; 8];
+        self.read(offset, &mut word)?;
+        Ok(u64::from_le_bytes(word))
+    }
+
+    fn store(&self, offset: u64, value: u64) -> Result<(), Infallible> {
+        self.write(offset, &value.to_le_bytes())
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), Infallible> {
+        assert_eq!((offset % 8, into.len() % 8), (0, 0), "whole words only");
+        into.copy_from_slice(&self.0.borrow()[offset as usize..][..into.len()]);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, from: &[u8]) -> Result<(), Infallible> {
+        assert_eq!((offset % 8, from.len() % 8), (0, 0), "whole words only");
+        self.0.borrow_mut()[offset as usize..][..from.len()].copy_from_slice(from);
+        Ok(())
+    }
+}
+
+#[test]
+fn frames_of_all_lengths_go_around_the_ring() {
+    let memory = Plain::new();
+    let mut random = Random(1);
+    let mut payload = Vec::new();
+    let (mut sent, mut received) = (0_u64, 0_u64);
+    let message =
+        |n: u64, len: usize| -> Vec<u8> { (0..len).map(|i| (n as usize + i) as u8).collect() };
+    let mut lens = std::collections::VecDeque::new();
+    // Several times around.
+    while received < 400 {
+        let len = random.next() as usize % 100_000;
+        if REQUESTS.push(&memory, &message(sent, len)).unwrap() {
+            lens.push_back(len);
+            sent += 1;
+            continue;
+        }
+        // Full: take some away.
+        for _ in 0..3 {
+            let at = REQUESTS.position(&memory).unwrap();
+            let next = REQUESTS.peek(&memory, at, &mut payload).unwrap().unwrap();
+            assert_eq!(payload, message(received, lens.pop_front().unwrap()));
+            REQUESTS.release(&memory, next).unwrap();
+            received += 1;
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_is_not_what_it_says_is_refused() {
+    let push = |payload: &[u8]| {
+        let memory = Plain::new();
+        assert!(RESPONSES.push(&memory, payload).unwrap());
+        memory
+    };
+    let mut out = Vec::new();
+    let start = layout::RESPONSES.0;
+
+    let memory = push(b"some payload");
+    let word = memory.load(start + 8).unwrap();
+    memory.store(start + 8, word ^ 1 << 40).unwrap();
+    assert_eq!(
+        RESPONSES.peek(&memory, 0, &mut out),
+        Err(RingError::Checksum)
+    );
+
+    let memory = push(b"some payload");
+    memory.store(start, 0xffff_fff0).unwrap();
+    assert_eq!(
+        RESPONSES.peek(&memory, 0, &mut out),
+        Err(RingError::Length(0xffff_fff0))
+    );
+
+    // Longer than what has been written.
+    let memory = push(b"some payload");
+    memory.store(start, 17).unwrap();
+    assert_eq!(
+        RESPONSES.peek(&memory, 0, &mut out),
+        Err(RingError::Length(17))
+    );
+
+    for (head, tail) in [
+        (u64::MAX - 7, 0),
+        (8, 16),
+        (4, 0),
+        (1 << 63, 1 << 63),
+        (64, 3),
+    ] {
+        let memory = Plain::new();
+        memory.store(layout::RESPONSE_HEAD, head).unwrap();
+        let seen = RESPONSES.peek(&memory, tail, &mut out);
+        assert_eq!(seen, Err(RingError::Counters { head, tail }));
+    }
+    assert!(matches!(
+        RESPONSES.push(&Plain::new(), &vec![0; layout::MAX_PAYLOAD + 1]),
+        Err(RingError::Length(_))
+    ));
+}
