@@ -4,6 +4,7 @@ use super::convert::{from_wire, to_wire, Views};
 use super::vm::{Vm, VmConfig, VmError};
 use super::{BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared};
 use oracle::geometry::Geometry;
+use oracle::profile::{Arch, Profile, Release};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wire::{Hello, Mode, Request, Response};
@@ -44,6 +45,12 @@ impl VmSource {
         let vm = Vm::boot(&config).map_err(|e| failed(e.to_string()))?;
         let hello = vm.hello().clone();
         let geometry = geometry(&hello).map_err(failed)?;
+        let release = Release::parse(&hello.release).unwrap_or(Release::NEWEST);
+        let arch = match config.arch {
+            vm_images::Arch::X86_64 => Arch::X86_64,
+            vm_images::Arch::Aarch64 => Arch::Aarch64,
+        };
+        let table = Profile::at_release(release, arch);
         Ok(VmKernel {
             info: KernelInfo {
                 label: self.label.clone(),
@@ -59,6 +66,7 @@ impl VmSource {
                 scan: hello.pagemap_scan,
                 scan_guard: hello.scan_guard,
                 pagemap_guard: hello.pagemap_guard,
+                huge_zero_as_file: table.huge_zero_as_file,
             },
             op_limit_ms: (OP_LIMIT_MS * vm.slowdown()) as u32,
             vm,

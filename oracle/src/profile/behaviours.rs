@@ -176,6 +176,13 @@ behaviours! {
         spans: &[before(6, 11), since(6, 15)],
         probe: Some(probes::HUGE_EXCLUSIVE),
     }
+    huge_zero_as_file {
+        what: "pagemap calls the huge zero page a file page (bit 61) where PAGEMAP_SCAN says that it is none",
+        source: "fs/proc/task_mmu.c pagemap_pmd_range: !PageAnon of the huge zero page; seen on 6.12 to 7.2, not on 7.3. No \
+                 probe: the harness must know before it can compare the two views of anything",
+        spans: &[before(7, 3)],
+        probe: None,
+    }
     soft_dirty {
         what: "new mappings show `sd` (CONFIG_MEM_SOFT_DIRTY)",
         source: "arch/x86/Kconfig HAVE_ARCH_SOFT_DIRTY",

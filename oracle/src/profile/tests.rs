@@ -42,7 +42,9 @@ fn probes_read_back_the_flags() {
         for &release in &edges {
             let profile = Profile::at_release(release, arch);
             for behaviour in BEHAVIOURS {
-                let probe = behaviour.probe.as_ref().unwrap();
+                let Some(probe) = &behaviour.probe else {
+                    continue;
+                };
                 let read = (probe.read)(&run(&profile, probe.program));
                 let Some(read) = read else {
                     continue;
@@ -64,7 +66,9 @@ fn probes_read_back_the_flags() {
 #[test]
 fn probes_notice_the_other_value() {
     for behaviour in BEHAVIOURS {
-        let probe = behaviour.probe.as_ref().unwrap();
+        let Some(probe) = &behaviour.probe else {
+            continue;
+        };
         for on in [false, true] {
             let mut profile = Profile::newest();
             // Without protection keys the other execute-only behaviour can be seen at all.

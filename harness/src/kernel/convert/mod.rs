@@ -24,6 +24,8 @@ pub struct Views {
     pub scan_guard: bool,
     /// pagemap bit 58 stands for a guard.
     pub pagemap_guard: bool,
+    /// pagemap calls the huge zero page a file page: the row `huge_zero_as_file` of the table of behaviours.
+    pub huge_zero_as_file: bool,
 }
 
 const PROT_READ: u32 = 1;
@@ -148,6 +150,7 @@ pub fn to_wire(prepared: &Prepared, g: Geometry) -> wire::Program {
 }
 
 /// Why a step's report cannot become an observation.
+#[derive(Debug)]
 enum Bad {
     Garbage(String),
     Disagree(Disagreement),

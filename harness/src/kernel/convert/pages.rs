@@ -178,10 +178,16 @@ fn compare_views(run: &wire::PageRun, actor: u8, views: Views) -> Result<(), Dis
     let Some(scan) = run.scan.filter(|_| views.scan) else {
         return Ok(());
     };
+    let huge_zero = scan & (SCAN_PFNZERO | SCAN_HUGE) == SCAN_PFNZERO | SCAN_HUGE;
     let pairs = [
         ("present", PRESENT, SCAN_PRESENT, true),
         ("swap", SWAP, SCAN_SWAPPED, true),
-        ("file", FILE, SCAN_FILE, true),
+        (
+            "file",
+            FILE,
+            SCAN_FILE,
+            !(huge_zero && views.huge_zero_as_file),
+        ),
         (
             "guard",
             GUARD,

@@ -9,6 +9,7 @@ const VIEWS: Views = Views {
     scan: true,
     scan_guard: true,
     pagemap_guard: true,
+    huge_zero_as_file: false,
 };
 
 fn range(from: i16, to: i16) -> Range {
@@ -173,6 +174,8 @@ fn views_that_contradict_each_other_are_named() {
         (page_run(0, 1, 0x180, 0x18), "pagemap/pagemap"),
         (page_run(0, 1, 0x8, 0x0), "pagemap/pagemap"),
         (page_run(6, 4, 0x102, 0x08), "pagemap/vmas"),
+        // The huge zero page as a file page: contradicts, unless the kernel is known for it (the next test).
+        (huge_zero_as_file(), "pagemap/scan"),
     ];
     for (run, views) in cases {
         match end_with(vec![run]) {
@@ -180,6 +183,33 @@ fn views_that_contradict_each_other_are_named() {
             end => panic!("{run:?}: {end:?}"),
         }
     }
+}
+
+/// PRESENT and FILE in pagemap; PRESENT, PFNZERO and HUGE in PAGEMAP_SCAN.
+fn huge_zero_as_file() -> wire::PageRun {
+    page_run(0, 4, 0x140, 0x68)
+}
+
+#[test]
+fn huge_zero_page_may_look_like_a_file_where_the_table_says_so() {
+    let known = Views {
+        huge_zero_as_file: true,
+        ..VIEWS
+    };
+    let vma = VmaSeen {
+        start: 0,
+        end: 8,
+        prot: Prot::RW,
+        shared: false,
+        flags: None,
+    };
+    let runs = |run| super::pages::runs(&[run], std::slice::from_ref(&vma), 0, 8, known);
+    assert_eq!(
+        runs(huge_zero_as_file()).expect("no contradiction")[0].page.kind,
+        PageKind::Zero
+    );
+    let small = page_run(0, 1, 0x140, 0x28);
+    assert!(matches!(runs(small), Err(Bad::Disagree(_))));
 }
 
 #[test]
