@@ -63,6 +63,20 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
     if args.no_boot {
         checks.skip("real kernels", "--no-boot");
     } else {
+        checks.cargo(
+            "isolation, deaths and crashes on real kernels",
+            &[
+                "test",
+                "--package",
+                "xtask",
+                "--features",
+                "vm-tests",
+                "--quiet",
+                "real_",
+                "--",
+                "--test-threads=1",
+            ],
+        );
         for arch in ["x86_64", "aarch64"] {
             checks.own(
                 &me,
