@@ -1,0 +1,170 @@
+//! One program never disturbs the next.
+
+use crate::rig::*;
+use harness::kernel::convert::to_wire;
+use harness::kernel::{Prepared, Smaps};
+use oracle::geometry::Geometry;
+use std::sync::Arc;
+use vm_images::Arch;
+use wire::{End, Execution, GuestFault, Op, Program};
+
+/// The programs whose executions must always be the same: generated ones of every kind, with and without huge pages.
+fn probes() -> Vec<Program> {
+    (0..24)
+        .map(|seed| {
+            let prepared = Prepared {
+                id: 1000 + seed,
+                program: Arc::new(oracle::program::generate::generate(seed)),
+                smaps: Smaps::Every,
+                fault: None,
+            };
+            to_wire(&prepared, Geometry::K4)
+        })
+        .collect()
+}
+
+/// Programs that leave as much behind as a program can, and those that end badly.
+fn hostile(id: u64) -> Vec<Program> {
+    let all = mmap(0, 1536, 3, PRIVATE | FIXED);
+    let mut programs = vec![
+        // The whole arena: huge, guarded, written, left as it is.
+        program(
+            id,
+            &[
+                step(0, all),
+                step(0, madvise(0, 1536, 14)),
+                step(0, write(0, 1536, 9)),
+            ],
+        ),
+        program(
+            id + 1,
+            &[
+                step(0, all),
+                step(0, madvise(0, 1536, 102)),
+                step(0, write(3, 1, 9)),
+            ],
+        ),
+        program(
+            id + 2,
+            &[
+                step(0, mmap(0, 1536, 3, SHARED | FIXED)),
+                step(0, write(0, 600, 3)),
+                step(0, madvise(100, 100, 102)),
+            ],
+        ),
+        // A pile of actors, some of whom fork in turn, and some of whom leave.
+        program(
+            id + 3,
+            &[
+                step(0, mmap(0, 64, 3, PRIVATE | FIXED)),
+                step(0, write(0, 64, 1)),
+                step(0, Op::Fork { child: 1 }),
+                step(1, Op::Fork { child: 2 }),
+                step(2, Op::Fork { child: 3 }),
+                step(1, write(0, 8, 2)),
+                step(1, Op::Exit),
+                step(3, madvise(0, 4, 102)),
+                step(2, write(9, 3, 4)),
+            ],
+        ),
+        // Actor 0 leaves before the others.
+        program(
+            id + 4,
+            &[
+                step(0, mmap(0, 64, 3, PRIVATE | FIXED)),
+                step(0, Op::Fork { child: 1 }),
+                step(0, Op::Fork { child: 2 }),
+                step(0, Op::Exit),
+                step(1, write(0, 4, 4)),
+                step(2, Op::Exit),
+                step(1, madvise(0, 64, 102)),
+            ],
+        ),
+        program(id + 5, &[step(0, all), step(0, Op::Exit)]),
+        small(id + 6, Some(GuestFault::Die)),
+        small(id + 7, Some(GuestFault::Hang)),
+    ];
+    let mut loud = small(id + 8, None);
+    loud.knobs.khugepaged = true;
+    loud.knobs.ksm = true;
+    loud.knobs.thp = 2;
+    let mut root = small(id + 9, None);
+    root.knobs.root = true;
+    root.knobs.shmem_thp = 2;
+    // Needs an actor that does not live.
+    let wrong = program(id + 10, &[step(0, all), step(4, write(0, 1, 1))]);
+    programs.extend([loud, root, wrong]);
+    programs
+}
+
+fn check(arch: Arch) {
+    let rig = rig(arch);
+    let mut vm = rig.boot();
+    let slow = (400.0 * vm.slowdown()) as u32;
+    let first = run(&mut vm, 20_000, probes()).unwrap();
+    assert_eq!(first.len(), 24);
+    for execution in &first {
+        assert_eq!(execution.end, End::Done, "{execution:?}");
+        assert!(!execution.steps.is_empty());
+    }
+    // Between hostile neighbours: before each of them and after.
+    for (n, bad) in hostile(0).into_iter().enumerate() {
+        let (id, fault) = (bad.id, bad.fault);
+        let mut mixed = vec![bad.clone()];
+        mixed.extend(probes().into_iter().skip(n % 4).step_by(4));
+        mixed.push(bad);
+        let limit = if fault == Some(GuestFault::Hang) {
+            slow
+        } else {
+            20_000
+        };
+        let executions = run(&mut vm, limit, mixed).unwrap();
+        for execution in executions {
+            if execution.id == id {
+                check_bad(&execution, fault);
+            } else {
+                same(&first, &execution, id);
+            }
+        }
+    }
+    // Last, and in another order.
+    let mut backwards = probes();
+    backwards.reverse();
+    for execution in run(&mut vm, 20_000, backwards).unwrap() {
+        same(&first, &execution, u64::MAX);
+    }
+}
+
+fn same(first: &[Execution], execution: &Execution, neighbour: u64) {
+    let before = first.iter().find(|e| e.id == execution.id).unwrap();
+    for (n, (a, b)) in before.steps.iter().zip(&execution.steps).enumerate() {
+        assert_eq!(
+            a, b,
+            "program {} at step {n}, next to {neighbour}",
+            execution.id
+        );
+    }
+    assert_eq!(before, execution, "next to {neighbour}");
+}
+
+fn check_bad(execution: &Execution, fault: Option<GuestFault>) {
+    match (&execution.end, fault) {
+        (End::Died { step: 2, status: 9 }, Some(GuestFault::Die)) => {}
+        (End::Hang { step: 2, .. }, Some(GuestFault::Hang)) => {}
+        (End::Failed { step: 1, .. }, None) if execution.id == 10 => {}
+        (End::Done, None) => {}
+        (end, fault) => panic!("program {} with {fault:?} ended with {end:?}", execution.id),
+    }
+}
+
+#[test]
+#[ignore = "boots a kernel"]
+fn the_same_program_first_last_and_between_hostile_neighbours_x86_64() {
+    check(Arch::X86_64);
+}
+
+#[test]
+#[ignore = "boots a kernel"]
+fn the_same_program_first_last_and_between_hostile_neighbours_aarch64() {
+    check(Arch::Aarch64);
+}
