@@ -62,7 +62,11 @@ impl Toolchain {
 
     fn rustflags(&self) -> &'static str {
         match self {
-            Toolchain::X86Gnu | Toolchain::Debian { .. } => "-C target-feature=+crt-static",
+            Toolchain::X86Gnu => "-C target-feature=+crt-static",
+            // No static PIE for this target either (see below).
+            Toolchain::Debian { .. } => {
+                "-C target-feature=+crt-static -C link-arg=-Wl,-Ttext-segment=0x4000000000"
+            }
             // rustc makes no static PIE for this target, so the program is put above the arena by its link address:
             // the arena must be the lowest thing mapped. crt1.o names _DYNAMIC, which a static program has not; at this
             // address the zero of an undefined weak symbol is out of reach, so it gets some address that is not used.

@@ -64,6 +64,20 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
         checks.skip("real kernels", "--no-boot");
     } else {
         checks.cargo(
+            "the guest and the transport on real kernels",
+            &[
+                "test",
+                "--package",
+                "harness",
+                "--test",
+                "vm",
+                "--quiet",
+                "--",
+                "--ignored",
+                "--test-threads=2",
+            ],
+        );
+        checks.cargo(
             "isolation, deaths and crashes on real kernels",
             &[
                 "test",
