@@ -178,8 +178,16 @@ fn rules_are_told_apart_and_explained() {
     for (i, rule) in RULES.iter().enumerate() {
         assert_eq!(index_of(rule), i, "{}", rule.name);
         assert!(rule.name.contains('/'), "{}", rule.name);
-        assert!(rule.text.ends_with('.') && rule.text.len() > 30, "{}", rule.name);
-        assert!(!rule.source.is_empty() && !rule.since.is_empty(), "{}", rule.name);
+        assert!(
+            rule.text.ends_with('.') && rule.text.len() > 30,
+            "{}",
+            rule.name
+        );
+        assert!(
+            !rule.source.is_empty() && !rule.since.is_empty(),
+            "{}",
+            rule.name
+        );
         assert!(!rule.about.is_empty(), "{}", rule.name);
     }
 }

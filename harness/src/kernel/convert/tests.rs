@@ -205,7 +205,9 @@ fn huge_zero_page_may_look_like_a_file_where_the_table_says_so() {
     };
     let runs = |run| super::pages::runs(&[run], std::slice::from_ref(&vma), 0, 8, known);
     assert_eq!(
-        runs(huge_zero_as_file()).expect("no contradiction")[0].page.kind,
+        runs(huge_zero_as_file()).expect("no contradiction")[0]
+            .page
+            .kind,
         PageKind::Zero
     );
     let small = page_run(0, 1, 0x140, 0x28);
