@@ -8,8 +8,6 @@ mod interrupt;
 mod kernels;
 mod measured;
 mod minimize;
-#[cfg(all(test, feature = "vm-tests"))]
-mod real_tests;
 mod rig;
 mod run;
 mod setup;

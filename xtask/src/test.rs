@@ -78,7 +78,7 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
             ],
         );
         checks.cargo(
-            "isolation, deaths and crashes on real kernels",
+            "runs on real kernels that are killed, hang and crash",
             &[
                 "test",
                 "--package",
@@ -86,7 +86,8 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
                 "--features",
                 "vm-tests",
                 "--quiet",
-                "real_",
+                "--test",
+                "real_vm",
                 "--",
                 "--test-threads=1",
             ],
