@@ -2,7 +2,8 @@
 
 use super::confirm::{Confirm, Subject};
 use super::judge::{judge, Judged, ProgramVerdict};
-use super::run::{Context, Row};
+use super::row::Row;
+use super::run::Context;
 use super::story::{crash_story, Kind, Story};
 use super::Tally;
 use crate::kernel::{Event, Execution, Kernel, KernelError, KernelInfo, Prepared};
@@ -132,7 +133,7 @@ impl<'a> Lane<'a> {
                 Ok(Event::BatchDone { .. }) => self.batch_done(),
                 Err(error) => self.died(error),
             }
-            if self.ctx.stopped() {
+            if self.ctx.stopped() || (self.row.is_full() && self.confirms.is_empty()) {
                 break;
             }
         }
@@ -292,6 +293,10 @@ impl<'a> Lane<'a> {
     /// The kernel is dead: says which program did it, boots another, and runs again what had not come back.
     fn died(&mut self, error: KernelError) {
         self.kernel = None;
+        if self.ctx.stopped() {
+            // Ctrl-C reaches QEMU, too.
+            return;
+        }
         let mut pending: VecDeque<Work> = VecDeque::new();
         for flight in std::mem::take(&mut self.flights) {
             pending.extend(flight.works);
@@ -373,9 +378,6 @@ impl<'a> Lane<'a> {
                 works: pending,
                 block: None,
             });
-        }
-        if self.ctx.stopped() {
-            return;
         }
         if self.boots > MOST_DEATHS {
             self.row.error(

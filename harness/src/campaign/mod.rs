@@ -2,7 +2,9 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `run` | rows (kernels), lanes (VMs side by side), what goes where |
+//! | `run` | the whole: settings, rows (kernels), lanes (VMs side by side) |
+//! | `row` | one kernel's part: its blocks, its counts, its profile |
+//! | `results` | what comes of it, where it goes, who looks on |
 //! | `lane` | one VM's loop: keep batches in flight, judge what comes back, replace what dies |
 //! | `feed` | which programs run: corpus and generated blocks, made once for all kernels |
 //! | `judge` | from an execution to a verdict on the program |
@@ -20,6 +22,8 @@ mod judge;
 mod known;
 mod lane;
 mod needs;
+mod results;
+mod row;
 mod run;
 pub mod smaps;
 mod story;
@@ -31,9 +35,7 @@ pub use feed::{load_corpus, load_program, program_seed, CorpusError, CorpusProgr
 pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
 pub use known::{Finding, Known, KnownError};
 pub use needs::lacks;
-pub use run::{
-    run, seed_of, Amount, CampaignError, Discard, Listener, Progress, Quiet, Reported, RowResult,
-    Settings, Sink, Summary,
-};
+pub use results::{Discard, Listener, Progress, Quiet, Reported, RowResult, Sink, Summary};
+pub use run::{run, seed_of, Amount, CampaignError, Settings};
 pub use story::{crash_story, shown, Kind, Story};
 pub use tally::Tally;

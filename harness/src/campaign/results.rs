@@ -1,0 +1,163 @@
+//! What a campaign comes to, where it goes, and who looks on.
+
+use super::story::Story;
+use super::{Bucket, Tally};
+use crate::kernel::KernelInfo;
+use oracle::program::Program;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+/// A suspect that was confirmed, ready to be written down.
+#[derive(Debug, Clone)]
+pub struct Reported {
+    /// The same on every machine: made from bucket and program.
+    pub id: String,
+    pub kernel: KernelInfo,
+    /// File name or `seed/block/index`.
+    pub program_name: String,
+    pub program: Arc<Program>,
+    pub story: Story,
+    /// Re-runs that showed it again.
+    pub hits: u32,
+    pub runs: u32,
+}
+
+/// Everything about one kernel's part of a campaign.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RowResult {
+    /// How the user names the kernel.
+    pub kernel: String,
+    pub arch: String,
+    pub release: String,
+    pub build: String,
+    pub page_size: u32,
+    pub accel: String,
+    pub boot_seconds: f64,
+    /// Wall-clock seconds, boots apart.
+    pub seconds: f64,
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// New buckets, with the number of programs in each.
+    pub buckets: Vec<(Bucket, u64)>,
+    /// Known findings that were met, with the number of programs.
+    pub known_met: BTreeMap<String, u64>,
+    /// Why the kernel was not run at all.
+    pub skipped_because: Option<String>,
+    /// Infrastructure errors, first to last.
+    pub errors: Vec<String>,
+    /// Rules that were exercised.
+    pub rules: Vec<String>,
+    /// Behaviours that the kernel was found to have.
+    pub behaviours: Vec<String>,
+    /// Programs run when the first new suspect was met, that one included.
+    pub first_suspect: Option<u64>,
+}
+
+impl RowResult {
+    /// Programs per second of running.
+    pub fn rate(&self) -> f64 {
+        if self.seconds > 0.0 {
+            self.tally.programs as f64 / self.seconds
+        } else {
+            0.0
+        }
+    }
+}
+
+/// What a campaign came to.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    pub rows: Vec<RowResult>,
+    /// CPU seconds spent generating and judging.
+    pub generating: f64,
+    pub judging: f64,
+    /// The user stopped it.
+    pub interrupted: bool,
+}
+
+impl Summary {
+    /// Programs that are new divergences, hangs or crashes.
+    pub fn new_suspects(&self) -> u64 {
+        let new = |t: &Tally| t.divergences + t.hangs + t.crashes;
+        self.rows.iter().map(|row| new(&row.tally)).sum()
+    }
+
+    /// Infrastructure errors over all rows.
+    pub fn infra_errors(&self) -> u64 {
+        self.rows.iter().map(|row| row.tally.infra_errors).sum()
+    }
+
+    /// Programs that ran.
+    pub fn programs(&self) -> u64 {
+        self.rows.iter().map(|row| row.tally.programs).sum()
+    }
+}
+
+/// Where results go as they come. An error ends the campaign; what was written stays.
+pub trait Sink: Sync {
+    /// A block is through on a kernel.
+    fn block(&self, row: &RowResult, block: &str, tally: &Tally) -> io::Result<()>;
+    /// A suspect was confirmed.
+    fn reported(&self, reported: &Reported) -> io::Result<()>;
+    /// A kernel is through. `rows` are all rows so far.
+    fn row(&self, rows: &[RowResult]) -> io::Result<()>;
+}
+
+/// A sink that keeps nothing.
+pub struct Discard;
+
+impl Sink for Discard {
+    fn block(&self, _: &RowResult, _: &str, _: &Tally) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reported(&self, _: &Reported) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn row(&self, _: &[RowResult]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What happens, for those who look on.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    Booting {
+        row: usize,
+    },
+    Booted {
+        row: usize,
+        info: &'a KernelInfo,
+    },
+    /// Some more programs are through. `total` is known unless time limits the campaign.
+    Programs {
+        row: usize,
+        tally: &'a Tally,
+        total: Option<u64>,
+    },
+    Reported(&'a Reported),
+    /// Something went wrong in the infrastructure.
+    Error {
+        row: usize,
+        text: &'a str,
+    },
+    Done {
+        row: usize,
+        result: &'a RowResult,
+    },
+}
+
+/// Looks on; called from many threads.
+pub trait Listener: Sync {
+    fn event(&self, event: &Progress<'_>);
+}
+
+/// A listener that does not care.
+pub struct Quiet;
+
+impl Listener for Quiet {
+    fn event(&self, _: &Progress<'_>) {}
+}
