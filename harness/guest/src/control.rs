@@ -13,6 +13,8 @@ use wire::layout::{Phase, Progress, MAX_PAYLOAD};
 
 /// Entries in each scratch array: what one PMD block of 4 KiB pages has. Longer runs are taken in pieces.
 pub const SCRATCH: usize = 512;
+/// Regions that one PAGEMAP_SCAN finds; the kernel makes room for as many at each call.
+pub const REGIONS: usize = 64;
 /// Bytes that one call of mincore fills.
 pub const BYTES: usize = 4096;
 /// Of the staging area, what most executions do not exceed.
@@ -61,7 +63,7 @@ pub struct Region {
 /// Buffers of whoever has the turn. They are shared so that a fork does not have to copy them.
 #[repr(C)]
 pub struct Scratch {
-    pub regions: [Region; SCRATCH],
+    pub regions: [Region; REGIONS],
     pub entries: [u64; SCRATCH],
     pub values: [u64; SCRATCH],
     pub bytes: [u8; BYTES],

@@ -76,7 +76,7 @@ impl Eyes {
         self.arena = arena;
     }
 
-    /// Looks at everything; VmFlags too when asked.
+    /// Looks at everything; VmFlags too when asked, and then at residency without leaving out what is known.
     ///
     /// # Errors
     /// A view that cannot be had, which is a fault of the guest or of its surroundings.
@@ -95,7 +95,7 @@ impl Eyes {
             vmas::by_text(self.maps, self.arena, &mut space.vmas)?;
         }
         pages::look(self.pagemap, self.features, self.arena, scratch, space)?;
-        resident::look(self.arena, scratch, space)?;
+        resident::look(self.arena, flags, scratch, space)?;
         if flags && !space.vmas.is_empty() {
             let fd = match self.smaps {
                 Some(fd) => fd,

@@ -5,39 +5,81 @@ use crate::control::Scratch;
 use crate::sys;
 use wire::Space;
 
-/// Fills in the runs of resident pages.
-pub fn look(arena: Arena, scratch: &mut Scratch, space: &mut Space) -> Result<(), String> {
-    let mut next = 0;
-    while let Some(vma) = space.vmas.get(next) {
-        // One call for VMAs without a hole between them.
-        let (start, mut end) = (vma.start, vma.end);
-        next += 1;
-        while let Some(vma) = space.vmas.get(next).filter(|vma| vma.start == end) {
-            end = vma.end;
-            next += 1;
+/// Pages between two spans that are asked about along with them: about what another call costs.
+const GAP: u32 = 64;
+
+/// Fills in the runs of resident pages. Where `all` is not wanted, only what can be resident is asked about: shared VMAs,
+/// whose file may hold any page, and the pages of private anonymous ones that are not empty; for an empty one mincore
+/// looks at nothing and says no.
+pub fn look(
+    arena: Arena,
+    all: bool,
+    scratch: &mut Scratch,
+    space: &mut Space,
+) -> Result<(), String> {
+    let Space {
+        vmas,
+        pages,
+        resident,
+    } = space;
+    let mut runs = pages.iter().peekable();
+    let mut span: Option<(u32, u32)> = None;
+    let mut mapped_to = 0;
+    for vma in vmas.iter() {
+        // A call must not go across a hole.
+        if vma.start != mapped_to {
+            ask(arena, span.take(), &mut scratch.bytes, resident)?;
         }
-        let mut at = start;
-        while at < end {
-            let pages = ((end - at) as usize).min(scratch.bytes.len());
-            let bytes = &mut scratch.bytes[..pages];
-            // SAFETY: the vector has a byte for each page.
-            unsafe {
-                sys::call(
-                    libc::SYS_mincore,
-                    [
-                        arena.address(at),
-                        pages as u64 * arena.page,
-                        bytes.as_mut_ptr() as u64,
-                        0,
-                        0,
-                        0,
-                    ],
-                )
-            }
+        mapped_to = vma.end;
+        let mut from = vma.start;
+        while from < vma.end {
+            let (start, end) = if all || vma.shared {
+                (vma.start, vma.end)
+            } else {
+                while runs.next_if(|run| run.start + run.len <= from).is_some() {}
+                match runs.peek().filter(|run| run.start < vma.end) {
+                    Some(run) => (run.start.max(from), (run.start + run.len).min(vma.end)),
+                    None => break,
+                }
+            };
+            from = end;
+            span = match span {
+                Some((first, last)) if start - last <= GAP => Some((first, end)),
+                other => {
+                    ask(arena, other, &mut scratch.bytes, resident)?;
+                    Some((start, end))
+                }
+            };
+        }
+    }
+    ask(arena, span, &mut scratch.bytes, resident)
+}
+
+fn ask(
+    arena: Arena,
+    span: Option<(u32, u32)>,
+    buffer: &mut [u8],
+    into: &mut Vec<(u32, u32)>,
+) -> Result<(), String> {
+    let Some((mut at, end)) = span else {
+        return Ok(());
+    };
+    while at < end {
+        let pages = ((end - at) as usize).min(buffer.len());
+        let bytes = &mut buffer[..pages];
+        let args = [
+            arena.address(at),
+            pages as u64 * arena.page,
+            bytes.as_mut_ptr() as u64,
+            0,
+            0,
+            0,
+        ];
+        // SAFETY: the vector has a byte for each page.
+        unsafe { sys::call(libc::SYS_mincore, args) }
             .map_err(|e| format!("mincore of pages {at} to {end}: {e}"))?;
-            add_runs(at, bytes, &mut space.resident);
-            at += pages as u32;
-        }
+        add_runs(at, bytes, into);
+        at += pages as u32;
     }
     Ok(())
 }

@@ -156,8 +156,14 @@ pub fn arguments(config: &VmConfig, shared_fd: i32, sandbox: bool) -> Vec<String
     };
     add("-accel", accel.to_owned());
     let (machine, cpu, console, more) = match (config.arch, config.accel) {
-        // rep movsb and stosb are slow under TCG: without ERMS and FSRM the kernel uses plain loops.
-        (Arch::X86_64, Accel::Tcg) => ("pc", "max,-erms,-fsrm", "ttyS0", "nokaslr mitigations=off"),
+        // rep movsb and stosb are slow under TCG: without ERMS and FSRM the kernel uses plain loops. Without LA57 a walk
+        // has a level less.
+        (Arch::X86_64, Accel::Tcg) => (
+            "pc",
+            "max,-erms,-fsrm,-la57",
+            "ttyS0",
+            "nokaslr mitigations=off",
+        ),
         (Arch::X86_64, Accel::Kvm) => ("pc", "host", "ttyS0", "nokaslr mitigations=off"),
         (Arch::Aarch64, Accel::Tcg) => {
             // cortex-a57 is the fastest, and has no 16 KiB pages.
