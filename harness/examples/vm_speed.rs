@@ -185,7 +185,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let program = program(seed);
         println!("{}", generate(seed));
         vm.submit(batch(0, Mode::Judged, std::slice::from_ref(&program)))?;
-        match vm.next()? {
+        match vm.wait()? {
             Response::Execution(execution) => {
                 for (step, seen) in program.steps.iter().zip(&execution.steps) {
                     println!("{step:?}\n    {seen:?}");
@@ -237,7 +237,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 if left == 0 {
                     break;
                 }
-                match vm.next()? {
+                match vm.wait()? {
                     Response::Execution(e) => {
                         bytes += wire::encode(&e)?.len();
                         let end = format!("{:?}", e.end);

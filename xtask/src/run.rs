@@ -153,7 +153,7 @@ fn one(
             Outcome::Fine
         }
         ProgramVerdict::Poisoned => {
-            *text += &format!("\npoisoned: a limit was met, the rest cannot be judged\n");
+            *text += "\npoisoned: a limit was met, the rest cannot be judged\n";
             Outcome::Fine
         }
         ProgramVerdict::Infra(why) => Outcome::Failed(why),

@@ -91,7 +91,10 @@ impl Device {
 
 impl Bar {
     fn word(&self, offset: u64) -> *mut u64 {
-        assert!(offset % 8 == 0 && offset + 8 <= self.len, "offset {offset}");
+        assert!(
+            offset.is_multiple_of(8) && offset + 8 <= self.len,
+            "offset {offset}"
+        );
         // SAFETY: inside the mapping, as just checked.
         unsafe { self.at.add(offset as usize).cast() }
     }

@@ -12,7 +12,7 @@ pub const CORPUS: Smaps = Smaps::Every;
 
 /// The policy of the generated program of this number.
 pub fn generated(number: u64) -> Smaps {
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         Smaps::Changes
     } else {
         Smaps::End

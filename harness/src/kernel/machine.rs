@@ -193,7 +193,7 @@ impl VmKernel {
     }
 
     fn receive(&mut self) -> Result<Response, KernelError> {
-        let response = self.vm.next();
+        let response = self.vm.wait();
         response.map_err(|error| self.dead(error))
     }
 

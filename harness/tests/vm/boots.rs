@@ -45,7 +45,7 @@ fn two_vms_work_side_by_side() {
             let mut done = 0;
             let mut batches = 0;
             while batches < 4 {
-                match vm.next().unwrap() {
+                match vm.wait().unwrap() {
                     Response::Execution(execution) => {
                         assert_eq!((execution.id, execution.end), (done, End::Done));
                         done += 1;
@@ -76,7 +76,7 @@ fn bare_mode_runs_all_rounds_and_reports_no_executions() {
         .unwrap();
     let mut times = Vec::new();
     while times.len() < 2 {
-        match vm.next().unwrap() {
+        match vm.wait().unwrap() {
             Response::BatchDone { nanos, .. } => times.push(nanos),
             other => panic!("{other:?}"),
         }

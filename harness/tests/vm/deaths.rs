@@ -58,11 +58,11 @@ fn a_panic_is_a_crash_of_the_program_that_ran() {
         small(3, None),
     ];
     vm.submit(batch(1, Mode::Judged, 20_000, programs)).unwrap();
-    match vm.next().unwrap() {
+    match vm.wait().unwrap() {
         Response::Execution(execution) => assert_eq!((execution.id, execution.end), (1, End::Done)),
         other => panic!("{other:?}"),
     }
-    match vm.next().unwrap_err() {
+    match vm.wait().unwrap_err() {
         VmError::Crash { report, running } => {
             assert_eq!(report.kind.name(), "panic", "{}", report.excerpt);
             assert!(report.excerpt.contains("sysrq"), "{}", report.excerpt);
@@ -167,7 +167,7 @@ fn a_huge_report_waits_for_a_slow_host_and_an_endless_one_fails_alone() {
     std::thread::sleep(std::time::Duration::from_secs(3));
     let mut ends = Vec::new();
     while ends.len() < 6 {
-        if let Response::Execution(execution) = vm.next().unwrap() {
+        if let Response::Execution(execution) = vm.wait().unwrap() {
             if execution.id < 4 {
                 assert_eq!(execution.steps.len(), 180);
                 let last = execution.steps.last().and_then(|s| s.actors.first());

@@ -101,7 +101,7 @@ fn a_guest_that_stands_still_is_noticed_and_names_its_op() {
     assert_eq!(vm.in_flight(), Some((5, 2)));
     kill(Pid::from_raw(vm.qemu_pid() as i32), Signal::SIGSTOP).unwrap();
     let since = Instant::now();
-    match vm.next().unwrap_err() {
+    match vm.wait().unwrap_err() {
         VmError::Hang { running } => assert_eq!(running, Some((5, 2))),
         other => panic!("{other}"),
     }
@@ -125,7 +125,7 @@ fn a_qemu_that_is_killed_is_a_loss() {
     .unwrap();
     std::thread::sleep(Duration::from_secs(1));
     kill(Pid::from_raw(vm.qemu_pid() as i32), Signal::SIGKILL).unwrap();
-    match vm.next().unwrap_err() {
+    match vm.wait().unwrap_err() {
         VmError::Lost { running, .. } => assert_eq!(running, Some((5, 2))),
         other => panic!("{other}"),
     }

@@ -155,7 +155,7 @@ pub fn run(
     vm.submit(batch(1, Mode::Judged, op_limit_ms, programs))?;
     let mut executions = Vec::new();
     loop {
-        match vm.next()? {
+        match vm.wait()? {
             Response::Execution(execution) => executions.push(execution),
             Response::BatchDone { .. } => return Ok(executions),
             other => panic!("{other:?}"),

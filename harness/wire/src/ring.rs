@@ -184,7 +184,7 @@ impl Ring {
     fn used<E>(&self, head: u64, tail: u64) -> Result<u64, RingError<E>> {
         let used = head.wrapping_sub(tail);
         // Far from wrapping: whoever counts to 2^63 bytes is not telling the truth.
-        if used > self.capacity || (head | tail) % 8 != 0 || head >> 63 != 0 {
+        if used > self.capacity || !(head | tail).is_multiple_of(8) || head >> 63 != 0 {
             return Err(RingError::Counters { head, tail });
         }
         Ok(used)

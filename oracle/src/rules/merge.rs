@@ -88,7 +88,7 @@ pub(crate) fn split(ctx: &mut Ctx, page: u32) {
 /// A huge page cannot straddle the border between two VMAs.
 fn split_huge_at(ctx: &mut Ctx, page: u32) {
     let g = ctx.geometry();
-    if page % g.pages_per_pmd != 0 && page < g.arena_pages() {
+    if !page.is_multiple_of(g.pages_per_pmd) && page < g.arena_pages() {
         thp::vma_split(ctx, block_of(page, g));
     }
 }

@@ -172,7 +172,7 @@ impl Vm {
     ///
     /// # Errors
     /// Whatever makes further answers impossible. The VM is of no more use then.
-    pub fn next(&mut self) -> Result<Response, VmError> {
+    pub fn wait(&mut self) -> Result<Response, VmError> {
         loop {
             self.pump()?;
             // Asked before the ring is: what a dying guest has sent is taken first.
@@ -310,7 +310,7 @@ impl Vm {
     fn check_life(&mut self) -> Result<(), VmError> {
         // A few looks a second are enough.
         self.polls = self.polls.wrapping_add(1);
-        if self.polls % 16 != 0 {
+        if !self.polls.is_multiple_of(16) {
             return Ok(());
         }
         let total = self.process.console().total;

@@ -96,14 +96,14 @@ fn answers_come_in_order_and_then_nothing_is_in_flight() {
     vm.submit(batch(1, &[7, 8])).unwrap();
     for id in [7, 8] {
         answer(&shared, &done(id));
-        assert_eq!(vm.next().unwrap(), done(id));
+        assert_eq!(vm.wait().unwrap(), done(id));
     }
     answer(&shared, &Response::BatchDone { seq: 1, nanos: 5 });
     assert!(matches!(
-        vm.next(),
+        vm.wait(),
         Ok(Response::BatchDone { nanos: 5, .. })
     ));
-    assert!(matches!(vm.next(), Err(VmError::NothingInFlight)));
+    assert!(matches!(vm.wait(), Err(VmError::NothingInFlight)));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn garbage_in_the_ring_is_said_to_be_garbage() {
         let (mut vm, shared, _dir) = fake("exec sleep 100");
         vm.submit(batch(1, &[7])).unwrap();
         spoil(&shared);
-        let error = vm.next().unwrap_err();
+        let error = vm.wait().unwrap_err();
         assert!(matches!(error, VmError::Garbage(_)), "{error}");
     }
 }
@@ -172,7 +172,7 @@ fn a_guest_that_stands_still_is_found_and_the_op_named() {
     run(&shared, 0xabc, 3);
     vm.slowdown = 0.02;
     vm.op_limit = Duration::from_millis(10);
-    let error = vm.next().unwrap_err();
+    let error = vm.wait().unwrap_err();
     assert!(
         matches!(
             error,
@@ -200,7 +200,7 @@ fn a_beating_heart_does_not_hide_that_nothing_moves() {
             std::thread::sleep(Duration::from_millis(10));
         }
     });
-    assert!(matches!(vm.next(), Err(VmError::Hang { .. })));
+    assert!(matches!(vm.wait(), Err(VmError::Hang { .. })));
     heart.join().unwrap();
 }
 
@@ -215,8 +215,8 @@ fn a_report_is_about_the_program_that_ran_and_earlier_answers_come_first() {
     answer(&shared, &done(8));
     vm.submit(batch(1, &[7, 8, 9])).unwrap();
     std::thread::sleep(Duration::from_millis(600));
-    assert_eq!(vm.next().unwrap(), done(7));
-    match vm.next().unwrap_err() {
+    assert_eq!(vm.wait().unwrap(), done(7));
+    match vm.wait().unwrap_err() {
         VmError::Crash { report, running } => {
             assert_eq!(report.kind.name(), "warning");
             assert!(report.excerpt.contains("Call Trace"), "{}", report.excerpt);
@@ -231,12 +231,12 @@ fn the_end_of_qemu_is_a_crash_with_a_panic_and_a_loss_without() {
     let (mut vm, _shared, _dir) =
         fake("echo '[  9.1] Kernel panic - not syncing: Fatal exception'; exit 0");
     vm.submit(batch(1, &[1])).unwrap();
-    let error = vm.next().unwrap_err();
+    let error = vm.wait().unwrap_err();
     assert!(matches!(error, VmError::Crash { .. }), "{error}");
 
     let (mut vm, _shared, _dir) = fake("exit 3");
     vm.submit(batch(1, &[1])).unwrap();
-    let error = vm.next().unwrap_err();
+    let error = vm.wait().unwrap_err();
     assert!(matches!(error, VmError::Lost { .. }), "{error}");
 }
 
@@ -244,7 +244,7 @@ fn the_end_of_qemu_is_a_crash_with_a_panic_and_a_loss_without() {
 fn a_console_without_end_is_a_flood_and_its_log_stays_small() {
     let (mut vm, _shared, dir) = fake("exec yes 'all work and no play makes Jack a dull boy'");
     vm.submit(batch(1, &[1])).unwrap();
-    let error = vm.next().unwrap_err();
+    let error = vm.wait().unwrap_err();
     assert!(matches!(error, VmError::Flood(_)), "{error}");
     drop(vm);
     let log = std::fs::metadata(dir.path().join("console.log"))
