@@ -3,6 +3,7 @@
 
 use crate::bar::Bar;
 use crate::control::{Control, State, TooLong};
+use crate::log::KernelLog;
 use crate::look::Eyes;
 use crate::perform::Bench;
 use crate::sys::{self, Errno};
@@ -18,6 +19,7 @@ pub const USER: i32 = 1000;
 /// What actors of one worker have in common.
 pub struct Actor {
     pub control: &'static Control,
+    pub log: KernelLog,
     /// The words of the shared memory, for the host to see the op that runs.
     pub words: Bar,
     pub eyes: Eyes,
@@ -81,6 +83,13 @@ impl Actor {
         }
     }
 
+    /// Notes what the kernel has complained about since the last time: it was the step that runs.
+    pub fn listen(&self) {
+        if let Some(text) = self.log.news() {
+            self.control.complain(&text);
+        }
+    }
+
     /// Ends the program with a reason that the supervisor reports.
     fn give_up(&self, why: &str) -> ! {
         self.control.set_text(why);
@@ -128,6 +137,7 @@ impl Actor {
                 .perform(op)?
             }
         };
+        self.listen();
         if !judged {
             return self.next_step(program, number);
         }

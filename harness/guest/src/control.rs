@@ -1,6 +1,7 @@
 //! Memory that the supervisor, the worker and all actors of a program share. It stands outside the arena and is made
 //! once, by the supervisor, before it forks anybody. The actors take turns, so most of it has one writer at a time.
 
+use crate::log;
 use crate::sys::{self, Errno};
 use serde::Serialize;
 use std::cell::UnsafeCell;
@@ -106,6 +107,10 @@ pub struct Control {
     staged: AtomicU64,
     /// Place and length of each actor's last full view in the staging area; length 0: none.
     views: [(AtomicU64, AtomicU64); MAX_ACTORS],
+    /// The kernel's first complaint during this program: the step after which it was read, and its text.
+    complaint_step: AtomicU32,
+    complaint_len: AtomicU32,
+    complaint: UnsafeCell<[u8; log::MOST]>,
     text_len: AtomicU32,
     text: UnsafeCell<[u8; 1024]>,
     scratch: UnsafeCell<Scratch>,
@@ -239,6 +244,30 @@ impl Control {
         let len = (self.text_len.load(Acquire) as usize).min(1024);
         // SAFETY: written before the length was.
         String::from_utf8_lossy(unsafe { &(&(*self.text.get()))[..len] }).into_owned()
+    }
+
+    /// Keeps what the kernel has said during the step that runs; the first complaint of a program counts.
+    pub fn complain(&self, text: &str) {
+        if self.complaint_len.load(Acquire) > 0 {
+            return;
+        }
+        let len = text.len().min(log::MOST);
+        // SAFETY: the caller has the turn, nobody else writes.
+        unsafe { (&mut (*self.complaint.get()))[..len].copy_from_slice(&text.as_bytes()[..len]) };
+        self.complaint_step.store(self.step.load(Relaxed), Relaxed);
+        self.complaint_len.store(len as u32, Release);
+    }
+
+    /// Takes the complaint of the program that ran: step and text.
+    pub fn take_complaint(&self) -> Option<(u32, String)> {
+        let len = self.complaint_len.swap(0, Acquire) as usize;
+        if len == 0 {
+            return None;
+        }
+        // SAFETY: written before the length was; nobody else has the turn.
+        let bytes = unsafe { &(&(*self.complaint.get()))[..len.min(log::MOST)] };
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        Some((self.complaint_step.load(Relaxed), text))
     }
 
     /// The scratch buffers.

@@ -9,6 +9,7 @@
 //! | [`knobs`] | settings of the whole kernel |
 //! | [`supervisor`] | PID 1's life: workers, the dead, hangs |
 //! | [`worker`] | batches, isolation of programs |
+//! | [`log`] | what the kernel complains about |
 //! | [`control`] | memory shared by supervisor, worker and actors |
 //! | [`actor`] | turns, fork, exit |
 //! | [`perform`] | the ops under test |
@@ -22,6 +23,7 @@ mod bar;
 mod boot;
 mod control;
 mod knobs;
+mod log;
 mod look;
 mod perform;
 mod probe;
@@ -91,6 +93,7 @@ fn set_up() -> Result<(Setup, Bar), String> {
             device,
             knobs,
             features,
+            log: log::KernelLog::open(),
         },
         bar,
     ))

@@ -6,7 +6,7 @@ use crate::bar::Bar;
 use crate::boot;
 use crate::control::State;
 use crate::sys;
-use crate::worker::{self, send, Setup};
+use crate::worker::{self, send, send_complaints, Setup};
 use std::sync::atomic::Ordering::Relaxed;
 use wire::layout::{self, Phase, Progress};
 use wire::{End, Response};
@@ -166,6 +166,10 @@ impl Supervisor {
         } else {
             self.stillborn = 0;
         }
+        if let Some(text) = self.setup.log.news() {
+            control.complain(&text);
+        }
+        send_complaints(&self.bar, control);
         if control.judged.load(Relaxed) != 0 || end != End::Done {
             let id = control.program_id.load(Relaxed);
             // SAFETY: no actor is left, or it is stuck for good.

@@ -75,6 +75,20 @@ pub fn read_at(fd: i32, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
     .map(|n| n as usize)
 }
 
+/// read(2).
+pub fn read(fd: i32, into: &mut [u8]) -> Result<usize, Errno> {
+    let args = [
+        fd as u64,
+        into.as_mut_ptr() as u64,
+        into.len() as u64,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: `into` is valid for its length.
+    unsafe { call(libc::SYS_read, args) }.map(|n| n as usize)
+}
+
 /// pwrite(2) at 0, the way kernel settings are written.
 pub fn write_setting(fd: i32, text: &str) -> Result<(), Errno> {
     // SAFETY: `text` is valid for its length.

@@ -10,6 +10,7 @@ use crate::arena::Arena;
 use crate::bar::{Bar, Device};
 use crate::control::{Control, State};
 use crate::knobs::KnobFiles;
+use crate::log::KernelLog;
 use crate::look::{Eyes, Features};
 use crate::sys;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,6 +29,7 @@ pub struct Setup {
     pub device: Device,
     pub knobs: KnobFiles,
     pub features: Features,
+    pub log: KernelLog,
 }
 
 struct Worker {
@@ -79,6 +81,7 @@ impl Worker {
         sys::own_proc_files();
         let actor = Actor {
             control: setup.control,
+            log: setup.log,
             words,
             eyes,
             arena,
@@ -199,6 +202,8 @@ impl Worker {
         }
         self.actor.play(program, judged);
         self.clean_up();
+        self.actor.listen();
+        send_complaints(&self.bar, control);
         if judged {
             // SAFETY: no other actor lives.
             send(&self.bar, control, unsafe {
@@ -240,6 +245,19 @@ impl Worker {
             control.set_state(State::Failed);
             sys::exit(71);
         }
+    }
+}
+
+/// Sends what the kernel has complained about while the program ran, before the program's execution.
+pub fn send_complaints(bar: &Bar, control: &Control) {
+    if let Some((step, text)) = control.take_complaint() {
+        let program = control.program_id.load(Relaxed);
+        let log = Response::Log {
+            program,
+            step,
+            text,
+        };
+        send(bar, control, &wire::encode(&log).unwrap_or_default());
     }
 }
 

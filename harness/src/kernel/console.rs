@@ -173,6 +173,14 @@ impl Recogniser {
         (!self.partial.is_empty()).then(|| self.end_line())
     }
 
+    /// The report in a whole text, if there is one.
+    pub fn read(text: &str) -> Option<Report> {
+        let mut recogniser = Recogniser::default();
+        recogniser.feed(text.as_bytes());
+        recogniser.close();
+        recogniser.report
+    }
+
     /// The report, if there was one.
     pub fn report(&self) -> Option<&Report> {
         self.report.as_ref()

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub const ARENA_BASE: u64 = 0x10_0000_0000;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -190,6 +190,12 @@ pub enum Response {
         seq: u64,
         /// Guest time the batch took, nanoseconds.
         nanos: u64,
+    },
+    /// What the kernel logged while `program` ran, read after the op of `step`; comes before the program's execution.
+    Log {
+        program: u64,
+        step: u32,
+        text: String,
     },
     /// The guest cannot do what was asked; the text says why.
     Error(String),

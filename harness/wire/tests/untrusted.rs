@@ -56,6 +56,11 @@ fn examples() -> Vec<Response> {
             steps: vec![step; 3],
         }),
         Response::BatchDone { seq: 3, nanos: 4 },
+        Response::Log {
+            program: 1,
+            step: 2,
+            text: "WARNING: ".to_owned(),
+        },
         Response::Error("no".to_owned()),
     ]
 }

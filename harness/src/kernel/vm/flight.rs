@@ -53,6 +53,8 @@ impl Flight {
             (Response::Error(why), _) => Err(VmError::Guest(why.clone())),
             (Response::Hello(_), _) => garbage("a second hello".to_owned()),
             (Response::Execution(e), Some(batch)) => batch.check(e),
+            (Response::Log { program, .. }, Some(batch)) => batch.knows(*program),
+            (Response::Log { .. }, None) => garbage("a log, unasked".to_owned()),
             (Response::Execution(e), None) => {
                 garbage(format!("an execution of {:#x}, unasked", e.id))
             }
@@ -78,6 +80,15 @@ impl Flight {
 }
 
 impl Batch {
+    fn knows(&self, program: u64) -> Result<(), VmError> {
+        match self.programs.iter().any(|p| p.0 == program) {
+            true => Ok(()),
+            false => Err(VmError::Garbage(format!(
+                "a log of {program:#x}, which does not run"
+            ))),
+        }
+    }
+
     fn check(&mut self, execution: &Execution) -> Result<(), VmError> {
         let id = execution.id;
         let known = match self.mode {

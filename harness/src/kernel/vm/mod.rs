@@ -23,6 +23,7 @@ pub use accel::{boot_bare, probe_accel};
 pub use error::{Running, VmError, NEEDED_CONFIGS};
 pub use qemu::{version, Accel, VmConfig};
 
+use crate::kernel::console::Recogniser;
 use flight::Flight;
 use process::Process;
 use shared::Shared;
@@ -186,6 +187,23 @@ impl Vm {
                     }
                 }
                 self.flight.check(&response)?;
+                if let Response::Log {
+                    program,
+                    step,
+                    text,
+                } = &response
+                {
+                    // The guest's reading of the kernel's log names the op for certain; the console may come later.
+                    match Recogniser::read(text) {
+                        Some(report) => {
+                            return Err(VmError::Crash {
+                                report: Box::new(report),
+                                running: Some((*program, *step)),
+                            });
+                        }
+                        None => continue,
+                    }
+                }
                 return Ok(response);
             }
             if report.is_some() {

@@ -227,6 +227,37 @@ fn a_report_is_about_the_program_that_ran_and_earlier_answers_come_first() {
 }
 
 #[test]
+fn a_report_in_the_kernels_log_names_the_op_and_other_lines_do_not_matter() {
+    let log = |text: &str| Response::Log {
+        program: 8,
+        step: 4,
+        text: text.to_owned(),
+    };
+    let (mut vm, shared, _dir) = fake("exec sleep 100");
+    answer(&shared, &done(7));
+    answer(&shared, &log("mmap: init (61) uses something deprecated\n"));
+    answer(
+        &shared,
+        &log("cut here\nWARNING: mm/rmap.c:1 at f+0x0/0x10, CPU#0: init/61\nCall Trace:\n"),
+    );
+    answer(&shared, &done(8));
+    vm.submit(batch(1, &[7, 8])).unwrap();
+    assert_eq!(vm.wait().unwrap(), done(7));
+    match vm.wait().unwrap_err() {
+        VmError::Crash { report, running } => {
+            assert_eq!(report.kind.name(), "warning");
+            assert!(report.excerpt.contains("Call Trace"), "{}", report.excerpt);
+            assert_eq!(running, Some((8, 4)));
+        }
+        other => panic!("{other}"),
+    }
+    let (mut vm, shared, _dir) = fake("exec sleep 100");
+    answer(&shared, &log("BUG: Bad page state in process init\n"));
+    vm.submit(batch(1, &[7])).unwrap();
+    assert!(matches!(vm.wait(), Err(VmError::Garbage(_))));
+}
+
+#[test]
 fn the_end_of_qemu_is_a_crash_with_a_panic_and_a_loss_without() {
     let (mut vm, _shared, _dir) =
         fake("echo '[  9.1] Kernel panic - not syncing: Fatal exception'; exit 0");
