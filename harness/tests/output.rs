@@ -4,7 +4,8 @@ mod common;
 
 use common::{campaign, settings};
 use harness::campaign::{
-    load_program, run, CampaignError, Listener, Progress, Quiet, Reported, RowResult, Sink, Tally,
+    load_program, run, Amount, CampaignError, Discard, Listener, Progress, Quiet, Reported,
+    RowResult, Sink, Tally,
 };
 use harness::kernel::simulated::{Simulated, FAULTS};
 use harness::kernel::KernelSource;
@@ -12,6 +13,7 @@ use harness::report::Folder;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 fn faulty(name: &str) -> Simulated {
     Simulated {
@@ -146,4 +148,18 @@ fn folders_that_cannot_be_used_are_named() {
     Folder::create(&used).unwrap();
     let error = Folder::create(&used).err().unwrap();
     assert!(error.to_string().contains("another run"), "{error}");
+}
+
+#[test]
+fn time_limits_a_campaign_too() {
+    let mut settings = settings(0);
+    settings.amount = Amount::Time(Duration::from_millis(300));
+    let kernels = [Simulated::default(), faulty("guard-accerr")];
+    let started = Instant::now();
+    let summary = campaign(&settings, &kernels, &Discard);
+    assert!(started.elapsed() < Duration::from_secs(20));
+    for row in &summary.rows {
+        assert!(row.tally.programs > 0, "{}", row.kernel);
+    }
+    assert!(!summary.interrupted);
 }

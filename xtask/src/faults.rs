@@ -63,6 +63,9 @@ const HEADER: [&str; 7] = [
 /// Kernels that are judged by the newest release's rules, unless others are named.
 const OLDER: &str = "6.12,6.16,6.18.5";
 
+/// Buckets that are listed of each of them, the fullest first.
+const MOST: usize = 6;
+
 /// Carries out `faults`.
 pub fn run(args: &FaultsArgs, workspace: &Path) -> Result<Exit> {
     let stop = interrupt::stop_flag();
@@ -139,7 +142,7 @@ fn notice(settings: &Settings, sources: &[Arc<dyn KernelSource>]) -> Result<Vec<
 }
 
 fn line(kind: &str, fault: &str, row: &RowResult) -> Vec<String> {
-    let bucket = row.buckets.first().map(|(bucket, _)| bucket);
+    let bucket = row.first_bucket.as_ref();
     vec![
         kind.into(),
         fault.into(),
@@ -198,7 +201,9 @@ fn profile(args: &FaultsArgs, rig: &Rig, rows: &mut Vec<Vec<String>>) -> Result<
     settings.stop_at_first = false;
     for row in notice(&settings, &rig.sources)? {
         rows.push(line("profile", "judged as 7.3", &row));
-        for (bucket, count) in row.buckets.iter().skip(1) {
+        let mut most: Vec<_> = row.buckets.iter().collect();
+        most.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        for (bucket, count) in most.into_iter().take(MOST) {
             let mut more = line("profile", "judged as 7.3", &row);
             more[4] = format!("{count} of {}", row.tally.programs);
             more[5] = bucket.rule.clone();

@@ -10,8 +10,9 @@ use harness::campaign::{
 };
 use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
-use harness::report::{matrix_table, Bars, Folder, Host, Record};
+use harness::report::{matrix_table, wrap, Bars, Folder, Host, Record};
 use oracle::program::stats::Stats;
+use oracle::rules::RULES;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -185,14 +186,7 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
     folder.record(&record)?;
     if let Some(stats) = statistics(&settings, &summary) {
         folder.replace("stats.txt", stats.to_string().as_bytes())?;
-        say!(
-            "programs: {:.1} ops each, {:.0} % of ops succeed, {:.1} state changes each, a live guard meets something \
-             in {:.0} %\n",
-            stats.ops_per_program(),
-            100.0 * stats.success_share(),
-            stats.changes_per_program(),
-            100.0 * stats.meeting_share()
-        );
+        say!("{}", statistics_text(&stats));
     }
     say!("{}", matrix_table(&summary.rows));
     say!("{}\n", closing(&summary, &path));
@@ -289,6 +283,32 @@ pub fn fault_by_name(name: &str) -> Result<&'static SimFault> {
                 .collect();
             UsageError(format!("no fault `{name}`; there are:\n{}", all.join("\n"))).into()
         })
+}
+
+/// The statistics in a few lines; stats.txt has all of them.
+fn statistics_text(stats: &Stats) -> String {
+    let mut shares: Vec<(&str, f64)> = stats
+        .by_op
+        .keys()
+        .map(|op| (*op, 100.0 * stats.op_share(op)))
+        .collect();
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let shares: Vec<String> = shares
+        .iter()
+        .map(|(op, share)| format!("{op} {share:.0}"))
+        .collect();
+    wrap(&format!(
+        "generated programs: {:.1} ops and {:.1} state changes each; {:.0} % of ops succeed; a live guard meets a fork, \
+         mprotect, munmap, fault or huge page in {:.0} % of programs\nops in percent: {}\nrules exercised: {} of {} \
+         (stats.txt has how often)\n",
+        stats.ops_per_program(),
+        stats.changes_per_program(),
+        100.0 * stats.success_share(),
+        100.0 * stats.meeting_share(),
+        shares.join(", "),
+        stats.by_rule.len(),
+        RULES.len()
+    ))
 }
 
 /// What the generated programs exercise, on the model; from a sample when there were many.

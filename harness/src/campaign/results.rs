@@ -53,6 +53,8 @@ pub struct RowResult {
     pub behaviours: Vec<String>,
     /// Programs run when the first new suspect was met, that one included.
     pub first_suspect: Option<u64>,
+    /// The bucket of that suspect.
+    pub first_bucket: Option<Bucket>,
 }
 
 impl RowResult {

@@ -318,7 +318,10 @@ impl<'a> Row<'a> {
     pub fn examples(&self, ctx: &Context<'_>, bucket: &Bucket) -> u64 {
         let mut state = lock(&self.state);
         let through = state.through;
-        state.result.first_suspect.get_or_insert(through);
+        if state.result.first_suspect.is_none() {
+            state.result.first_suspect = Some(through);
+            state.result.first_bucket = Some(bucket.clone());
+        }
         if ctx.settings.stop_at_first {
             self.full.store(true, Ordering::Relaxed);
         }
