@@ -48,7 +48,8 @@ fn a_divergence_leaves_a_row_a_program_and_a_report() {
         let program = load_program(&out.join(&row[4])).unwrap().program;
         let step: usize = row[5].parse().unwrap();
         assert_eq!(program.steps[step].op.name(), &row[6]);
-        assert_eq!(&row[10], "3/3");
+        // The simulated kernel chooses among permitted ways, so not every re-run need show it.
+        assert!(["1/3", "2/3", "3/3"].contains(&&row[10]), "{row:?}");
         let report =
             std::fs::read_to_string(out.join(format!("divergences/{}.txt", &row[0]))).unwrap();
         for wanted in [
