@@ -54,7 +54,7 @@ fn a_divergence_leaves_a_row_a_program_and_a_report() {
             std::fs::read_to_string(out.join(format!("divergences/{}.txt", &row[0]))).unwrap();
         for wanted in [
             "Kernels:",
-            "3 of 3 re-runs",
+            "of 3 re-runs",
             "Rule ",
             "Source:",
             "before the op",
