@@ -7,7 +7,6 @@ use vm_images::Arch;
 use wire::{End, Mode, Response};
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_kernel_tells_what_it_can() {
     for arch in Arch::ALL {
         let rig = rig(arch);
@@ -29,7 +28,6 @@ fn a_kernel_tells_what_it_can() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn two_vms_work_side_by_side() {
     let rig = rig(Arch::X86_64);
     let first = rig.console("first.log");
@@ -65,7 +63,6 @@ fn two_vms_work_side_by_side() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn bare_mode_runs_all_rounds_and_reports_no_executions() {
     let rig = rig(Arch::X86_64);
     let mut vm = rig.boot();
@@ -85,7 +82,6 @@ fn bare_mode_runs_all_rounds_and_reports_no_executions() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_kernel_that_panics_at_boot_is_said_to() {
     let mut rig = rig(Arch::X86_64);
     rig.config.append = "rdinit=/nonexistent".to_owned();
@@ -99,7 +95,6 @@ fn a_kernel_that_panics_at_boot_is_said_to() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_kernel_without_pci_is_told_what_it_lacks() {
     let mut rig = rig(Arch::X86_64);
     rig.config.append = "pci=off".to_owned();
@@ -110,7 +105,6 @@ fn a_kernel_without_pci_is_told_what_it_lacks() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_boot_that_takes_too_long_is_given_up() {
     let mut rig = rig(Arch::X86_64);
     rig.config.boot_limit = Duration::from_millis(300);
@@ -121,7 +115,6 @@ fn a_boot_that_takes_too_long_is_given_up() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_bare_init_boots_and_the_accelerator_is_probed_once() {
     let rig = rig(Arch::X86_64);
     assert!(boot_bare(&rig.config).unwrap() > 0.1);

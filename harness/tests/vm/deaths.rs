@@ -6,7 +6,6 @@ use vm_images::Arch;
 use wire::{End, GuestFault, Mode, Op, OpResult, Response, View};
 
 #[test]
-#[ignore = "boots a kernel"]
 fn an_op_that_does_not_return_is_a_hang_with_a_stack_and_the_next_program_runs() {
     let rig = rig(Arch::X86_64);
     let mut vm = rig.boot();
@@ -28,7 +27,6 @@ fn an_op_that_does_not_return_is_a_hang_with_a_stack_and_the_next_program_runs()
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_forked_actor_that_dies_is_noticed() {
     let rig = rig(Arch::X86_64);
     let mut vm = rig.boot();
@@ -48,7 +46,6 @@ fn a_forked_actor_that_dies_is_noticed() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_panic_is_a_crash_of_the_program_that_ran() {
     let rig = rig(Arch::X86_64);
     let mut vm = rig.boot();
@@ -73,7 +70,6 @@ fn a_panic_is_a_crash_of_the_program_that_ran() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_warning_is_a_crash_of_the_program_that_ran() {
     let rig = rig(Arch::Aarch64);
     let mut vm = rig.boot();
@@ -92,7 +88,6 @@ fn a_warning_is_a_crash_of_the_program_that_ran() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn what_would_leave_the_arena_or_the_limits_is_refused_by_the_guest() {
     let rig = rig(Arch::X86_64);
     let mut vm = rig.boot();
@@ -149,7 +144,6 @@ fn what_would_leave_the_arena_or_the_limits_is_refused_by_the_guest() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_huge_report_waits_for_a_slow_host_and_an_endless_one_fails_alone() {
     let rig = rig(Arch::X86_64);
     let mut vm = rig.boot();

@@ -29,17 +29,12 @@ fn dies_soon(pid: u32) -> bool {
     false
 }
 
-/// Not a test by itself: boots a VM, says QEMU's number, and ends as its parent wants.
-#[test]
-#[ignore = "boots a kernel, as another test wants"]
-fn child_with_a_vm() {
-    let Ok(end) = std::env::var(CHILD) else {
-        return;
-    };
+/// The child's part: boots a VM, says QEMU's number, and ends as its parent wants.
+fn child_with_a_vm(end: &str) {
     let rig = rig(Arch::X86_64);
     let vm = rig.boot();
     println!("\nqemu {}", vm.qemu_pid());
-    match end.as_str() {
+    match end {
         "panic" => panic!("as asked"),
         "exit" => std::process::exit(7),
         _ => std::thread::sleep(Duration::from_secs(600)),
@@ -49,9 +44,8 @@ fn child_with_a_vm() {
 fn qemu_after(end: &str, signal: Option<Signal>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
-            "--ignored",
             "--exact",
-            "host::child_with_a_vm",
+            "host::qemu_dies_with_us_however_we_die",
             "--nocapture",
         ])
         .env(CHILD, end)
@@ -76,8 +70,11 @@ fn qemu_after(end: &str, signal: Option<Signal>) {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn qemu_dies_with_us_however_we_die() {
+    // The test runs itself again as the process that is to die.
+    if let Ok(end) = std::env::var(CHILD) {
+        return child_with_a_vm(&end);
+    }
     qemu_after("sleep", Some(Signal::SIGKILL));
     qemu_after("sleep", Some(Signal::SIGINT));
     qemu_after("panic", None);
@@ -85,7 +82,6 @@ fn qemu_dies_with_us_however_we_die() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_guest_that_stands_still_is_noticed_and_names_its_op() {
     let rig = rig(Arch::X86_64);
     let mut vm = rig.boot();
@@ -112,7 +108,6 @@ fn a_guest_that_stands_still_is_noticed_and_names_its_op() {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn a_qemu_that_is_killed_is_a_loss() {
     let rig = rig(Arch::X86_64);
     let mut vm = rig.boot();

@@ -158,13 +158,11 @@ fn check_bad(execution: &Execution, fault: Option<GuestFault>) {
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn the_same_program_first_last_and_between_hostile_neighbours_x86_64() {
     check(Arch::X86_64);
 }
 
 #[test]
-#[ignore = "boots a kernel"]
 fn the_same_program_first_last_and_between_hostile_neighbours_aarch64() {
     check(Arch::Aarch64);
 }
