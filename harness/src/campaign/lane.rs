@@ -306,12 +306,9 @@ impl<'a> Lane<'a> {
             KernelError::Crash { kind, excerpt, at } => {
                 (Some(Class::Crash), *at, kind.clone(), excerpt.clone())
             }
-            KernelError::LockedUp { at, console } => (
-                Some(Class::Hang),
-                Some(*at),
-                "no answer".to_string(),
-                console.clone(),
-            ),
+            KernelError::LockedUp { at, why, console } => {
+                (Some(Class::Hang), Some(*at), why.clone(), console.clone())
+            }
             KernelError::Lost { console, .. } => (None, None, String::new(), console.clone()),
         };
         // What the guest was running when it died; without word of it, what it should have answered next.

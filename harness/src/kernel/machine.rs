@@ -204,8 +204,12 @@ impl VmKernel {
                 excerpt: report.excerpt.clone(),
                 at: running,
             },
-            VmError::Hang { running: Some(at) } => KernelError::LockedUp {
+            VmError::Hang {
+                why,
+                running: Some(at),
+            } => KernelError::LockedUp {
                 at,
+                why,
                 console: self.vm.console_tail(),
             },
             other => KernelError::Lost {

@@ -170,8 +170,12 @@ pub enum KernelError {
         at: Option<(u64, u32)>,
     },
     /// The whole guest stopped answering while an op ran.
-    #[error("the guest stopped answering during op {} of program {:#x}", at.1, at.0)]
-    LockedUp { at: (u64, u32), console: String },
+    #[error("the guest stopped answering during op {} of program {:#x}: {why}", at.1, at.0)]
+    LockedUp {
+        at: (u64, u32),
+        why: String,
+        console: String,
+    },
     /// The VM is gone or unusable, and no kernel report says why.
     #[error("{why}")]
     Lost { why: String, console: String },

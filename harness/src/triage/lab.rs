@@ -257,8 +257,8 @@ impl<'a, 'l> Lab<'a, 'l> {
             KernelError::Crash { kind, excerpt, at } => {
                 (Some(Class::Crash), *at, kind.as_str(), excerpt)
             }
-            KernelError::LockedUp { at, console } => {
-                (Some(Class::Hang), Some(*at), "no answer", console)
+            KernelError::LockedUp { at, why, console } => {
+                (Some(Class::Hang), Some(*at), why.as_str(), console)
             }
             KernelError::Lost { console, .. } => (None, None, "", console),
         };

@@ -263,6 +263,7 @@ fn strike(mishap: Mishap, id: u64, index: usize) -> Result<End, KernelError> {
         }),
         Mishap::LockUp => Err(KernelError::LockedUp {
             at,
+            why: "no sign of life".into(),
             console: "simulated silence".into(),
         }),
         Mishap::Lose => Err(KernelError::Lost {

@@ -57,8 +57,8 @@ pub enum VmError {
         running: Running,
     },
     /// The whole guest stands still, not just an actor (that would be an execution's end).
-    #[error("the guest stands still{}", describe(running))]
-    Hang { running: Running },
+    #[error("the guest stands still{}: {why}", describe(running))]
+    Hang { why: String, running: Running },
     /// QEMU has ended and nothing on the console says why.
     #[error("the VM is gone{}: {why}", describe(running))]
     Lost { why: String, running: Running },

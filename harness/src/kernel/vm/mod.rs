@@ -39,6 +39,8 @@ use wire::{Hello, Request, Response};
 const POLL: Duration = Duration::from_millis(1);
 /// How long a guest may stand still, on a machine of ordinary speed: its supervisor beats every 50 ms.
 const STANDSTILL: Duration = Duration::from_secs(10);
+/// Most that may pass between two looks at the guest's pulse; the rest is time in which we did not run.
+const GLANCE: Duration = Duration::from_millis(250);
 /// Bytes on the console after which a guest is given up.
 const FLOOD: u64 = 64 << 20;
 /// How long we wait for the rest of a report.
@@ -58,10 +60,12 @@ pub struct Vm {
     /// Requests for which the ring has had no room yet.
     waiting: VecDeque<Vec<u8>>,
     frame: Vec<u8>,
-    /// The guest's progress word and heartbeat as we saw them last, and when each moved.
+    /// The guest's progress word and heartbeat as we saw them last, when that was, and for how long progress and heart
+    /// have stood still.
     pulse: (u64, u64),
-    moved: Instant,
-    beat: Instant,
+    looked: Instant,
+    still: Duration,
+    silent: Duration,
     polls: u32,
 }
 
@@ -110,8 +114,9 @@ impl Vm {
             waiting: VecDeque::new(),
             frame: Vec::new(),
             pulse: (0, 0),
-            moved: Instant::now(),
-            beat: Instant::now(),
+            looked: Instant::now(),
+            still: Duration::ZERO,
+            silent: Duration::ZERO,
             polls: 0,
         }
     }
@@ -301,7 +306,7 @@ impl Vm {
             VmError::Garbage(format!("a message of {} bytes: {e}", self.frame.len()))
         })?;
         ring::RESPONSES.release(shared, next).map_err(broken_ring)?;
-        self.moved = Instant::now();
+        self.still = Duration::ZERO;
         Ok(Some(response))
     }
 
@@ -337,27 +342,39 @@ impl Vm {
         }
         let word = |offset| self.shared.load(offset).unwrap_or(0);
         let pulse = (word(layout::PROGRESS_COUNT), word(layout::HEARTBEAT));
-        let now = Instant::now();
+        // When we have not run ourselves (a suspended laptop, a paused virtual machine), neither has the guest.
+        let passed = self.looked.elapsed().min(GLANCE);
+        self.looked = Instant::now();
+        self.still += passed;
+        self.silent += passed;
         if pulse.0 != self.pulse.0 {
-            self.moved = now;
+            self.still = Duration::ZERO;
         }
         if pulse != self.pulse {
-            self.beat = now;
+            self.silent = Duration::ZERO;
         }
         self.pulse = pulse;
         // The guest's own watchdog ends an op after its limit; it may need ten times as long to bury the dead.
         let limit = STANDSTILL.mul_f64(self.slowdown);
-        if now - self.beat > limit || now - self.moved > limit + 12 * self.op_limit {
-            return Err(VmError::Hang {
-                running: self.in_flight(),
-            });
-        }
-        Ok(())
+        let (silent, still) = (self.silent, self.still);
+        let why = if silent > limit {
+            format!("no sign of life for {:.0} s", silent.as_secs_f64())
+        } else if still > limit + 12 * self.op_limit {
+            let still = still.as_secs_f64();
+            format!("its supervisor lives, but nothing has moved for {still:.0} s")
+        } else {
+            return Ok(());
+        };
+        Err(VmError::Hang {
+            why,
+            running: self.in_flight(),
+        })
     }
 
     fn revive(&mut self) {
-        self.moved = Instant::now();
-        self.beat = self.moved;
+        self.looked = Instant::now();
+        self.still = Duration::ZERO;
+        self.silent = Duration::ZERO;
     }
 
     /// Collects the rest of a report.

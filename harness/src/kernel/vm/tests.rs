@@ -177,13 +177,16 @@ fn a_guest_that_stands_still_is_found_and_the_op_named() {
         matches!(
             error,
             VmError::Hang {
-                running: Some((0xabc, 3))
+                running: Some((0xabc, 3)),
+                ..
             }
         ),
         "{error}"
     );
     assert!(
-        error.to_string().contains("op 3 of program 0xabc"),
+        error
+            .to_string()
+            .contains("op 3 of program 0xabc: no sign of life"),
         "{error}"
     );
 }
@@ -200,7 +203,12 @@ fn a_beating_heart_does_not_hide_that_nothing_moves() {
             std::thread::sleep(Duration::from_millis(10));
         }
     });
-    assert!(matches!(vm.wait(), Err(VmError::Hang { .. })));
+    let error = vm.wait().unwrap_err();
+    assert!(matches!(error, VmError::Hang { .. }), "{error}");
+    assert!(
+        error.to_string().contains("its supervisor lives"),
+        "{error}"
+    );
     heart.join().unwrap();
 }
 
