@@ -4,7 +4,7 @@ use crate::exit::{say, Exit};
 use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, measured};
 use anyhow::{anyhow, bail, Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use harness::campaign::{
     judge, run as campaign, smaps, Amount, CpuAccount, Discard, Feed, Known, ProgramVerdict, Quiet,
     Settings, BLOCK,
@@ -40,6 +40,9 @@ pub struct BenchArgs {
     /// Turns of each measurement; the median counts.
     #[arg(long, value_name = "N", default_value_t = 5)]
     turns: usize,
+    /// What to measure of a kernel; several with commas. Default: everything.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS", default_values_t = Part::value_variants().to_vec())]
+    measure: Vec<Part>,
     /// Programs: a file with texts of programs, separated by lines of `---`. Default: bench/mix.txt.
     #[arg(long, value_name = "FILE")]
     mix: Option<PathBuf>,
@@ -49,6 +52,17 @@ pub struct BenchArgs {
     /// Do not keep the figures in bench/runs/.
     #[arg(long)]
     no_keep: bool,
+}
+
+/// `--measure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// From the start of QEMU to the first program, against a bare init.
+    Boot,
+    /// Bare system calls against judged programs, in one VM.
+    Ratio,
+    /// Campaigns on one VM and on two, and where the CPU time goes.
+    Campaign,
 }
 
 const HEADER: [&str; 5] = ["measure", "kernel", "arch", "value", "unit"];
@@ -104,13 +118,21 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
             return Ok(Exit::Interrupted);
         }
         eprintln!("{} {}", machine.label, machine.config.arch);
-        boots(machine, &mix, args.turns, &mut figures)?;
-        ratio = ratio.min(speeds(machine, &mix, args.turns, &mut figures)?);
-        campaigns(machine, &mix, &mut figures)?;
+        for part in &args.measure {
+            match part {
+                Part::Boot => boots(machine, &mix, args.turns, &mut figures)?,
+                Part::Ratio => {
+                    ratio = ratio.min(speeds(machine, &mix, args.turns, &mut figures)?);
+                }
+                Part::Campaign => campaigns(machine, &mix, &mut figures)?,
+            }
+        }
     }
     figures.add("peak host memory", "", "", Usage::now().peak_mib, "MiB");
     say!("{}", measured::table(&HEADER, &figures.0));
-    say!("ratio: {ratio:.3}\n");
+    if args.measure.contains(&Part::Ratio) {
+        say!("ratio: {ratio:.3}\n");
+    }
     if !args.no_keep {
         let folder = measured::keep(workspace, "bench", "bench.csv", &HEADER, &figures.0)?;
         say!("{}\n", folder.display());
@@ -191,7 +213,7 @@ fn batches(mix: &[Arc<Program>]) -> Vec<Vec<Prepared>> {
                     Prepared {
                         id: number + 1,
                         program: program.clone(),
-                        smaps: smaps::generated(number),
+                        smaps: smaps::GENERATED,
                         fault: None,
                     }
                 })
