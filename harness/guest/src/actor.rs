@@ -11,7 +11,7 @@ use crate::{arena::Arena, boot};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use wire::bounded::MAX_ACTORS;
 use wire::layout::{self, Phase, Progress};
-use wire::{GuestFault, Op, OpResult, Program, Step};
+use wire::{GuestFault, Look, Op, OpResult, Program, Step};
 
 /// The ordinary user that actors are unless a program wants root.
 pub const USER: i32 = 1000;
@@ -158,12 +158,16 @@ impl Actor {
     fn look(&mut self, program: &Program, number: u32) -> Result<(), Failure> {
         self.progress(Phase::Look, number);
         self.await_leaving();
-        let Step { smaps, actor, op } = program.steps[number as usize];
-        let everybody = matches!(op, Op::Fork { .. }) || number as usize + 1 == program.steps.len();
-        let smaps = smaps && (everybody || actor == self.me);
+        let Step { look, actor, op } = program.steps[number as usize];
+        let flags_to = match look {
+            Look::Cheap => None,
+            Look::Flags => (actor == self.me)
+                .then(|| wire::ARENA_BASE.saturating_add_signed(op.end(self.arena.page))),
+            Look::Full => Some(u64::MAX),
+        };
         let stale = program.fault == Some(GuestFault::StaleObservation);
         if !(stale && self.control.stage_stale_view(self.me)?) {
-            let view = self.eyes.look(self.control, smaps)?;
+            let view = self.eyes.look(self.control, flags_to, look == Look::Full)?;
             self.control.stage_view(self.me, view)?;
         }
         let next = self.control.living().find(|&other| other > self.me);

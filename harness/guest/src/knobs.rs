@@ -91,8 +91,10 @@ impl KnobFiles {
         let Ok(at) = sys::map(len, flags, -1) else {
             return;
         };
-        // SAFETY: our own fresh mapping; its first byte in the middle, where a whole huge page fits around it.
+        // SAFETY: our own fresh mapping; its first byte in the middle, where a whole huge page fits around it. Workers need
+        // no copy.
         unsafe {
+            libc::madvise(at.cast(), len, libc::MADV_DONTFORK);
             libc::madvise(at.cast(), len, libc::MADV_HUGEPAGE);
             at.add(len / 2).write_volatile(1);
         }

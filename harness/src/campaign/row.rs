@@ -203,7 +203,7 @@ impl<'a> Row<'a> {
                 prepared: Prepared {
                     id: ctx.next_id(),
                     program: block[i as usize].clone(),
-                    smaps: smaps::generated(generated * BLOCK + i),
+                    smaps: smaps::GENERATED,
                     fault: self.source.guest_fault(),
                 },
                 name: format!("{}/{generated}/{i}", settings.seed),

@@ -18,7 +18,7 @@ pub mod vm;
 
 use oracle::geometry::Geometry;
 use oracle::judge::Observation;
-use oracle::program::{Op, Program};
+use oracle::program::{Advice, Op, Program};
 use std::sync::Arc;
 
 /// What is known about a running kernel.
@@ -42,29 +42,26 @@ pub struct KernelInfo {
     pub boot_seconds: f64,
 }
 
-/// After which ops of a program VmFlags (smaps) are read. Reading smaps is the costliest view: who gets
-/// which policy is said in `campaign::smaps`.
+/// After which ops of a program VmFlags (smaps) are read, the costliest view. All other views are had after every op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Smaps {
-    /// Not at all.
-    Never,
-    /// After the last op.
-    End,
-    /// After the last op and after every op that can change a flag.
+    /// Of everybody after a fork and the last op; of the acting actor after every op that can change a flag.
     Changes,
-    /// After every op.
+    /// Of everybody after every op; residency is asked for every page, too.
     Every,
 }
 
 impl Smaps {
-    /// Whether smaps is read after step `index` of `program`.
-    pub fn wanted(self, program: &Program, index: usize) -> bool {
+    /// What is looked at after step `index` of `program`.
+    pub fn look(self, program: &Program, index: usize) -> wire::Look {
+        let op = &program.steps[index].op;
         let last = index + 1 == program.steps.len();
-        match self {
-            Smaps::Never => false,
-            Smaps::End => last,
-            Smaps::Changes => last || can_change_flags(&program.steps[index].op),
-            Smaps::Every => true,
+        if self == Smaps::Every || last || matches!(op, Op::Fork { .. }) {
+            wire::Look::Full
+        } else if can_change_flags(op) {
+            wire::Look::Flags
+        } else {
+            wire::Look::Cheap
         }
     }
 }
@@ -72,7 +69,8 @@ impl Smaps {
 /// Whether an op can change the VmFlags of a VMA that it leaves in place, or make a VMA.
 fn can_change_flags(op: &Op) -> bool {
     match op {
-        Op::Mmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } | Op::Fork { .. } => true,
+        Op::Mmap { .. } | Op::Mprotect { .. } | Op::Fork { .. } => true,
+        Op::Madvise { advice, .. } => !matches!(advice, Advice::DontNeed | Advice::GuardRemove),
         Op::Munmap { .. } | Op::Read { .. } | Op::Write { .. } | Op::Exit => false,
     }
 }

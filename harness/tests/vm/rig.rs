@@ -78,7 +78,7 @@ pub fn step(actor: u8, op: Op) -> Step {
     Step {
         actor,
         op,
-        smaps: true,
+        look: wire::Look::Full,
     }
 }
 

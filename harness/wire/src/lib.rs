@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub const ARENA_BASE: u64 = 0x10_0000_0000;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -106,9 +106,34 @@ pub enum Op {
 pub struct Step {
     pub actor: u8,
     pub op: Op,
-    /// Read VmFlags (smaps) after this op: of every living actor if the op is a fork or the program's last one, else of the
-    /// actor whose op it was.
-    pub smaps: bool,
+    /// What is looked at after it.
+    pub look: Look,
+}
+
+/// How much is looked at after an op, in every living actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Look {
+    /// VMAs, page-table entries, contents of present pages, residency of all pages but private ones that are empty.
+    Cheap,
+    /// The same, and VmFlags (smaps) of the actor whose op it was, as far as the op's range goes.
+    Flags,
+    /// Everything: VmFlags of all VMAs, residency of all pages.
+    Full,
+}
+
+impl Op {
+    /// Where the op's range ends, in bytes from the arena's start; for those without a range, the arena's.
+    pub fn end(&self, page: u64) -> i64 {
+        let (at, len) = match *self {
+            Op::Mmap { at, len, .. }
+            | Op::Munmap { at, len }
+            | Op::Mprotect { at, len, .. }
+            | Op::Madvise { at, len, .. } => (at, len),
+            Op::Read { at, pages } | Op::Write { at, pages, .. } => (at, u64::from(pages) * page),
+            Op::Fork { .. } | Op::Exit => return i64::MAX,
+        };
+        at.saturating_add_unsigned(len)
+    }
 }
 
 /// A deliberate fault of the guest, to show that the host notices it.

@@ -87,7 +87,7 @@ fn request() -> Request {
                     len: 1,
                     advice: 102,
                 },
-                smaps: true,
+                look: wire::Look::Full,
             }],
             fault: Some(wire::GuestFault::WrongPage),
         }],

@@ -1,4 +1,4 @@
-//! VmFlags, from /proc/self/smaps. Each record costs the kernel a walk, so reading stops after the arena's last one.
+//! VmFlags, from /proc/self/smaps. Each record costs the kernel a walk, so reading stops after the last one that is wanted.
 
 use super::vmas::parse_line;
 use crate::arena::Arena;
@@ -8,7 +8,7 @@ use wire::Vma;
 /// Bytes of a read, less than any record has: the kernel formats records until a read is satisfied.
 const READ: usize = 600;
 
-/// Fills in the flags of all `vmas`.
+/// Fills in the flags of `vmas`, which are the first ones of the arena.
 pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
     let mut buffer = [0; 4 * READ];
     let (mut have, mut offset, mut done) = (0, 0, 0);

@@ -76,11 +76,17 @@ impl Eyes {
         self.arena = arena;
     }
 
-    /// Looks at everything; VmFlags too when asked, and then at residency without leaving out what is known.
+    /// Looks at everything: at VmFlags of the VMAs that start at or below the address `flags_to`, if any; at the
+    /// residency of pages that are known to be empty only when `all`.
     ///
     /// # Errors
     /// A view that cannot be had, which is a fault of the guest or of its surroundings.
-    pub fn look(&mut self, control: &Control, flags: bool) -> Result<&View, String> {
+    pub fn look(
+        &mut self,
+        control: &Control,
+        flags_to: Option<u64>,
+        all: bool,
+    ) -> Result<&View, String> {
         // SAFETY: the actor that looks has the turn, and this is the only place that asks for the buffers.
         let scratch = unsafe { control.scratch() };
         let View::Full(space) = &mut self.view else {
@@ -95,8 +101,14 @@ impl Eyes {
             vmas::by_text(self.maps, self.arena, &mut space.vmas)?;
         }
         pages::look(self.pagemap, self.features, self.arena, scratch, space)?;
-        resident::look(self.arena, flags, scratch, space)?;
-        if flags && !space.vmas.is_empty() {
+        resident::look(self.arena, all, scratch, space)?;
+        let arena = self.arena;
+        let wanted = flags_to.map_or(0, |to| {
+            space
+                .vmas
+                .partition_point(|vma| arena.address(vma.start) <= to)
+        });
+        if wanted > 0 {
             let fd = match self.smaps {
                 Some(fd) => fd,
                 None => {
@@ -104,7 +116,7 @@ impl Eyes {
                     *self.smaps.insert(fd)
                 }
             };
-            flags::look(fd, self.arena, &mut space.vmas)?;
+            flags::look(fd, arena, &mut space.vmas[..wanted])?;
         }
         Ok(&self.view)
     }

@@ -142,7 +142,7 @@ pub fn to_wire(prepared: &Prepared, g: Geometry) -> wire::Program {
             .map(|(index, step)| wire::Step {
                 actor: step.actor,
                 op: op(&step.op, g),
-                smaps: prepared.smaps.wanted(program, index),
+                look: prepared.smaps.look(program, index),
             })
             .collect(),
         fault: prepared.fault,
@@ -186,8 +186,8 @@ pub fn from_wire(
         return finish(seen, End::Garbage { what });
     }
     for (index, step) in execution.steps.into_iter().enumerate() {
-        let with_smaps = smaps.wanted(program, index);
-        match observation(step, program, index, with_smaps, &mut last, g, views) {
+        let look = smaps.look(program, index);
+        match observation(step, program, index, look, &mut last, g, views) {
             Ok(observation) => seen.push(observation),
             Err(Bad::Garbage(what)) => {
                 let what = format!("step {index}: {what}");
@@ -221,7 +221,7 @@ fn observation(
     step: wire::StepSeen,
     program: &Program,
     index: usize,
-    with_smaps: bool,
+    look: wire::Look,
     last: &mut BTreeMap<u8, SpaceSeen>,
     g: Geometry,
     views: Views,
@@ -242,7 +242,7 @@ fn observation(
                     .get(&actor)
                     .cloned()
                     .ok_or_else(|| format!("actor {actor} is unchanged but was never seen"))?;
-                if !with_smaps {
+                if look == wire::Look::Cheap {
                     space.vmas.iter_mut().for_each(|vma| vma.flags = None);
                 }
                 space

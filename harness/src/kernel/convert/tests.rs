@@ -66,7 +66,7 @@ fn page_run(start: u32, len: u32, pagemap: u16, scan: u16) -> wire::PageRun {
 
 fn convert(program: &Program, steps: Vec<wire::StepSeen>, end: wire::End) -> Execution {
     let execution = wire::Execution { id: 7, end, steps };
-    from_wire(execution, program, Smaps::Never, G, VIEWS)
+    from_wire(execution, program, Smaps::Changes, G, VIEWS)
 }
 
 /// The end of an execution of one mmap whose only view has `pages`.
@@ -88,7 +88,7 @@ fn a_program_is_resolved_to_bytes_and_numbers() {
     let prepared = Prepared {
         id: 3,
         program: Arc::new(program(&[mmap(), write, guard])),
-        smaps: Smaps::End,
+        smaps: Smaps::Changes,
         fault: None,
     };
     let wire = to_wire(&prepared, Geometry::K16);
@@ -117,8 +117,9 @@ fn a_program_is_resolved_to_bytes_and_numbers() {
             advice: 102
         }
     );
-    let smaps: Vec<bool> = wire.steps.iter().map(|step| step.smaps).collect();
-    assert_eq!(smaps, [false, false, true]);
+    let looks: Vec<wire::Look> = wire.steps.iter().map(|step| step.look).collect();
+    use wire::Look::{Cheap, Flags, Full};
+    assert_eq!(looks, [Flags, Cheap, Full]);
 }
 
 #[test]

@@ -280,8 +280,10 @@ fn strip_flags(
     program: &oracle::program::Program,
     index: usize,
 ) {
-    if !smaps.wanted(program, index) {
-        for (_, space) in &mut seen.spaces {
+    let look = smaps.look(program, index);
+    let actor = program.steps[index].actor;
+    for (who, space) in &mut seen.spaces {
+        if look == wire::Look::Cheap || look == wire::Look::Flags && *who != actor {
             space.vmas.iter_mut().for_each(|vma| vma.flags = None);
         }
     }
