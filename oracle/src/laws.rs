@@ -166,13 +166,29 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         }
     }
     if let (Op::Fork { child }, Outcome::Ok) = (step.op, &branch.outcome) {
-        if after.guards(child) != before.guards(step.actor) {
-            return Err("a child has the guards of its parent".into());
+        let inherited = |&page: &u32| {
+            let vma = before.vma_at(step.actor, page);
+            vma.is_some_and(|v| !v.hints.wipe_on_fork && !v.hints.dont_fork)
+        };
+        let left: Vec<u32> = pages(&before.guards(step.actor))
+            .filter(inherited)
+            .collect();
+        if !pages(&after.guards(child)).eq(left) {
+            return Err("a child has the guards of its parent, where it has its memory".into());
         }
     }
     if before != after && branch.outcome == Outcome::Errno(22) {
-        // EINVAL of a range's form comes before anything is done; VMAs that refuse come later, none of them here.
-        return Err("a call that fails with EINVAL changes nothing".into());
+        // EINVAL of a range's form comes before anything is done; VMAs that refuse come later.
+        let refuses = matches!(
+            step.op,
+            Op::Madvise {
+                advice: Advice::WipeOnFork,
+                ..
+            }
+        );
+        if !refuses {
+            return Err("a call that fails with EINVAL changes nothing".into());
+        }
     }
     let Op::Madvise { range, advice } = step.op else {
         return Ok(());
@@ -197,6 +213,11 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         }
         _ => Ok(()),
     }
+}
+
+/// The pages of runs, one by one.
+fn pages(runs: &[(u32, u32)]) -> impl Iterator<Item = u32> + '_ {
+    runs.iter().flat_map(|&(start, len)| start..start + len)
 }
 
 fn is_living(world: &World, actor: ActorId) -> bool {

@@ -18,7 +18,7 @@ pub mod vm;
 
 use oracle::geometry::Geometry;
 use oracle::judge::Observation;
-use oracle::program::{Advice, Op, Program};
+use oracle::program::{AdviceReach, Op, Program};
 use std::sync::Arc;
 
 /// What is known about a running kernel.
@@ -70,7 +70,7 @@ impl Smaps {
 fn can_change_flags(op: &Op) -> bool {
     match op {
         Op::Mmap { .. } | Op::Mprotect { .. } | Op::Fork { .. } => true,
-        Op::Madvise { advice, .. } => !matches!(advice, Advice::DontNeed | Advice::GuardRemove),
+        Op::Madvise { advice, .. } => advice.reach() >= AdviceReach::Flags,
         Op::Munmap { .. } | Op::Read { .. } | Op::Write { .. } | Op::Exit => false,
     }
 }

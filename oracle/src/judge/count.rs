@@ -3,7 +3,7 @@
 use super::compare::Expected;
 use super::{Observation, PageRun, PageSeen, SpaceSeen, Tightness, VmaSeen};
 use crate::geometry::Geometry;
-use crate::program::{ActorId, Advice, Op, Step};
+use crate::program::{ActorId, AdviceReach, Op, Step};
 
 /// What an op can change in its actor's address space, besides what it returns.
 struct Reach {
@@ -21,11 +21,10 @@ fn reach(step: &Step, g: Geometry) -> Reach {
     let limit = i64::from(g.arena_pages());
     let (vmas, flags) = match step.op {
         Op::Mmap { .. } | Op::Munmap { .. } | Op::Mprotect { .. } | Op::Fork { .. } => (true, true),
-        Op::Madvise { advice, .. } => match advice {
-            Advice::HugePage | Advice::NoHugePage => (true, true),
-            Advice::GuardInstall => (false, true),
-            _ => (false, false),
-        },
+        Op::Madvise { advice, .. } => {
+            let reach = advice.reach();
+            (reach >= AdviceReach::Vmas, reach >= AdviceReach::Flags)
+        }
         Op::Read { .. } | Op::Write { .. } | Op::Exit => (false, false),
     };
     let (pages, actors) = match step.op {

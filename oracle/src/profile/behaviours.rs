@@ -189,6 +189,12 @@ behaviours! {
         spans: &[span(X86, EVER, NEVER_ENDED)],
         probe: Some(probes::SOFT_DIRTY),
     }
+    ksm {
+        what: "madvise knows MERGEABLE and UNMERGEABLE (CONFIG_KSM)",
+        source: "mm/madvise.c madvise_behavior_valid",
+        spans: &[span(BOTH, EVER, NEVER_ENDED)],
+        probe: Some(probes::KSM),
+    }
     exec_only_pkey {
         what: "PROT_EXEC alone is guarded by a protection key: data accesses raise SEGV_PKUERR",
         source: "arch/x86/mm/pkeys.c; needs a processor with protection keys, as QEMU's max is",

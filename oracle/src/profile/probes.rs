@@ -133,6 +133,11 @@ pub const SOFT_DIRTY: Probe = Probe {
     read: |seen| has_flag(seen, b"sd"),
 };
 
+pub const KSM: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nmergeable 0+0..0+1\n",
+    read: succeeded,
+};
+
 pub const EXEC_ONLY_PKEY: Probe = Probe {
     program: "mmap 0+0..0+1 x private fixed\nread 0+0..0+1\n",
     read: |seen| Some(fault_code(seen)? == 4),

@@ -70,19 +70,97 @@ pub enum Advice {
     GuardInstall,
     GuardRemove,
     DontNeed,
+    DontNeedLocked,
     HugePage,
     NoHugePage,
+    Normal,
+    Random,
+    Sequential,
+    WillNeed,
+    DontFork,
+    DoFork,
+    WipeOnFork,
+    KeepOnFork,
+    DontDump,
+    DoDump,
+    Mergeable,
+    Unmergeable,
+    /// A number that no kernel knows.
+    Unknown,
 }
 
 impl Advice {
     /// Every advice, in the order of the reference page.
-    pub const ALL: [Advice; 5] = [
+    pub const ALL: [Advice; 19] = [
         Advice::GuardInstall,
         Advice::GuardRemove,
         Advice::DontNeed,
+        Advice::DontNeedLocked,
         Advice::HugePage,
         Advice::NoHugePage,
+        Advice::Normal,
+        Advice::Random,
+        Advice::Sequential,
+        Advice::WillNeed,
+        Advice::DontFork,
+        Advice::DoFork,
+        Advice::WipeOnFork,
+        Advice::KeepOnFork,
+        Advice::DontDump,
+        Advice::DoDump,
+        Advice::Mergeable,
+        Advice::Unmergeable,
+        Advice::Unknown,
     ];
+
+    /// Its name in the text form.
+    pub fn name(self) -> &'static str {
+        match self {
+            Advice::GuardInstall => "guard-install",
+            Advice::GuardRemove => "guard-remove",
+            Advice::DontNeed => "dontneed",
+            Advice::DontNeedLocked => "dontneed-locked",
+            Advice::HugePage => "hugepage",
+            Advice::NoHugePage => "nohugepage",
+            Advice::Normal => "normal",
+            Advice::Random => "random",
+            Advice::Sequential => "sequential",
+            Advice::WillNeed => "willneed",
+            Advice::DontFork => "dontfork",
+            Advice::DoFork => "dofork",
+            Advice::WipeOnFork => "wipeonfork",
+            Advice::KeepOnFork => "keeponfork",
+            Advice::DontDump => "dontdump",
+            Advice::DoDump => "dodump",
+            Advice::Mergeable => "mergeable",
+            Advice::Unmergeable => "unmergeable",
+            Advice::Unknown => "unknown-advice",
+        }
+    }
+
+    /// What it may change of a VMA.
+    pub fn reach(self) -> AdviceReach {
+        match self {
+            Advice::GuardRemove
+            | Advice::DontNeed
+            | Advice::DontNeedLocked
+            | Advice::WillNeed
+            | Advice::Unknown => AdviceReach::Pages,
+            Advice::GuardInstall => AdviceReach::Flags,
+            _ => AdviceReach::Vmas,
+        }
+    }
+}
+
+/// What an advice may change of a VMA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdviceReach {
+    /// Nothing: pages at most.
+    Pages,
+    /// VmFlags, but no border.
+    Flags,
+    /// VmFlags of a part of it: it is split and merged.
+    Vmas,
 }
 
 /// One system call or memory access.
@@ -130,13 +208,7 @@ impl Op {
             Op::Mmap { .. } => "mmap",
             Op::Munmap { .. } => "munmap",
             Op::Mprotect { .. } => "mprotect",
-            Op::Madvise { advice, .. } => match advice {
-                Advice::GuardInstall => "guard-install",
-                Advice::GuardRemove => "guard-remove",
-                Advice::DontNeed => "dontneed",
-                Advice::HugePage => "hugepage",
-                Advice::NoHugePage => "nohugepage",
-            },
+            Op::Madvise { advice, .. } => advice.name(),
             Op::Read { .. } => "read",
             Op::Write { .. } => "write",
             Op::Fork { .. } => "fork",

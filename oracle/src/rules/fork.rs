@@ -70,6 +70,23 @@ pub const NEW_ANON_VMA: Rule = Rule {
     about: &[Class::Vma],
 };
 
+pub const LEAVES_OUT: Rule = Rule {
+    name: "fork/leaves-out-dontfork",
+    text: "A VMA with `dc` (DONTFORK) is not there in the child: a hole, guards and all.",
+    source: "mm/mmap.c dup_mmap (before 6.16 kernel/fork.c): VM_DONTCOPY",
+    since: "all",
+    about: &[Class::Vma, Class::PageState, Class::Residency],
+};
+
+pub const WIPES: Rule = Rule {
+    name: "fork/wipes",
+    text: "A VMA with `wf` (WIPEONFORK) is there in the child with its flags, `gu` included, but without an anon_vma and with \
+           nothing in it: guards are gone like any content.",
+    source: "mm/mmap.c dup_mmap (before 6.16 kernel/fork.c): VM_WIPEONFORK; madvise(2)",
+    since: "all",
+    about: &[Class::PageState, Class::Residency, Class::Value, Class::Vma],
+};
+
 pub const EXIT: Rule = Rule {
     name: "exit/drops-everything",
     text: "An exit drops the address space: pages that only one other actor maps are mapped exclusively again.",
@@ -86,7 +103,17 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
         vmas: ctx.mm.vmas.clone(),
         ..Mm::default()
     };
+    let all = mm.vmas.len();
+    mm.vmas.retain(|vma| !vma.hints.dont_fork);
+    if mm.vmas.len() < all {
+        hit!(ctx, LEAVES_OUT);
+    }
     for vma in &mut mm.vmas {
+        if vma.hints.wipe_on_fork {
+            hit!(ctx, WIPES);
+            vma.anon_vma = None;
+            continue;
+        }
         let guarded = vma.maybe_guard;
         let copy = guarded || vma.anon_vma.is_some();
         if vma.anon_vma.is_some() {

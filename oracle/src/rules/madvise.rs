@@ -3,7 +3,7 @@
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{guard, hit, merge, tables, Ctx};
+use super::{guard, hints, hit, merge, tables, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::Advice;
@@ -12,7 +12,7 @@ use crate::space::HugeAdvice;
 pub const UNKNOWN: Rule = Rule {
     name: "madvise/unknown-advice",
     text: "Advice that the kernel does not know is EINVAL before anything else is looked at. Guard install and remove are \
-           known from 6.13 on.",
+           known from 6.13 on; MERGEABLE and UNMERGEABLE with CONFIG_KSM.",
     source: "mm/madvise.c madvise_behavior_valid",
     since: "all",
     about: &[Class::Errno, Class::PageState],
@@ -46,8 +46,9 @@ pub const HUGE_FLAGS: Rule = Rule {
 
 pub const DONTNEED: Rule = Rule {
     name: "madvise/dontneed/discards",
-    text: "DONTNEED empties the slots of private anonymous memory; the next read finds zeros. Protection does not matter.",
-    source: "mm/madvise.c madvise_dontneed_single_vma",
+    text: "DONTNEED empties the slots of private anonymous memory; the next read finds zeros. Protection does not matter. \
+           DONTNEED_LOCKED does the same, in locked memory too.",
+    source: "mm/madvise.c madvise_dontneed_single_vma; DONTNEED_LOCKED: 5.18",
     since: "all",
     about: &[Class::PageState, Class::Residency, Class::Value, Class::Errno],
 };
@@ -79,7 +80,14 @@ pub const DONTNEED_FREES_TABLE: Rule = Rule {
 
 /// madvise(2).
 pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
-    if matches!(advice, Advice::GuardInstall | Advice::GuardRemove) && !ctx.world.profile.guards {
+    let profile = &ctx.world.profile;
+    let known = match advice {
+        Advice::GuardInstall | Advice::GuardRemove => profile.guards,
+        Advice::Mergeable | Advice::Unmergeable => profile.ksm,
+        Advice::Unknown => false,
+        _ => true,
+    };
+    if !known {
         hit!(ctx, UNKNOWN);
         return Outcome::Errno(EINVAL);
     }
@@ -99,9 +107,14 @@ pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
     walk(ctx, span, |ctx, i, start, end| match advice {
         Advice::GuardInstall => guard::install(ctx, i, start, end),
         Advice::GuardRemove => guard::remove(ctx, i, start, end),
-        Advice::DontNeed => Ok(dontneed(ctx, i, start, end)),
+        Advice::DontNeed | Advice::DontNeedLocked => Ok(dontneed(ctx, i, start, end)),
+        Advice::WillNeed => {
+            hit!(ctx, hints::WILLNEED);
+            Ok(end)
+        }
         Advice::HugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::Huge)),
         Advice::NoHugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::NoHuge)),
+        _ => hints::set(ctx, i, start, end, advice),
     })
 }
 

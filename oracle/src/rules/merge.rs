@@ -99,6 +99,7 @@ fn alike(a: &Vma, b: &Vma) -> bool {
         && a.shared == b.shared
         && a.account == b.account
         && a.advice == b.advice
+        && a.hints == b.hints
         && a.object == b.object
 }
 
@@ -269,6 +270,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
                 vma.prot = new.prot;
                 vma.account = new.account;
                 vma.advice = new.advice;
+                vma.hints = new.hints;
             }
             end
         }

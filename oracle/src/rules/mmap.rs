@@ -8,7 +8,7 @@ use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Backing, Place, Prot};
 use crate::space::object::{Object, ObjectId};
-use crate::space::{HugeAdvice, Vma};
+use crate::space::{Hints, HugeAdvice, Vma};
 use std::sync::Arc;
 
 pub const MAPS: Rule = Rule {
@@ -126,6 +126,7 @@ pub(crate) fn mmap(
             shared: object.is_some(),
             account: object.is_none() && prot.write,
             advice: HugeAdvice::None,
+            hints: Hints::default(),
             maybe_guard: false,
             anon_vma: None,
             object,

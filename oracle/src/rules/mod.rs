@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `args` | which ranges the calls accept |
 //! | `mmap`, `munmap`, `mprotect`, `madvise` | one system call each |
+//! | `hints` | madvise that only sets flags of VMAs |
 //! | `guard` | madvise GUARD_INSTALL and GUARD_REMOVE, as the kernel's steps |
 //! | `access` | loads and stores: faults and signals |
 //! | `shmem` | faults on shared memory |
@@ -23,6 +24,7 @@ pub(crate) mod args;
 pub(crate) mod errno;
 pub(crate) mod fork;
 pub(crate) mod guard;
+pub(crate) mod hints;
 pub(crate) mod limits;
 pub(crate) mod madvise;
 pub(crate) mod merge;

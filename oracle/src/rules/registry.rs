@@ -4,8 +4,8 @@
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
 use super::{
-    access, anon_vma, args, fork, guard, limits, madvise, merge, mmap, mprotect, munmap, report,
-    shmem, tables, thp,
+    access, anon_vma, args, fork, guard, hints, limits, madvise, merge, mmap, mprotect, munmap,
+    report, shmem, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -77,6 +77,12 @@ pub(crate) const ALL: &[&Rule] = &[
     &madvise::WALK,
     &madvise::HOLE,
     &madvise::HUGE_FLAGS,
+    &hints::READ_AHEAD,
+    &hints::DUMP,
+    &hints::FORK,
+    &hints::WIPE,
+    &hints::KSM,
+    &hints::WILLNEED,
     &madvise::DONTNEED,
     &madvise::DONTNEED_SHARED,
     &madvise::DONTNEED_KEEPS_GUARDS,
@@ -122,6 +128,8 @@ pub(crate) const ALL: &[&Rule] = &[
     &fork::COPIES_SHARED_GUARDS,
     &fork::SHARES_HUGE,
     &fork::NEW_ANON_VMA,
+    &fork::LEAVES_OUT,
+    &fork::WIPES,
     &fork::EXIT,
     &merge::SPLIT,
     &merge::NEW_LEFT,

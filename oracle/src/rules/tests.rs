@@ -4,6 +4,7 @@
 mod calls;
 mod faults;
 mod guards;
+mod hints;
 mod shown;
 mod vmas;
 
@@ -140,6 +141,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         calls::CASES,
         vmas::CASES,
         guards::CASES,
+        hints::CASES,
         faults::CASES,
         shown::CASES,
     ]

@@ -17,5 +17,5 @@ mod vma;
 mod world;
 
 pub use content::Content;
-pub use vma::{AnonVma, HugeAdvice, Vma};
+pub use vma::{AnonVma, Hints, HugeAdvice, Vma};
 pub use world::{Branch, PageState, World};

@@ -14,6 +14,23 @@ pub enum HugeAdvice {
     NoHuge,
 }
 
+/// What madvise has said about a VMA, huge pages apart: flags that change no page by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Hints {
+    /// VM_RAND_READ (`rr`).
+    pub random: bool,
+    /// VM_SEQ_READ (`sr`).
+    pub sequential: bool,
+    /// VM_DONTCOPY (`dc`): a child does not get the VMA.
+    pub dont_fork: bool,
+    /// VM_WIPEONFORK (`wf`): a child gets it empty.
+    pub wipe_on_fork: bool,
+    /// VM_DONTDUMP (`dd`).
+    pub dont_dump: bool,
+    /// VM_MERGEABLE (`mg`): KSM may look at it.
+    pub mergeable: bool,
+}
+
 /// The anon_vma of a VMA, which links anonymous pages back to the VMAs that map them. User space sees it in what merges
 /// and in what fork copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +55,7 @@ pub struct Vma {
     pub account: bool,
     /// VM_HUGEPAGE (`hg`) or VM_NOHUGEPAGE (`nh`).
     pub advice: HugeAdvice,
+    pub hints: Hints,
     /// VM_MAYBE_GUARD (`gu`).
     pub maybe_guard: bool,
     pub anon_vma: Option<AnonVma>,

@@ -46,11 +46,25 @@ fn prot_bits(prot: Prot) -> u32 {
 /// The MADV_* number of an advice (the same on both architectures).
 fn advice_number(advice: Advice) -> i32 {
     match advice {
+        Advice::Normal => 0,
+        Advice::Random => 1,
+        Advice::Sequential => 2,
+        Advice::WillNeed => 3,
         Advice::DontNeed => 4,
+        Advice::DontFork => 10,
+        Advice::DoFork => 11,
+        Advice::Mergeable => 12,
+        Advice::Unmergeable => 13,
         Advice::HugePage => 14,
         Advice::NoHugePage => 15,
+        Advice::DontDump => 16,
+        Advice::DoDump => 17,
+        Advice::WipeOnFork => 18,
+        Advice::KeepOnFork => 19,
+        Advice::DontNeedLocked => 24,
         Advice::GuardInstall => 102,
         Advice::GuardRemove => 103,
+        Advice::Unknown => 9999,
     }
 }
 

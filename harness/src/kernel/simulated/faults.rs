@@ -4,10 +4,10 @@
 use super::fault::{
     is_advice, madvise, pages, resized, runs_of, Act, Answer, Plan, SimFault, ARENA,
 };
-use oracle::geometry::Range;
+use oracle::geometry::{Pos, Range};
 use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
 use oracle::program::{Advice, Op, Place, Prot, Step};
-use oracle::space::{Content, PageState, World};
+use oracle::space::{Content, Hints, PageState, World};
 
 const EPERM: i32 = 1;
 const ENOMEM: i32 = 12;
@@ -129,6 +129,19 @@ faults! {
         Act::Instead(|_, s| after_fork(s, madvise(ARENA, Advice::GuardRemove)));
     "fork" "loses-data" "the child of a fork has no private pages"
         Act::Instead(|_, s| after_fork(s, madvise(ARENA, Advice::DontNeed)));
+    "fork" "copies-wiped" "the child of a fork has what WIPEONFORK memory holds"
+        Act::Instead(|w, s| fork_despite(w, s, |h| h.wipe_on_fork, Advice::KeepOnFork, Advice::WipeOnFork));
+    "fork" "copies-dontfork" "the child of a fork has DONTFORK memory"
+        Act::Instead(|w, s| fork_despite(w, s, |h| h.dont_fork, Advice::DoFork, Advice::DontFork));
+    "hints" "dontdump-skipped" "MADV_DONTDUMP does nothing and returns 0"
+        Act::Instead(|_, s| is_advice(s, Advice::DontDump).and_then(|_| Plan::skip()));
+    "hints" "random-is-sequential" "MADV_RANDOM does what MADV_SEQUENTIAL should"
+        Act::Instead(|_, s| {
+            is_advice(s, Advice::Random)
+                .and_then(|range| Plan::instead(s.actor, madvise(range, Advice::Sequential)))
+        });
+    "hints" "mergeable-short" "MADV_MERGEABLE misses the last page"
+        Act::Instead(|_, s| shortened(s, Advice::Mergeable));
     "fork" "cow-broken" "a write to memory shared by fork reaches the other process too"
         Act::Instead(cow_broken);
     "fork" "stays-exclusive" "pages shared by fork are still shown as mapped exclusively"
@@ -280,6 +293,41 @@ fn after_fork(step: &Step, op: Op) -> Option<Plan> {
         steps: vec![step.clone(), Step::new(child, op)],
         answer: Answer::Of(0),
     })
+}
+
+/// A fork of memory whose hint would keep it from being copied: the hint is off for the moment of the fork.
+fn fork_despite(
+    world: &World,
+    step: &Step,
+    has: fn(&Hints) -> bool,
+    off: Advice,
+    on: Advice,
+) -> Option<Plan> {
+    let Op::Fork { child } = step.op else {
+        return None;
+    };
+    let g = world.geometry();
+    let ranges: Vec<Range> = world
+        .vmas(step.actor)
+        .iter()
+        .filter(|vma| has(&vma.hints))
+        .filter_map(|vma| {
+            let start = Pos::from_page_index(vma.start.into(), g)?;
+            Some(Range::new(start, Pos::from_page_index(vma.end.into(), g)?))
+        })
+        .collect();
+    if ranges.is_empty() {
+        return None;
+    }
+    let all = |actor: u8, advice: Advice| {
+        let steps = ranges.iter();
+        steps.map(move |&range| Step::new(actor, madvise(range, advice)))
+    };
+    let mut steps: Vec<Step> = all(step.actor, off).collect();
+    let answer = Answer::Of(steps.len());
+    steps.push(step.clone());
+    steps.extend(all(step.actor, on).chain(all(child, on)));
+    Some(Plan { steps, answer })
 }
 
 fn cow_broken(world: &World, step: &Step) -> Option<Plan> {

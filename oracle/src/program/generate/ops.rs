@@ -14,11 +14,31 @@ enum Kind {
     Munmap,
     Mprotect,
     Advice(Advice),
+    /// One of [`HINTS`].
+    Hint,
     Read,
     Write,
     Fork,
     Exit,
 }
+
+/// Advice that sets flags or does nothing, by weight.
+const HINTS: [(u32, Advice); 14] = [
+    (2, Advice::Normal),
+    (2, Advice::Random),
+    (2, Advice::Sequential),
+    (2, Advice::WillNeed),
+    (5, Advice::DontFork),
+    (2, Advice::DoFork),
+    (6, Advice::WipeOnFork),
+    (2, Advice::KeepOnFork),
+    (2, Advice::DontDump),
+    (2, Advice::DoDump),
+    (3, Advice::Mergeable),
+    (2, Advice::Unmergeable),
+    (2, Advice::DontNeedLocked),
+    (1, Advice::Unknown),
+];
 
 impl Writer<'_, '_, '_> {
     /// One of the mappings that a program starts with.
@@ -40,9 +60,11 @@ impl Writer<'_, '_, '_> {
     pub fn choose_op(&mut self, actor: u8) -> (Op, bool) {
         let living = self.world.living().len();
         let may_fork = self.next_actor < MAX_ACTORS;
-        // A fork is worth more when there is something to inherit.
+        // A fork is worth more when there is something to inherit, or not to.
         let guarded = !self.world.guards(actor).is_empty();
-        let fork = match (may_fork, guarded) {
+        let mut vmas = self.world.vmas(actor).iter();
+        let special = vmas.any(|v| v.hints.wipe_on_fork || v.hints.dont_fork);
+        let fork = match (may_fork, guarded || special) {
             (false, _) => 0,
             (true, false) => 3,
             (true, true) => 9,
@@ -65,6 +87,7 @@ impl Writer<'_, '_, '_> {
             (7, Kind::Advice(Advice::DontNeed)),
             (hugepage, Kind::Advice(Advice::HugePage)),
             (2, Kind::Advice(Advice::NoHugePage)),
+            (9, Kind::Hint),
             (13, Kind::Read),
             (23, Kind::Write),
             (fork, Kind::Fork),
@@ -82,9 +105,10 @@ impl Writer<'_, '_, '_> {
             Op::Fork { .. } => 75,
             Op::Mmap { .. } => 35,
             Op::Madvise { advice, .. } => match advice {
-                Advice::HugePage | Advice::DontNeed => 50,
+                Advice::HugePage | Advice::DontNeed | Advice::DontNeedLocked => 50,
                 Advice::GuardInstall | Advice::GuardRemove => 20,
                 Advice::NoHugePage => 10,
+                _ => 0,
             },
             _ => 0,
         };
@@ -148,6 +172,10 @@ impl Writer<'_, '_, '_> {
                     range: self.call_range(actor, wild),
                     prot: self.prot(),
                 },
+            },
+            Kind::Hint => Op::Madvise {
+                range: self.call_range(actor, wild),
+                advice: self.dice.weighted(&HINTS),
             },
             Kind::Advice(advice) => {
                 let flag = matches!(advice, Advice::HugePage | Advice::NoHugePage);

@@ -83,23 +83,14 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
     Ok(op)
 }
 
-fn advice_name(advice: Advice) -> &'static str {
-    let nowhere = Range::new(Pos::new(0, 0), Pos::new(0, 0));
-    Op::Madvise {
-        range: nowhere,
-        advice,
-    }
-    .name()
-}
-
 fn advice(name: &str) -> Option<Advice> {
-    Advice::ALL.into_iter().find(|a| advice_name(*a) == name)
+    Advice::ALL.into_iter().find(|a| a.name() == name)
 }
 
 fn unknown_op(c: &Cursor<'_>, word: Word<'_>) -> ParseError {
     let names: Vec<&str> = NAMES
         .into_iter()
-        .chain(Advice::ALL.map(advice_name))
+        .chain(Advice::ALL.map(Advice::name))
         .collect();
     let mut error = c.expected("an op", word);
     error.help = Some(match nearest(word.text, names.iter().copied()) {
