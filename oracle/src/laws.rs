@@ -182,7 +182,7 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         let refuses = matches!(
             step.op,
             Op::Madvise {
-                advice: Advice::WipeOnFork,
+                advice: Advice::WipeOnFork | Advice::PopulateRead | Advice::PopulateWrite,
                 ..
             }
         );

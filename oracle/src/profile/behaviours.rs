@@ -189,6 +189,12 @@ behaviours! {
         spans: &[span(X86, EVER, NEVER_ENDED)],
         probe: Some(probes::SOFT_DIRTY),
     }
+    populate_stops_at_hole {
+        what: "MADV_POPULATE_READ and MADV_POPULATE_WRITE end at the first hole",
+        source: "6.9, mm/madvise: make MADV_POPULATE_(READ|WRITE) handle VM_FAULT_RETRY properly",
+        spans: &[since(6, 9)],
+        probe: Some(probes::POPULATE_HOLE),
+    }
     ksm {
         what: "madvise knows MERGEABLE and UNMERGEABLE (CONFIG_KSM)",
         source: "mm/madvise.c madvise_behavior_valid",

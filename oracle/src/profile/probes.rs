@@ -133,6 +133,12 @@ pub const SOFT_DIRTY: Probe = Probe {
     read: |seen| has_flag(seen, b"sd"),
 };
 
+pub const POPULATE_HOLE: Probe = Probe {
+    program:
+        "thp never\n\nmmap 0+0..0+1 rw private fixed\nmmap 0+2..0+3 rw private fixed\npopulate-write 0+0..0+3\n",
+    read: |seen| page(seen, 0).map(|_| page(seen, 2).is_none()),
+};
+
 pub const KSM: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed\nmergeable 0+0..0+1\n",
     read: succeeded,

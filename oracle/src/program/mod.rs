@@ -77,6 +77,8 @@ pub enum Advice {
     Random,
     Sequential,
     WillNeed,
+    PopulateRead,
+    PopulateWrite,
     DontFork,
     DoFork,
     WipeOnFork,
@@ -91,7 +93,7 @@ pub enum Advice {
 
 impl Advice {
     /// Every advice, in the order of the reference page.
-    pub const ALL: [Advice; 19] = [
+    pub const ALL: [Advice; 21] = [
         Advice::GuardInstall,
         Advice::GuardRemove,
         Advice::DontNeed,
@@ -102,6 +104,8 @@ impl Advice {
         Advice::Random,
         Advice::Sequential,
         Advice::WillNeed,
+        Advice::PopulateRead,
+        Advice::PopulateWrite,
         Advice::DontFork,
         Advice::DoFork,
         Advice::WipeOnFork,
@@ -126,6 +130,8 @@ impl Advice {
             Advice::Random => "random",
             Advice::Sequential => "sequential",
             Advice::WillNeed => "willneed",
+            Advice::PopulateRead => "populate-read",
+            Advice::PopulateWrite => "populate-write",
             Advice::DontFork => "dontfork",
             Advice::DoFork => "dofork",
             Advice::WipeOnFork => "wipeonfork",
@@ -145,6 +151,8 @@ impl Advice {
             | Advice::DontNeed
             | Advice::DontNeedLocked
             | Advice::WillNeed
+            | Advice::PopulateRead
+            | Advice::PopulateWrite
             | Advice::Unknown => AdviceReach::Pages,
             Advice::GuardInstall => AdviceReach::Flags,
             _ => AdviceReach::Vmas,

@@ -3,9 +3,9 @@
 //! An access op goes page by page; like pages are treated together. Where the kernel may or may not find a huge page, the
 //! path forks.
 
-use super::errno::{SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
+use super::errno::{EFAULT, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
 use super::registry::Rule;
-use super::{anon_vma, hit, shmem, thp, Ctx};
+use super::{anon_vma, hit, populate, shmem, thp, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
@@ -108,6 +108,36 @@ pub const COPY_ON_WRITE: Rule = Rule {
     about: &[Class::PageState, Class::Value],
 };
 
+/// What an access is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Load,
+    /// With this tag.
+    Store(u16),
+    /// The kernel faults pages in for a load to come.
+    PopulateRead,
+    /// The same for a store to come, which breaks copy-on-write.
+    PopulateWrite,
+}
+
+impl Purpose {
+    fn is_write(self) -> bool {
+        matches!(self, Purpose::Store(_) | Purpose::PopulateWrite)
+    }
+
+    fn is_populate(self) -> bool {
+        matches!(self, Purpose::PopulateRead | Purpose::PopulateWrite)
+    }
+
+    /// What stands in a page after it, if it changes contents.
+    fn content(self, page: u32) -> Option<Content> {
+        match self {
+            Purpose::Store(tag) => Some(Content::written(tag, page)),
+            _ => None,
+        }
+    }
+}
+
 /// An access op on its way.
 #[derive(Clone)]
 struct State {
@@ -116,8 +146,9 @@ struct State {
     first: i64,
     wanted: u32,
     done: Access,
-    /// The tag to store; `None`: load.
-    tag: Option<u16>,
+    purpose: Purpose,
+    /// Populating has gone over a hole.
+    hole: bool,
 }
 
 /// What happens at one page.
@@ -128,21 +159,29 @@ enum Next {
     Again,
     /// A signal with this si_code.
     Fault(i32),
+    /// The call ends with this errno.
+    Errno(i32),
     /// The kernel looks for a huge page.
     HugePage { zero_page_stands_there: bool },
 }
 
-/// A read op (`tag` is `None`) or a write op.
-pub(crate) fn access(ctx: Ctx, range: Range, tag: Option<u16>) -> Vec<Branch> {
+/// A read op or a write op.
+pub(crate) fn access(ctx: Ctx, range: Range, purpose: Purpose) -> Vec<Branch> {
     let g = ctx.geometry();
     let first = range.start.page_index(g);
     let wanted = (range.end.page_index(g) - first).clamp(0, i64::from(u32::MAX)) as u32;
+    touch(ctx, first, wanted, purpose)
+}
+
+/// Accesses `wanted` pages from `first` on, as far as it goes. Returns every way it may go.
+pub(crate) fn touch(ctx: Ctx, first: i64, wanted: u32, purpose: Purpose) -> Vec<Branch> {
     let state = State {
         ctx,
         first,
         wanted,
         done: Access::default(),
-        tag,
+        purpose,
+        hole: false,
     };
     let mut branches = Vec::with_capacity(1);
     run(state, &mut branches);
@@ -150,7 +189,12 @@ pub(crate) fn access(ctx: Ctx, range: Range, tag: Option<u16>) -> Vec<Branch> {
 }
 
 fn run(mut state: State, branches: &mut Vec<Branch>) {
-    hit!(state.ctx, VALUE);
+    if state.purpose.is_populate() {
+        hit!(state.ctx, populate::LIKE_ACCESS);
+    } else {
+        hit!(state.ctx, VALUE);
+    }
+    let mut errno = None;
     while state.done.pages < state.wanted {
         match next(&mut state) {
             Next::Done(pages) => state.done.pages += pages,
@@ -165,6 +209,10 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
                 });
                 break;
             }
+            Next::Errno(number) => {
+                errno = Some(number);
+                break;
+            }
             Next::HugePage {
                 zero_page_stands_there,
             } => {
@@ -175,7 +223,13 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
             }
         }
     }
-    branches.push(state.ctx.finish(Outcome::Access(state.done)));
+    let errno = errno.or(state.hole.then_some(ENOMEM));
+    let outcome = match (errno, state.purpose.is_populate()) {
+        (Some(errno), _) => Outcome::Errno(errno),
+        (None, true) => Outcome::Ok,
+        (None, false) => Outcome::Access(state.done),
+    };
+    branches.push(state.ctx.finish(outcome));
 }
 
 /// The page that is accessed next, if it lies in the arena, and its VMA.
@@ -192,7 +246,7 @@ fn huge_page(state: &mut State, zero_page_stands_there: bool) {
     let ctx = &mut state.ctx;
     if zero_page_stands_there {
         thp::replace_zero(ctx, page);
-    } else if state.tag.is_some() {
+    } else if state.purpose.is_write() {
         thp::map_huge(ctx, i, page);
     } else {
         thp::map_huge_for_read(ctx, i, page);
@@ -214,12 +268,20 @@ fn no_huge_page(state: &mut State, zero_page_stands_there: bool) {
 
 /// One step: the next pages that are treated alike.
 fn next(state: &mut State) -> Next {
+    let purpose = state.purpose;
     let Some((page, i)) = current(state) else {
+        if purpose.is_populate() {
+            return hole(state);
+        }
         hit!(state.ctx, UNMAPPED);
         return Next::Fault(SEGV_MAPERR);
     };
-    let write = state.tag.is_some();
-    if let Some(code) = denied(&mut state.ctx, i, write) {
+    let write = purpose.is_write();
+    if purpose.is_populate() {
+        if let Some(errno) = populate::refused(&mut state.ctx, i, write) {
+            return Next::Errno(errno);
+        }
+    } else if let Some(code) = denied(&mut state.ctx, i, write) {
         return Next::Fault(code);
     }
     let ctx = &mut state.ctx;
@@ -232,15 +294,34 @@ fn next(state: &mut State) -> Next {
         .min(wanted_end);
     let (end, slot) = ctx.mm.slots.stretch(page, limit);
     if slot == Some(Slot::Guard) {
+        if purpose.is_populate() {
+            hit!(ctx, populate::GUARD);
+            return Next::Errno(EFAULT);
+        }
         hit!(ctx, GUARD);
         return Next::Fault(SEGV_MAPERR);
     }
-    match (ctx.mm.vmas[i].is_anon(), state.tag) {
-        (true, None) => load_anon(state, i, page, end, slot),
-        (true, Some(tag)) => store_anon(ctx, i, page, end, slot, tag),
-        (false, None) => load_shared(state, i, page, end, slot),
-        (false, Some(tag)) => store_shared(ctx, i, page, end, slot, tag),
+    match (ctx.mm.vmas[i].is_anon(), write) {
+        (true, false) => load_anon(state, i, page, end, slot),
+        (true, true) => store_anon(ctx, i, page, end, slot, purpose.content(page)),
+        (false, false) => load_shared(state, i, page, end, slot),
+        (false, true) => store_shared(ctx, i, page, end, slot, purpose.content(page)),
     }
+}
+
+/// Populating has come to a hole.
+fn hole(state: &mut State) -> Next {
+    if state.ctx.world.profile.populate_stops_at_hole {
+        hit!(state.ctx, populate::HOLE);
+        return Next::Errno(ENOMEM);
+    }
+    hit!(state.ctx, populate::OVER_HOLES);
+    state.hole = true;
+    let at = state.first + i64::from(state.done.pages);
+    let mm = &state.ctx.mm;
+    let next = mm.vmas.get(mm.first_vma_after(at.max(0) as u32));
+    let rest = state.wanted - state.done.pages;
+    Next::Done(next.map_or(rest, |vma| rest.min((i64::from(vma.start) - at) as u32)))
 }
 
 /// The si_code with which the VMA refuses an access.
@@ -298,10 +379,17 @@ fn load_anon(state: &mut State, i: usize, start: u32, end: u32, slot: Option<Slo
     Next::Done(end - start)
 }
 
-fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>, tag: u16) -> Next {
+/// A store of `new` contents, or the fault of one alone.
+fn store_anon(
+    ctx: &mut Ctx,
+    i: usize,
+    start: u32,
+    end: u32,
+    slot: Option<Slot>,
+    new: Option<Content>,
+) -> Next {
     let block = block_of(start, ctx.geometry());
     let huge = ctx.mm.tables[block] == Table::Huge;
-    let content = Content::written(tag, start);
     match slot {
         None if thp::possible(ctx, i, start) => Next::HugePage {
             zero_page_stands_there: false,
@@ -315,14 +403,16 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
             thp::split_zero(ctx, start);
             Next::Again
         }
-        Some(Slot::Anon { id, .. }) if huge => {
+        Some(Slot::Anon { id, content }) if huge => {
             if !thp::write_protected(ctx, start) {
                 return Next::Again;
             }
+            let content = new.unwrap_or(content);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
             Next::Done(end - start)
         }
-        Some(slot @ Slot::Anon { id, .. }) => {
+        Some(slot @ Slot::Anon { id, content }) => {
+            let content = new.unwrap_or(content);
             for (from, to, shared) in ctx.world.sharing(ctx.actor, start, end, slot) {
                 let content = content.plus(from - start);
                 let id = if shared {
@@ -340,6 +430,7 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
             hit!(ctx, NEW_PAGE);
             anon_vma::prepare(ctx, i);
             let id = ctx.world.new_pages(end - start);
+            let content = new.unwrap_or(Content::ZERO);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
             ctx.mm.tables[block] = Table::Pte;
             Next::Done(end - start)
@@ -370,16 +461,18 @@ fn store_shared(
     start: u32,
     end: u32,
     slot: Option<Slot>,
-    tag: u16,
+    new: Option<Content>,
 ) -> Next {
     if slot.is_none() {
         shmem::map(ctx, i, start, end);
     }
+    let Some(content) = new else {
+        return Next::Done(end - start);
+    };
     hit!(ctx, shmem::STORE);
     let vma = &ctx.mm.vmas[i];
     let (first, last) = (vma.index(start), vma.index(end));
     if let Some(id) = vma.object {
-        let content = Content::written(tag, start);
         ctx.world.object_mut(id).store(first, last, content);
     }
     Next::Done(end - start)

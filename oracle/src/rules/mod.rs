@@ -7,6 +7,7 @@
 //! | `args` | which ranges the calls accept |
 //! | `mmap`, `munmap`, `mprotect`, `madvise` | one system call each |
 //! | `hints` | madvise that only sets flags of VMAs |
+//! | `populate` | madvise POPULATE_READ and POPULATE_WRITE |
 //! | `guard` | madvise GUARD_INSTALL and GUARD_REMOVE, as the kernel's steps |
 //! | `access` | loads and stores: faults and signals |
 //! | `shmem` | faults on shared memory |
@@ -31,6 +32,7 @@ pub(crate) mod merge;
 pub(crate) mod mmap;
 pub(crate) mod mprotect;
 pub(crate) mod munmap;
+pub(crate) mod populate;
 pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod shmem;
@@ -39,11 +41,12 @@ pub(crate) mod tables;
 mod tests;
 pub(crate) mod thp;
 
+use access::Purpose;
 pub use registry::{Rule, RuleId, RuleSet, RULES};
 
 use crate::geometry::Geometry;
 use crate::judge::Outcome;
-use crate::program::{ActorId, Op, Step};
+use crate::program::{ActorId, Advice, Op, Step};
 use crate::space::mm::Mm;
 use crate::space::{Branch, World};
 use std::sync::Arc;
@@ -108,9 +111,13 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         } => mmap::mmap(&mut ctx, range, prot, backing, place),
         Op::Munmap { range } => munmap::munmap(&mut ctx, range),
         Op::Mprotect { range, prot } => mprotect::mprotect(&mut ctx, range, prot),
+        Op::Madvise {
+            range,
+            advice: advice @ (Advice::PopulateRead | Advice::PopulateWrite),
+        } => return populate::populate(ctx, range, advice == Advice::PopulateWrite),
         Op::Madvise { range, advice } => madvise::madvise(&mut ctx, range, advice),
-        Op::Read { range } => return access::access(ctx, range, None),
-        Op::Write { range, tag } => return access::access(ctx, range, Some(tag)),
+        Op::Read { range } => return access::access(ctx, range, Purpose::Load),
+        Op::Write { range, tag } => return access::access(ctx, range, Purpose::Store(tag)),
         Op::Fork { child } => fork::fork(&mut ctx, child),
         Op::Exit => return vec![fork::exit(ctx)],
     };

@@ -5,7 +5,7 @@
 
 use super::{
     access, anon_vma, args, fork, guard, hints, limits, madvise, merge, mmap, mprotect, munmap,
-    report, shmem, tables, thp,
+    populate, report, shmem, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -109,6 +109,11 @@ pub(crate) const ALL: &[&Rule] = &[
     &access::NEW_PAGE,
     &access::IN_PLACE,
     &access::COPY_ON_WRITE,
+    &populate::LIKE_ACCESS,
+    &populate::HOLE,
+    &populate::OVER_HOLES,
+    &populate::DENIED,
+    &populate::GUARD,
     &shmem::FAULT,
     &shmem::STORE,
     &shmem::FAULT_AROUND,

@@ -5,6 +5,7 @@ mod calls;
 mod faults;
 mod guards;
 mod hints;
+mod populated;
 mod shown;
 mod vmas;
 
@@ -142,6 +143,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         vmas::CASES,
         guards::CASES,
         hints::CASES,
+        populated::CASES,
         faults::CASES,
         shown::CASES,
     ]

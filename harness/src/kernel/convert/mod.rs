@@ -61,6 +61,8 @@ fn advice_number(advice: Advice) -> i32 {
         Advice::DoDump => 17,
         Advice::WipeOnFork => 18,
         Advice::KeepOnFork => 19,
+        Advice::PopulateRead => 22,
+        Advice::PopulateWrite => 23,
         Advice::DontNeedLocked => 24,
         Advice::GuardInstall => 102,
         Advice::GuardRemove => 103,

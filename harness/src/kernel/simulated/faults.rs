@@ -12,6 +12,7 @@ use oracle::space::{Content, Hints, PageState, World};
 const EPERM: i32 = 1;
 const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
+const EFAULT: i32 = 14;
 const EEXIST: i32 = 17;
 const EINVAL: i32 = 22;
 const MAPERR: i32 = 1;
@@ -133,6 +134,19 @@ faults! {
         Act::Instead(|w, s| fork_despite(w, s, |h| h.wipe_on_fork, Advice::KeepOnFork, Advice::WipeOnFork));
     "fork" "copies-dontfork" "the child of a fork has DONTFORK memory"
         Act::Instead(|w, s| fork_despite(w, s, |h| h.dont_fork, Advice::DoFork, Advice::DontFork));
+    "populate" "populate-read-skipped" "MADV_POPULATE_READ does nothing and returns 0"
+        Act::Instead(|_, s| is_advice(s, Advice::PopulateRead).and_then(|_| Plan::skip()));
+    "populate" "populate-forgets-guards" "MADV_POPULATE_WRITE returns 0 where a guard has stopped it"
+        Act::Outcome(|_, s, o| {
+            if is_advice(s, Advice::PopulateWrite).is_some() {
+                swap(o, EFAULT, None);
+            }
+        });
+    "populate" "populate-write-reads" "MADV_POPULATE_WRITE does what MADV_POPULATE_READ should"
+        Act::Instead(|_, s| {
+            is_advice(s, Advice::PopulateWrite)
+                .and_then(|range| Plan::instead(s.actor, madvise(range, Advice::PopulateRead)))
+        });
     "hints" "dontdump-skipped" "MADV_DONTDUMP does nothing and returns 0"
         Act::Instead(|_, s| is_advice(s, Advice::DontDump).and_then(|_| Plan::skip()));
     "hints" "random-is-sequential" "MADV_RANDOM does what MADV_SEQUENTIAL should"

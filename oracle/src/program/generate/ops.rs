@@ -87,11 +87,13 @@ impl Writer<'_, '_, '_> {
             (7, Kind::Advice(Advice::DontNeed)),
             (hugepage, Kind::Advice(Advice::HugePage)),
             (2, Kind::Advice(Advice::NoHugePage)),
+            (2, Kind::Advice(Advice::PopulateRead)),
+            (2, Kind::Advice(Advice::PopulateWrite)),
             (9, Kind::Hint),
             (13, Kind::Read),
             (23, Kind::Write),
             (fork, Kind::Fork),
-            (if living > 1 { 5 } else { 0 }, Kind::Exit),
+            (if living > 1 { 7 } else { 0 }, Kind::Exit),
         ]);
         let wild = self.dice.chance(WILD);
         (self.op(kind, actor, wild), wild)

@@ -1,0 +1,102 @@
+//! madvise POPULATE_READ and POPULATE_WRITE: the kernel faults pages in as a load or a store of each would, and says by errno
+//! what would have been a signal.
+
+use super::access::{touch, Purpose};
+use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
+use super::errno::EINVAL;
+use super::registry::Rule;
+use super::{hit, Ctx};
+use crate::geometry::Range;
+use crate::judge::{Class, Outcome};
+use crate::space::Branch;
+
+pub const LIKE_ACCESS: Rule = Rule {
+    name: "madvise/populate/like-an-access",
+    text: "POPULATE_READ faults the pages of the range in as a load of each would, POPULATE_WRITE as a store would, copies for \
+           copy-on-write included; contents stay. Huge pages, the zero page and fault-around come as with an access.",
+    source: "mm/madvise.c madvise_populate, mm/gup.c faultin_page_range; madvise(2)",
+    since: "all",
+    about: &[Class::Errno, Class::PageState, Class::Residency, Class::Value],
+};
+
+pub const GUARD: Rule = Rule {
+    name: "madvise/populate/guard-is-efault",
+    text:
+        "A guard ends the call with EFAULT; the pages before it are populated, nothing after it is.",
+    source:
+        "mm/madvise.c madvise_populate: VM_FAULT_SIGSEGV; madvise(2); selftests/mm/guard-regions.c",
+    since: "6.13",
+    about: &[Class::Errno, Class::PageState, Class::Residency],
+};
+
+pub const HOLE: Rule = Rule {
+    name: "madvise/populate/hole-is-enomem",
+    text:
+        "A hole ends the call with ENOMEM; unlike other advice it does not go on behind the hole.",
+    source: "mm/madvise.c madvise_populate; madvise(2)",
+    since: "6.9",
+    about: &[Class::Errno, Class::PageState, Class::Residency],
+};
+
+pub const OVER_HOLES: Rule = Rule {
+    name: "madvise/populate/goes-over-holes",
+    text: "Before 6.9 populating is one more advice that is given VMA by VMA: it goes on behind a hole and returns ENOMEM at the \
+           end.",
+    source: "mm/madvise.c madvise_walk_vmas, madvise_populate of 6.1; 6.9, mm/madvise: make MADV_POPULATE_(READ|WRITE) handle \
+             VM_FAULT_RETRY properly; found by a divergence on 6.1",
+    since: "before 6.9",
+    about: &[Class::Errno, Class::PageState, Class::Residency],
+};
+
+pub const DENIED: Rule = Rule {
+    name: "madvise/populate/denied-is-einval",
+    text: "A VMA without PROT_READ ends POPULATE_READ with EINVAL, one without PROT_WRITE POPULATE_WRITE; what comes before it \
+           is populated. Write-only memory counts as unreadable, though the processor would let a load pass.",
+    source: "mm/gup.c check_vma_flags, mm/madvise.c madvise_populate; madvise(2)",
+    since: "all",
+    about: &[Class::Errno, Class::PageState, Class::Residency],
+};
+
+/// Why VMA `i` cannot be populated.
+pub(super) fn refused(ctx: &mut Ctx, i: usize, write: bool) -> Option<i32> {
+    let prot = ctx.mm.vmas[i].prot;
+    if if write { prot.write } else { prot.read } {
+        return None;
+    }
+    hit!(ctx, DENIED);
+    Some(EINVAL)
+}
+
+/// madvise(2) with POPULATE_READ or POPULATE_WRITE.
+pub(crate) fn populate(mut ctx: Ctx, range: Range, write: bool) -> Vec<Branch> {
+    let g = ctx.geometry();
+    let span = Span::new(range, g);
+    let early = if !span.aligned {
+        hit!(ctx, ALIGNMENT);
+        Some(Outcome::Errno(EINVAL))
+    } else if span.wraps {
+        hit!(ctx, WRAPS);
+        Some(Outcome::Errno(EINVAL))
+    } else if span.empty {
+        hit!(ctx, EMPTY);
+        Some(Outcome::Ok)
+    } else {
+        None
+    };
+    if let Some(outcome) = early {
+        return vec![ctx.finish(outcome)];
+    }
+    let purpose = if write {
+        Purpose::PopulateWrite
+    } else {
+        Purpose::PopulateRead
+    };
+    let first = range.start.page_index(g);
+    let end = range.end.page_index(g) + i64::from(!range.end.is_page_aligned());
+    touch(
+        ctx,
+        first,
+        (end - first).clamp(0, i64::from(u32::MAX)) as u32,
+        purpose,
+    )
+}
