@@ -63,7 +63,7 @@ impl Bench<'_> {
                 prot,
                 flags,
             } => {
-                let fixed = flags & libc::MAP_FIXED as u32 != 0;
+                let fixed = flags & (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE) as u32 != 0;
                 let start = self.range(at, len, true)?;
                 if fixed && len >= BEYOND && start.checked_add(len).is_some_and(|end| end < BEYOND)
                 {

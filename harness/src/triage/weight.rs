@@ -73,11 +73,15 @@ impl Weight {
                     prot,
                     backing,
                     place,
+                    flags,
                     ..
                 } => {
                     w.prots += bits(prot);
                     w.kinds += usize::from(backing != Backing::PrivateAnon);
                     w.kinds += usize::from(place != Place::Fixed);
+                    w.kinds += usize::from(flags.populate)
+                        + usize::from(flags.noreserve)
+                        + usize::from(flags.stack);
                 }
                 Op::Mprotect { prot, .. } => w.prots += bits(prot),
                 Op::Write { tag, .. } => {

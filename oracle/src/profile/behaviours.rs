@@ -195,6 +195,12 @@ behaviours! {
         spans: &[since(6, 9)],
         probe: Some(probes::POPULATE_HOLE),
     }
+    stack_no_huge {
+        what: "MAP_STACK makes memory without huge pages (`nh`)",
+        source: "6.7, mm: mmap: map MAP_STACK to VM_NOHUGEPAGE; later only with CONFIG_TRANSPARENT_HUGEPAGE",
+        spans: &[since(6, 7)],
+        probe: Some(probes::STACK_NO_HUGE),
+    }
     ksm {
         what: "madvise knows MERGEABLE and UNMERGEABLE (CONFIG_KSM)",
         source: "mm/madvise.c madvise_behavior_valid",

@@ -139,6 +139,11 @@ pub const POPULATE_HOLE: Probe = Probe {
     read: |seen| page(seen, 0).map(|_| page(seen, 2).is_none()),
 };
 
+pub const STACK_NO_HUGE: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed stack\n",
+    read: |seen| has_flag(seen, b"nh"),
+};
+
 pub const KSM: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed\nmergeable 0+0..0+1\n",
     read: succeeded,

@@ -1,7 +1,7 @@
 //! What a program must satisfy beyond its grammar, so that a guest can run it on any geometry.
 
 use super::text::names::{code_name, errno_name, signal_name};
-use super::{ActorId, Expect, Op, Program, Step, MAX_ACTORS, MAX_STEPS, MAX_TEXT_BYTES};
+use super::{ActorId, Expect, Op, Place, Program, Step, MAX_ACTORS, MAX_STEPS, MAX_TEXT_BYTES};
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 
@@ -96,7 +96,17 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
         position(range.end)?;
     }
     match step.op {
-        Op::Mmap { range, .. } => mmap_range(range)?,
+        Op::Mmap {
+            range,
+            place,
+            flags,
+            ..
+        } => {
+            mmap_range(range)?;
+            if flags.populate && place == Place::Hint {
+                return Err("populate goes with fixed or noreplace".into());
+            }
+        }
         Op::Read { range } => access_range(range)?,
         Op::Write { range, tag } => {
             access_range(range)?;

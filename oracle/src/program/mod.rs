@@ -62,6 +62,19 @@ pub enum Place {
     /// Address as a hint only: taken when the range is free, otherwise the mapping lands outside the arena
     /// (where the guest unmaps it at once; the result then reads "elsewhere").
     Hint,
+    /// MAP_FIXED_NOREPLACE: there or not at all.
+    NoReplace,
+}
+
+/// Flags of mmap that may be there or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct MapFlags {
+    /// MAP_POPULATE; not with [`Place::Hint`].
+    pub populate: bool,
+    /// MAP_NORESERVE.
+    pub noreserve: bool,
+    /// MAP_STACK.
+    pub stack: bool,
 }
 
 /// madvise behaviours.
@@ -179,6 +192,7 @@ pub enum Op {
         prot: Prot,
         backing: Backing,
         place: Place,
+        flags: MapFlags,
     },
     Munmap {
         range: Range,

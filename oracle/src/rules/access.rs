@@ -118,15 +118,22 @@ pub(crate) enum Purpose {
     PopulateRead,
     /// The same for a store to come, which breaks copy-on-write.
     PopulateWrite,
+    /// mmap faults in what it has just mapped, whatever loads and stores may do there.
+    FaultIn {
+        write: bool,
+    },
 }
 
 impl Purpose {
     fn is_write(self) -> bool {
-        matches!(self, Purpose::Store(_) | Purpose::PopulateWrite)
+        matches!(
+            self,
+            Purpose::Store(_) | Purpose::PopulateWrite | Purpose::FaultIn { write: true }
+        )
     }
 
     fn is_populate(self) -> bool {
-        matches!(self, Purpose::PopulateRead | Purpose::PopulateWrite)
+        !matches!(self, Purpose::Load | Purpose::Store(_))
     }
 
     /// What stands in a page after it, if it changes contents.
@@ -189,10 +196,12 @@ pub(crate) fn touch(ctx: Ctx, first: i64, wanted: u32, purpose: Purpose) -> Vec<
 }
 
 fn run(mut state: State, branches: &mut Vec<Branch>) {
-    if state.purpose.is_populate() {
-        hit!(state.ctx, populate::LIKE_ACCESS);
-    } else {
-        hit!(state.ctx, VALUE);
+    match state.purpose {
+        Purpose::Load | Purpose::Store(_) => hit!(state.ctx, VALUE),
+        Purpose::PopulateRead | Purpose::PopulateWrite => {
+            hit!(state.ctx, populate::LIKE_ACCESS);
+        }
+        Purpose::FaultIn { .. } => {}
     }
     let mut errno = None;
     while state.done.pages < state.wanted {
@@ -277,7 +286,9 @@ fn next(state: &mut State) -> Next {
         return Next::Fault(SEGV_MAPERR);
     };
     let write = purpose.is_write();
-    if purpose.is_populate() {
+    if matches!(purpose, Purpose::FaultIn { .. }) {
+        // New memory: nothing refuses.
+    } else if purpose.is_populate() {
         if let Some(errno) = populate::refused(&mut state.ctx, i, write) {
             return Next::Errno(errno);
         }

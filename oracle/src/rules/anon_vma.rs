@@ -64,7 +64,9 @@ fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
         && a.object == b.object
         && a.shared == b.shared
         && a.account == b.account
+        && a.noreserve == b.noreserve
         && a.advice == b.advice
+        && a.hints == b.hints
         && pkey(a) == pkey(b)
         && a.pgoff + (a.end - a.start) == b.pgoff
 }

@@ -4,6 +4,7 @@ pub const ESRCH: i32 = 3;
 pub const EAGAIN: i32 = 11;
 pub const ENOMEM: i32 = 12;
 pub const EFAULT: i32 = 14;
+pub const EEXIST: i32 = 17;
 pub const EINVAL: i32 = 22;
 
 pub const SIGSEGV: i32 = 11;

@@ -98,6 +98,7 @@ fn alike(a: &Vma, b: &Vma) -> bool {
     a.prot == b.prot
         && a.shared == b.shared
         && a.account == b.account
+        && a.noreserve == b.noreserve
         && a.advice == b.advice
         && a.hints == b.hints
         && a.object == b.object

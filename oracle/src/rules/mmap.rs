@@ -1,14 +1,15 @@
 //! mmap: private and shared anonymous memory, at a fixed place or at a hint.
 
+use super::access::{touch, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
-use super::errno::{EINVAL, ENOMEM};
+use super::errno::{EEXIST, EINVAL, ENOMEM};
 use super::registry::Rule;
 use super::{args, hit, merge, munmap, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
-use crate::program::{Backing, Place, Prot};
+use crate::program::{Backing, MapFlags, Place, Prot};
 use crate::space::object::{Object, ObjectId};
-use crate::space::{Hints, HugeAdvice, Vma};
+use crate::space::{Branch, Hints, HugeAdvice, Vma};
 use std::sync::Arc;
 
 pub const MAPS: Rule = Rule {
@@ -77,13 +78,60 @@ pub const SHARED_OBJECT: Rule = Rule {
     about: &[Class::Vma],
 };
 
+pub const NO_REPLACE: Rule = Rule {
+    name: "mmap/noreplace/only-where-free",
+    text: "MAP_FIXED_NOREPLACE maps at the address or fails with EEXIST when anything is mapped in the range, guarded or not.",
+    source: "mm/mmap.c do_mmap; mmap(2)",
+    since: "all",
+    about: &[Class::Errno, Class::Vma, Class::PageState],
+};
+
+pub const NO_RESERVE: Rule = Rule {
+    name: "mmap/noreserve/is-not-charged",
+    text: "MAP_NORESERVE shows `nr`, and a private writable mapping with it is not charged (no `ac`), not even when mprotect makes \
+           it writable later. With vm.overcommit_memory at 2, which it is not here, the flag is ignored.",
+    source: "mm/mmap.c do_mmap, mm/vma.c accountable_mapping, mm/mprotect.c mprotect_fixup",
+    since: "all",
+    about: &[Class::VmFlags],
+};
+
+pub const STACK: Rule = Rule {
+    name: "mmap/stack/no-huge-pages",
+    text: "MAP_STACK makes memory without huge pages, as NOHUGEPAGE would (`nh`), from 6.7 on; before it does nothing.",
+    source: "6.7, mm: mmap: map MAP_STACK to VM_NOHUGEPAGE",
+    since: "all",
+    about: &[Class::VmFlags, Class::PageState, Class::Vma],
+};
+
+pub const POPULATES: Rule = Rule {
+    name: "mmap/populate/faults-in",
+    text: "MAP_POPULATE faults the new pages in: private writable memory as stores would, other memory as loads would, execute-only \
+           and write-only memory too (not where a protection key forbids it). PROT_NONE is left alone, errors are not told.",
+    source: "mm/gup.c __mm_populate, populate_vma_page_range; mmap(2)",
+    since: "all",
+    about: &[Class::PageState, Class::Residency, Class::Vma],
+};
+
+/// What MAP_POPULATE does after the mapping has been made. Returns every way it may go.
+pub(crate) fn populate(mut ctx: Ctx, range: Range, prot: Prot, backing: Backing) -> Vec<Branch> {
+    hit!(ctx, POPULATES);
+    let g = ctx.geometry();
+    let keyed = prot == Prot::new(false, false, true) && ctx.world.profile.exec_only_pkey;
+    if prot == Prot::NONE || keyed {
+        return vec![ctx.finish(Outcome::Ok)];
+    }
+    let span = Span::new(range, g);
+    let write = prot.write && backing == Backing::PrivateAnon;
+    let wanted = (span.end - span.start).clamp(0, i64::from(u32::MAX)) as u32;
+    touch(ctx, span.start, wanted, Purpose::FaultIn { write })
+}
+
 /// mmap(2).
 pub(crate) fn mmap(
     ctx: &mut Ctx,
     range: Range,
     prot: Prot,
-    backing: Backing,
-    place: Place,
+    (backing, place, flags): (Backing, Place, MapFlags),
 ) -> Outcome {
     let g = ctx.geometry();
     let span = args::Span::new(range, g);
@@ -99,6 +147,11 @@ pub(crate) fn mmap(
             return Outcome::Elsewhere;
         }
         Place::Hint => hit!(ctx, HINT_FREE),
+        Place::NoReplace if ctx.mm.is_mapped_in(start, end) => {
+            hit!(ctx, NO_REPLACE);
+            return Outcome::Errno(EEXIST);
+        }
+        Place::NoReplace => hit!(ctx, NO_REPLACE),
         Place::Fixed if used => {
             hit!(ctx, FIXED_REPLACES);
             munmap::unmap(ctx, start, end);
@@ -117,6 +170,16 @@ pub(crate) fn mmap(
             (Some(id), 0)
         }
     };
+    if flags.noreserve {
+        hit!(ctx, NO_RESERVE);
+    }
+    let mut advice = HugeAdvice::None;
+    if flags.stack {
+        hit!(ctx, STACK);
+        if ctx.world.profile.stack_no_huge {
+            advice = HugeAdvice::NoHuge;
+        }
+    }
     merge::add(
         ctx,
         Vma {
@@ -124,8 +187,9 @@ pub(crate) fn mmap(
             end,
             prot,
             shared: object.is_some(),
-            account: object.is_none() && prot.write,
-            advice: HugeAdvice::None,
+            account: object.is_none() && prot.write && !flags.noreserve,
+            noreserve: flags.noreserve,
+            advice,
             hints: Hints::default(),
             maybe_guard: false,
             anon_vma: None,
@@ -151,7 +215,7 @@ fn refused(ctx: &mut Ctx, span: Span, place: Place) -> Option<i32> {
         hit!(ctx, WRAPS);
         return Some(ENOMEM);
     }
-    if place == Place::Fixed && !span.aligned {
+    if place != Place::Hint && !span.aligned {
         hit!(ctx, ALIGNMENT);
         return Some(EINVAL);
     }

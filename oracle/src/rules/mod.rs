@@ -108,7 +108,14 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
             prot,
             backing,
             place,
-        } => mmap::mmap(&mut ctx, range, prot, backing, place),
+            flags,
+        } => {
+            let outcome = mmap::mmap(&mut ctx, range, prot, (backing, place, flags));
+            if flags.populate && outcome == Outcome::Ok {
+                return mmap::populate(ctx, range, prot, backing);
+            }
+            outcome
+        }
         Op::Munmap { range } => munmap::munmap(&mut ctx, range),
         Op::Mprotect { range, prot } => mprotect::mprotect(&mut ctx, range, prot),
         Op::Madvise {

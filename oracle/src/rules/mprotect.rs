@@ -114,7 +114,7 @@ fn fixup(ctx: &mut Ctx, i: usize, start: u32, end: u32, prot: Prot) -> u32 {
     let mut new = vma.clone();
     new.prot = prot;
     if prot.write {
-        if !vma.account && !vma.prot.write && !vma.shared {
+        if !vma.account && !vma.prot.write && !vma.shared && !vma.noreserve {
             hit!(ctx, ACCOUNTS);
             new.account = true;
         }

@@ -5,6 +5,7 @@ mod calls;
 mod faults;
 mod guards;
 mod hints;
+mod mappings;
 mod populated;
 mod shown;
 mod vmas;
@@ -143,6 +144,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         vmas::CASES,
         guards::CASES,
         hints::CASES,
+        mappings::CASES,
         populated::CASES,
         faults::CASES,
         shown::CASES,

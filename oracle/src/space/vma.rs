@@ -53,6 +53,8 @@ pub struct Vma {
     pub shared: bool,
     /// VM_ACCOUNT (`ac`): its pages are charged against the commit limit.
     pub account: bool,
+    /// VM_NORESERVE (`nr`): they never are.
+    pub noreserve: bool,
     /// VM_HUGEPAGE (`hg`) or VM_NOHUGEPAGE (`nh`).
     pub advice: HugeAdvice,
     pub hints: Hints,

@@ -35,6 +35,10 @@ const MAP_SHARED: u32 = 0x01;
 const MAP_PRIVATE: u32 = 0x02;
 const MAP_FIXED: u32 = 0x10;
 const MAP_ANONYMOUS: u32 = 0x20;
+const MAP_NORESERVE: u32 = 0x4000;
+const MAP_POPULATE: u32 = 0x8000;
+const MAP_STACK: u32 = 0x2_0000;
+const MAP_FIXED_NOREPLACE: u32 = 0x10_0000;
 
 /// The PROT_* bits of a protection.
 fn prot_bits(prot: Prot) -> u32 {
@@ -97,6 +101,7 @@ fn op(op: &Op, g: Geometry) -> wire::Op {
             prot,
             backing,
             place,
+            flags,
         } => wire::Op::Mmap {
             at: range.start.byte_offset(g),
             len: range.byte_len(g),
@@ -109,7 +114,11 @@ fn op(op: &Op, g: Geometry) -> wire::Op {
                 | match place {
                     Place::Fixed => MAP_FIXED,
                     Place::Hint => 0,
-                },
+                    Place::NoReplace => MAP_FIXED_NOREPLACE,
+                }
+                | if flags.populate { MAP_POPULATE } else { 0 }
+                | if flags.noreserve { MAP_NORESERVE } else { 0 }
+                | if flags.stack { MAP_STACK } else { 0 },
         },
         Op::Munmap { range } => wire::Op::Munmap {
             at: range.start.byte_offset(g),

@@ -29,6 +29,7 @@ fn mmap() -> Op {
         prot: Prot::RW,
         backing: Backing::PrivateAnon,
         place: Place::Fixed,
+        flags: Default::default(),
     }
 }
 

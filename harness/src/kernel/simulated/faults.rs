@@ -6,7 +6,7 @@ use super::fault::{
 };
 use oracle::geometry::{Pos, Range};
 use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
-use oracle::program::{Advice, Op, Place, Prot, Step};
+use oracle::program::{Advice, MapFlags, Op, Place, Prot, Step};
 use oracle::space::{Content, Hints, PageState, World};
 
 const EPERM: i32 = 1;
@@ -134,6 +134,14 @@ faults! {
         Act::Instead(|w, s| fork_despite(w, s, |h| h.wipe_on_fork, Advice::KeepOnFork, Advice::WipeOnFork));
     "fork" "copies-dontfork" "the child of a fork has DONTFORK memory"
         Act::Instead(|w, s| fork_despite(w, s, |h| h.dont_fork, Advice::DoFork, Advice::DontFork));
+    "mmap" "populate-forgotten" "MAP_POPULATE maps and does not populate"
+        Act::Instead(|_, s| without_flag(s, |flags| std::mem::take(&mut flags.populate)));
+    "mmap" "stack-is-plain" "MAP_STACK does nothing"
+        Act::Instead(|_, s| without_flag(s, |flags| std::mem::take(&mut flags.stack)));
+    "mmap" "noreserve-is-charged" "MAP_NORESERVE does nothing"
+        Act::Instead(|_, s| without_flag(s, |flags| std::mem::take(&mut flags.noreserve)));
+    "mmap" "noreplace-replaces" "MAP_FIXED_NOREPLACE replaces what is there"
+        Act::Instead(noreplace_replaces);
     "populate" "populate-read-skipped" "MADV_POPULATE_READ does nothing and returns 0"
         Act::Instead(|_, s| is_advice(s, Advice::PopulateRead).and_then(|_| Plan::skip()));
     "populate" "populate-forgets-guards" "MADV_POPULATE_WRITE returns 0 where a guard has stopped it"
@@ -305,6 +313,30 @@ fn after_fork(step: &Step, op: Op) -> Option<Plan> {
     };
     Some(Plan {
         steps: vec![step.clone(), Step::new(child, op)],
+        answer: Answer::Of(0),
+    })
+}
+
+/// mmap without a flag, if it has it.
+fn without_flag(step: &Step, take: fn(&mut MapFlags) -> bool) -> Option<Plan> {
+    let mut op = step.op;
+    let Op::Mmap { flags, .. } = &mut op else {
+        return None;
+    };
+    take(flags).then(|| Plan::instead(step.actor, op)).flatten()
+}
+
+fn noreplace_replaces(_: &World, step: &Step) -> Option<Plan> {
+    let mut op = step.op;
+    let Op::Mmap { place, .. } = &mut op else {
+        return None;
+    };
+    if *place != Place::NoReplace {
+        return None;
+    }
+    *place = Place::Fixed;
+    Some(Plan {
+        steps: vec![Step::new(step.actor, op)],
         answer: Answer::Of(0),
     })
 }

@@ -46,7 +46,7 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
 
 /// Every op the plainest of its kind: private memory, fixed places, reads in place of writes; all, then one by one.
 pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
-    let changes: [fn(&mut Op); 3] = [
+    let changes: [fn(&mut Op); 6] = [
         |op| {
             if let Op::Mmap { backing, .. } = op {
                 *backing = Backing::PrivateAnon;
@@ -55,6 +55,21 @@ pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
         |op| {
             if let Op::Mmap { place, .. } = op {
                 *place = Place::Fixed;
+            }
+        },
+        |op| {
+            if let Op::Mmap { flags, .. } = op {
+                flags.populate = false;
+            }
+        },
+        |op| {
+            if let Op::Mmap { flags, .. } = op {
+                flags.noreserve = false;
+            }
+        },
+        |op| {
+            if let Op::Mmap { flags, .. } = op {
+                flags.stack = false;
             }
         },
         |op| {

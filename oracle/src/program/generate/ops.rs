@@ -3,7 +3,7 @@
 use super::places::{pos, range, ARENA, BLOCK};
 use super::{Sequel, Writer};
 use crate::geometry::{Range, BLOCKS};
-use crate::program::{Advice, Backing, Op, Place, Prot, Thp, MAX_ACTORS};
+use crate::program::{Advice, Backing, MapFlags, Op, Place, Prot, Thp, MAX_ACTORS};
 
 /// Percentage of ops that are wild: misaligned, empty, wrapped, in holes or margins.
 const WILD: u32 = 9;
@@ -21,6 +21,9 @@ enum Kind {
     Fork,
     Exit,
 }
+
+/// Most pages that a mapping with MAP_POPULATE has.
+const POPULATED: i64 = 64;
 
 /// Advice that sets flags or does nothing, by weight.
 const HINTS: [(u32, Advice); 14] = [
@@ -53,6 +56,7 @@ impl Writer<'_, '_, '_> {
             },
             backing: self.backing(),
             place: Place::Fixed,
+            flags: MapFlags::default(),
         }
     }
 
@@ -208,15 +212,22 @@ impl Writer<'_, '_, '_> {
         if let Some(like) = like.filter(|_| self.dice.chance(65)) {
             (prot, backing) = like;
         }
+        let place =
+            self.dice
+                .weighted(&[(75, Place::Fixed), (16, Place::Hint), (9, Place::NoReplace)]);
+        let page = |p: crate::geometry::Pos| p.page_index(super::GEOMETRY);
+        let small = page(range.end) - page(range.start) <= POPULATED;
+        let flags = MapFlags {
+            populate: place != Place::Hint && small && self.dice.chance(9),
+            noreserve: self.dice.chance(8),
+            stack: self.dice.chance(5),
+        };
         Op::Mmap {
             range,
             prot,
             backing,
-            place: if self.dice.chance(82) {
-                Place::Fixed
-            } else {
-                Place::Hint
-            },
+            place,
+            flags,
         }
     }
 

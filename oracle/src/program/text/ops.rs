@@ -5,7 +5,9 @@ use super::error::ParseError;
 use super::names::{list, nearest, value_of, ERRNOS, PROTS, SIGNALS};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
-use crate::program::{ActorId, Advice, Backing, Expect, Op, Place, Prot, ValueTags, MAX_ACTORS};
+use crate::program::{
+    ActorId, Advice, Backing, Expect, MapFlags, Op, Place, Prot, ValueTags, MAX_ACTORS,
+};
 
 type Result<T> = std::result::Result<T, ParseError>;
 
@@ -46,7 +48,15 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
                     ("shared", Backing::SharedAnon),
                 ],
             )?,
-            place: keyword(c, &[("fixed", Place::Fixed), ("hint", Place::Hint)])?,
+            place: keyword(
+                c,
+                &[
+                    ("fixed", Place::Fixed),
+                    ("hint", Place::Hint),
+                    ("noreplace", Place::NoReplace),
+                ],
+            )?,
+            flags: map_flags(c),
         },
         "munmap" => Op::Munmap { range: range(c)? },
         "mprotect" => Op::Mprotect {
@@ -81,6 +91,22 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
         },
     };
     Ok(op)
+}
+
+/// The flags that stand at an mmap's end, in this order.
+fn map_flags(c: &mut Cursor<'_>) -> MapFlags {
+    let mut flag = |name: &str| {
+        let there = c.peek().text == name;
+        if there {
+            c.word();
+        }
+        there
+    };
+    MapFlags {
+        populate: flag("populate"),
+        noreserve: flag("noreserve"),
+        stack: flag("stack"),
+    }
 }
 
 fn advice(name: &str) -> Option<Advice> {

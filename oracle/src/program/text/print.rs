@@ -37,6 +37,7 @@ impl fmt::Display for Op {
                 prot,
                 backing,
                 place,
+                flags,
             } => {
                 let backing = match backing {
                     Backing::PrivateAnon => "private",
@@ -45,8 +46,19 @@ impl fmt::Display for Op {
                 let place = match place {
                     Place::Fixed => "fixed",
                     Place::Hint => "hint",
+                    Place::NoReplace => "noreplace",
                 };
-                write!(f, " {range} {prot} {backing} {place}")
+                write!(f, " {range} {prot} {backing} {place}")?;
+                for (name, set) in [
+                    ("populate", flags.populate),
+                    ("noreserve", flags.noreserve),
+                    ("stack", flags.stack),
+                ] {
+                    if set {
+                        write!(f, " {name}")?;
+                    }
+                }
+                Ok(())
             }
             Op::Mprotect { range, prot } => write!(f, " {range} {prot}"),
             Op::Write { range, tag } => write!(f, " {range} tag {tag}"),
