@@ -98,7 +98,7 @@ fn a_guest_that_stands_still_is_noticed_and_names_its_op() {
     kill(Pid::from_raw(vm.qemu_pid() as i32), Signal::SIGSTOP).unwrap();
     let since = Instant::now();
     match vm.wait().unwrap_err() {
-        VmError::Hang { running } => assert_eq!(running, Some((5, 2))),
+        VmError::Hang { running, .. } => assert_eq!(running, Some((5, 2))),
         other => panic!("{other}"),
     }
     assert!(since.elapsed() < Duration::from_secs(120));
