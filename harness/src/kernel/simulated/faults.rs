@@ -136,8 +136,6 @@ faults! {
         Act::Instead(|w, s| fork_despite(w, s, |h| h.dont_fork, Advice::DoFork, Advice::DontFork));
     "mmap" "populate-forgotten" "MAP_POPULATE maps and does not populate"
         Act::Instead(|_, s| without_flag(s, |flags| std::mem::take(&mut flags.populate)));
-    "mmap" "stack-is-plain" "MAP_STACK does nothing"
-        Act::Instead(|_, s| without_flag(s, |flags| std::mem::take(&mut flags.stack)));
     "mmap" "noreserve-is-charged" "MAP_NORESERVE does nothing"
         Act::Instead(|_, s| without_flag(s, |flags| std::mem::take(&mut flags.noreserve)));
     "mmap" "noreplace-replaces" "MAP_FIXED_NOREPLACE replaces what is there"
