@@ -9,6 +9,7 @@ mod kernels;
 mod measured;
 mod minimize;
 mod rig;
+mod rules;
 mod run;
 mod setup;
 mod show;
@@ -39,6 +40,7 @@ enum Verb {
     Run(run::RunArgs),
     Minimize(minimize::MinimizeArgs),
     Show(show::ShowArgs),
+    Rules(rules::RulesArgs),
     Kernels(kernels::KernelsArgs),
     Test(test::TestArgs),
     Bench(bench::BenchArgs),
@@ -54,6 +56,7 @@ fn main() -> std::process::ExitCode {
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
         Verb::Show(args) => show::run(args),
+        Verb::Rules(args) => rules::run(args, &workspace),
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Faults(args) => faults::run(args, &workspace),
