@@ -9,6 +9,7 @@ use oracle::geometry::Geometry;
 use oracle::judge::strip::{contents, render, windows};
 use oracle::judge::{Observation, Oracle, SpaceSeen};
 use oracle::profile::{Arch, Profile, Release};
+use oracle::program::Program;
 use std::path::PathBuf;
 
 /// Prints what the oracle expects of a program, step by step, without a kernel.
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 /// Examples:
 ///   cargo xtask show corpus/guard/install.prog
 ///   cargo xtask show --release 6.12 --page-size 16384 --arch aarch64 my.prog
+///   cargo xtask show --release 6.18.5 --against 7.3 corpus/vma/12-growing-a-guarded-mapping.prog
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct ShowArgs {
@@ -27,6 +29,9 @@ pub struct ShowArgs {
     /// As a kernel of this release would have it. Default: the newest that the rules know.
     #[arg(long, value_name = "RELEASE")]
     release: Option<String>,
+    /// Print only where this release and the other one part.
+    #[arg(long, value_name = "RELEASE")]
+    against: Option<String>,
     /// Architecture of the kernel.
     #[arg(long, value_name = "ARCH", default_value = "x86_64")]
     arch: vm_images::Arch,
@@ -75,6 +80,13 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
     };
     let profile = Profile::at_release(at, oracle_arch(args.arch));
     let program = &entry.program;
+    if let Some(text) = &args.against {
+        let against = release(text)?;
+        let other = Profile::at_release(against, oracle_arch(args.arch));
+        let names = [at, against].map(|r| r.to_string());
+        say!("{}", parting(program, [&profile, &other], &names, geometry));
+        return Ok(Exit::Fine);
+    }
     say!("{} as Linux {at} on {} has it\n", entry.name, args.arch);
     let mut oracle = Oracle::new(&profile, geometry, program.knobs);
     for (index, step) in program.steps.iter().enumerate() {
@@ -107,6 +119,63 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
         oracle.observe(&usual_seen);
     }
     Ok(Exit::Fine)
+}
+
+/// The first step after which two kernels differ, each taking its most usual way.
+fn parting(program: &Program, profiles: [&Profile; 2], names: &[String; 2], g: Geometry) -> String {
+    let mut oracles = profiles.map(|profile| Oracle::new(profile, g, program.knobs));
+    for (index, step) in program.steps.iter().enumerate() {
+        let mut seen: Vec<(Observation, String)> = Vec::new();
+        for oracle in &mut oracles {
+            oracle.step(step);
+            let Some(usual) = oracle.expected().first() else {
+                return format!("{index:>3}  {step}\nthe rules permit nothing\n");
+            };
+            let rules: Vec<String> = usual.rules.iter().map(|r| r.to_string()).collect();
+            let observation = Observation {
+                outcome: usual.outcome.clone(),
+                spaces: shown(&usual.world),
+            };
+            oracle.observe(&observation);
+            seen.push((observation, rules.join(" ")));
+        }
+        if seen[0].0 == seen[1].0 {
+            continue;
+        }
+        let mut text = format!("they part at op {index}: {step}\n");
+        for ((observation, rules), name) in seen.iter().zip(names) {
+            text += &format!("\n{name} => {}\n", outcome_words(&observation.outcome, g));
+            for (actor, space) in &observation.spaces {
+                text += &strips(*actor, space, g);
+                text += &vm_flags(*actor, space, g);
+            }
+            text += &wrap(&format!("     rules: {rules}"));
+        }
+        return text;
+    }
+    format!("{} and {} agree on this program\n", names[0], names[1])
+}
+
+/// The VmFlags of one actor's VMAs, a line each.
+fn vm_flags(actor: u8, space: &SpaceSeen, g: Geometry) -> String {
+    let place = |page: u32| {
+        oracle::geometry::Pos::from_page_index(i64::from(page), g)
+            .map_or_else(|| format!("page {page}"), |pos| pos.to_string())
+    };
+    let mut text = String::new();
+    for vma in &space.vmas {
+        let flags = vma.flags.iter().flatten();
+        let names: Vec<String> = flags
+            .map(|flag| String::from_utf8_lossy(&flag.0).into_owned())
+            .collect();
+        text += &format!(
+            "     {actor}: {}..{} VmFlags {}\n",
+            place(vma.start),
+            place(vma.end),
+            names.join(" ")
+        );
+    }
+    text
 }
 
 /// One actor's strips, a line for each window in which there is something.

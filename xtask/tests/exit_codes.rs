@@ -254,11 +254,33 @@ fn show_prints_strips() {
 }
 
 #[test]
+fn show_tells_where_two_kernels_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("a.prog");
+    std::fs::write(
+        &program,
+        "mmap 0+0..0+4 rw private fixed\nguard-install 0+1..0+3\nread 0+0..0+1\n",
+    )
+    .unwrap();
+    let path = program.to_str().unwrap();
+    let (text, _) = expect(
+        0,
+        &["show", path, "--release", "6.18.5", "--against", "7.3"],
+    );
+    assert!(text.contains("part at op 1: guard-install"), "{text}");
+    assert!(text.contains("VmFlags ac gu"), "{text}");
+    let (text, _) = expect(0, &["show", path, "--release", "7.2", "--against", "7.3"]);
+    assert!(text.contains("agree"), "{text}");
+    expect(2, &["show", path, "--against", "soon"]);
+}
+
+#[test]
 fn help_teaches() {
     for verb in [
         "vm-matrix",
         "run",
         "show",
+        "rules",
         "faults",
         "bench",
         "kernels",
