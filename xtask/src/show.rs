@@ -156,12 +156,14 @@ fn parting(program: &Program, profiles: [&Profile; 2], names: &[String; 2], g: G
     format!("{} and {} agree on this program\n", names[0], names[1])
 }
 
+/// A page as programs write it.
+fn place(page: u32, g: Geometry) -> String {
+    oracle::geometry::Pos::from_page_index(i64::from(page), g)
+        .map_or_else(|| format!("page {page}"), |pos| pos.to_string())
+}
+
 /// The VmFlags of one actor's VMAs, a line each.
 fn vm_flags(actor: u8, space: &SpaceSeen, g: Geometry) -> String {
-    let place = |page: u32| {
-        oracle::geometry::Pos::from_page_index(i64::from(page), g)
-            .map_or_else(|| format!("page {page}"), |pos| pos.to_string())
-    };
     let mut text = String::new();
     for vma in &space.vmas {
         let flags = vma.flags.iter().flatten();
@@ -170,8 +172,8 @@ fn vm_flags(actor: u8, space: &SpaceSeen, g: Geometry) -> String {
             .collect();
         text += &format!(
             "     {actor}: {}..{} VmFlags {}\n",
-            place(vma.start),
-            place(vma.end),
+            place(vma.start, g),
+            place(vma.end, g),
             names.join(" ")
         );
     }
@@ -182,8 +184,7 @@ fn vm_flags(actor: u8, space: &SpaceSeen, g: Geometry) -> String {
 pub fn strips(actor: u8, space: &SpaceSeen, g: Geometry) -> String {
     let mut text = String::new();
     for (from, to) in windows(&[space], g) {
-        let place = oracle::geometry::Pos::from_page_index(i64::from(from), g)
-            .map_or_else(|| format!("page {from}"), |pos| pos.to_string());
+        let place = place(from, g);
         text += &format!("     {actor}: {place:>6} {}\n", render(space, g, from, to));
     }
     if text.is_empty() {

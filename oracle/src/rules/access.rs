@@ -175,13 +175,13 @@ enum Next {
 /// A read op or a write op.
 pub(crate) fn access(ctx: Ctx, range: Range, purpose: Purpose) -> Vec<Branch> {
     let g = ctx.geometry();
-    let first = range.start.page_index(g);
-    let wanted = (range.end.page_index(g) - first).clamp(0, i64::from(u32::MAX)) as u32;
-    touch(ctx, first, wanted, purpose)
+    let (first, end) = (range.start.page_index(g), range.end.page_index(g));
+    touch(ctx, first, end, purpose)
 }
 
-/// Accesses `wanted` pages from `first` on, as far as it goes. Returns every way it may go.
-pub(crate) fn touch(ctx: Ctx, first: i64, wanted: u32, purpose: Purpose) -> Vec<Branch> {
+/// Accesses the pages from `first` up to `end`, as far as it goes. Returns every way it may go.
+pub(crate) fn touch(ctx: Ctx, first: i64, end: i64, purpose: Purpose) -> Vec<Branch> {
+    let wanted = (end - first).clamp(0, i64::from(u32::MAX)) as u32;
     let state = State {
         ctx,
         first,
@@ -286,14 +286,15 @@ fn next(state: &mut State) -> Next {
         return Next::Fault(SEGV_MAPERR);
     };
     let write = purpose.is_write();
-    if matches!(purpose, Purpose::FaultIn { .. }) {
-        // New memory: nothing refuses.
-    } else if purpose.is_populate() {
-        if let Some(errno) = populate::refused(&mut state.ctx, i, write) {
-            return Next::Errno(errno);
+    let refused = match purpose {
+        Purpose::Load | Purpose::Store(_) => denied(&mut state.ctx, i, write).map(Next::Fault),
+        Purpose::PopulateRead | Purpose::PopulateWrite => {
+            populate::refused(&mut state.ctx, i, write).map(Next::Errno)
         }
-    } else if let Some(code) = denied(&mut state.ctx, i, write) {
-        return Next::Fault(code);
+        Purpose::FaultIn { .. } => None,
+    };
+    if let Some(refused) = refused {
+        return refused;
     }
     let ctx = &mut state.ctx;
     let g = ctx.geometry();

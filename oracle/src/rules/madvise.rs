@@ -91,19 +91,10 @@ pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
         hit!(ctx, UNKNOWN);
         return Outcome::Errno(EINVAL);
     }
-    let span = Span::new(range, ctx.geometry());
-    if !span.aligned {
-        hit!(ctx, ALIGNMENT);
-        return Outcome::Errno(EINVAL);
-    }
-    if span.wraps {
-        hit!(ctx, WRAPS);
-        return Outcome::Errno(EINVAL);
-    }
-    if span.empty {
-        hit!(ctx, EMPTY);
-        return Outcome::Ok;
-    }
+    let span = match span(ctx, range) {
+        Ok(span) => span,
+        Err(outcome) => return outcome,
+    };
     walk(ctx, span, |ctx, i, start, end| match advice {
         Advice::GuardInstall => guard::install(ctx, i, start, end),
         Advice::GuardRemove => guard::remove(ctx, i, start, end),
@@ -116,6 +107,24 @@ pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
         Advice::NoHugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::NoHuge)),
         _ => hints::set(ctx, i, start, end, advice),
     })
+}
+
+/// The range of any advice, or how the call ends for its form.
+pub(super) fn span(ctx: &mut Ctx, range: Range) -> Result<Span, Outcome> {
+    let span = Span::new(range, ctx.geometry());
+    if !span.aligned {
+        hit!(ctx, ALIGNMENT);
+        return Err(Outcome::Errno(EINVAL));
+    }
+    if span.wraps {
+        hit!(ctx, WRAPS);
+        return Err(Outcome::Errno(EINVAL));
+    }
+    if span.empty {
+        hit!(ctx, EMPTY);
+        return Err(Outcome::Ok);
+    }
+    Ok(span)
 }
 
 /// Calls `treat` with each VMA's part of the range: its index, first page, page after the last. `treat` returns

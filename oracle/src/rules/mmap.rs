@@ -115,15 +115,13 @@ pub const POPULATES: Rule = Rule {
 /// What MAP_POPULATE does after the mapping has been made. Returns every way it may go.
 pub(crate) fn populate(mut ctx: Ctx, range: Range, prot: Prot, backing: Backing) -> Vec<Branch> {
     hit!(ctx, POPULATES);
-    let g = ctx.geometry();
     let keyed = prot == Prot::new(false, false, true) && ctx.world.profile.exec_only_pkey;
     if prot == Prot::NONE || keyed {
         return vec![ctx.finish(Outcome::Ok)];
     }
-    let span = Span::new(range, g);
+    let span = Span::new(range, ctx.geometry());
     let write = prot.write && backing == Backing::PrivateAnon;
-    let wanted = (span.end - span.start).clamp(0, i64::from(u32::MAX)) as u32;
-    touch(ctx, span.start, wanted, Purpose::FaultIn { write })
+    touch(ctx, span.start, span.end, Purpose::FaultIn { write })
 }
 
 /// mmap(2).
@@ -131,7 +129,9 @@ pub(crate) fn mmap(
     ctx: &mut Ctx,
     range: Range,
     prot: Prot,
-    (backing, place, flags): (Backing, Place, MapFlags),
+    backing: Backing,
+    place: Place,
+    flags: MapFlags,
 ) -> Outcome {
     let g = ctx.geometry();
     let span = args::Span::new(range, g);

@@ -110,7 +110,7 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
             place,
             flags,
         } => {
-            let outcome = mmap::mmap(&mut ctx, range, prot, (backing, place, flags));
+            let outcome = mmap::mmap(&mut ctx, range, prot, backing, place, flags);
             if flags.populate && outcome == Outcome::Ok {
                 return mmap::populate(ctx, range, prot, backing);
             }

@@ -2,12 +2,11 @@
 //! what would have been a signal.
 
 use super::access::{touch, Purpose};
-use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::EINVAL;
 use super::registry::Rule;
-use super::{hit, Ctx};
+use super::{hit, madvise, Ctx};
 use crate::geometry::Range;
-use crate::judge::{Class, Outcome};
+use crate::judge::Class;
 use crate::space::Branch;
 
 pub const LIKE_ACCESS: Rule = Rule {
@@ -60,7 +59,8 @@ pub const DENIED: Rule = Rule {
 /// Why VMA `i` cannot be populated.
 pub(super) fn refused(ctx: &mut Ctx, i: usize, write: bool) -> Option<i32> {
     let prot = ctx.mm.vmas[i].prot;
-    if if write { prot.write } else { prot.read } {
+    let allowed = if write { prot.write } else { prot.read };
+    if allowed {
         return None;
     }
     hit!(ctx, DENIED);
@@ -69,34 +69,14 @@ pub(super) fn refused(ctx: &mut Ctx, i: usize, write: bool) -> Option<i32> {
 
 /// madvise(2) with POPULATE_READ or POPULATE_WRITE.
 pub(crate) fn populate(mut ctx: Ctx, range: Range, write: bool) -> Vec<Branch> {
-    let g = ctx.geometry();
-    let span = Span::new(range, g);
-    let early = if !span.aligned {
-        hit!(ctx, ALIGNMENT);
-        Some(Outcome::Errno(EINVAL))
-    } else if span.wraps {
-        hit!(ctx, WRAPS);
-        Some(Outcome::Errno(EINVAL))
-    } else if span.empty {
-        hit!(ctx, EMPTY);
-        Some(Outcome::Ok)
-    } else {
-        None
+    let span = match madvise::span(&mut ctx, range) {
+        Ok(span) => span,
+        Err(outcome) => return vec![ctx.finish(outcome)],
     };
-    if let Some(outcome) = early {
-        return vec![ctx.finish(outcome)];
-    }
     let purpose = if write {
         Purpose::PopulateWrite
     } else {
         Purpose::PopulateRead
     };
-    let first = range.start.page_index(g);
-    let end = range.end.page_index(g) + i64::from(!range.end.is_page_aligned());
-    touch(
-        ctx,
-        first,
-        (end - first).clamp(0, i64::from(u32::MAX)) as u32,
-        purpose,
-    )
+    touch(ctx, span.start, span.end, purpose)
 }

@@ -28,7 +28,8 @@ pub const UNTOUCHED: Rule = Rule {
 
 pub const VM_FLAGS: Rule = Rule {
     name: "report/vm-flags",
-    text: "smaps shows rd wr ex as protected, mr mw me always, sh and ms for shared memory, ac, nr, hg, nh, rr, sr, dc, wf, dd, mg and gu as set, and sd on \
+    text: "smaps shows rd wr ex as protected, mr mw me always, sh and ms for shared memory, ac, nr, hg, nh, rr, sr, \
+           dc, wf, dd, mg and gu as set, and sd on \
            kernels with soft-dirty bits: every mapping here is newer than the last clear_refs.",
     source: "fs/proc/task_mmu.c show_smap_vma_flags",
     since: "all; gu from 6.19 (and late 6.18.y)",

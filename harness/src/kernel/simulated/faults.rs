@@ -122,10 +122,7 @@ faults! {
     "thp" "nohugepage-skipped" "MADV_NOHUGEPAGE does nothing and returns 0"
         Act::Instead(|_, s| is_advice(s, Advice::NoHugePage).and_then(|_| Plan::skip()));
     "thp" "hugepage-is-nohugepage" "MADV_HUGEPAGE does what MADV_NOHUGEPAGE should"
-        Act::Instead(|_, s| {
-            is_advice(s, Advice::HugePage)
-                .and_then(|range| Plan::instead(s.actor, madvise(range, Advice::NoHugePage)))
-        });
+        Act::Instead(|_, s| mistaken(s, Advice::HugePage, Advice::NoHugePage));
     "fork" "loses-guards" "the child of a fork has no guards"
         Act::Instead(|_, s| after_fork(s, madvise(ARENA, Advice::GuardRemove)));
     "fork" "loses-data" "the child of a fork has no private pages"
@@ -149,17 +146,11 @@ faults! {
             }
         });
     "populate" "populate-write-reads" "MADV_POPULATE_WRITE does what MADV_POPULATE_READ should"
-        Act::Instead(|_, s| {
-            is_advice(s, Advice::PopulateWrite)
-                .and_then(|range| Plan::instead(s.actor, madvise(range, Advice::PopulateRead)))
-        });
+        Act::Instead(|_, s| mistaken(s, Advice::PopulateWrite, Advice::PopulateRead));
     "hints" "dontdump-skipped" "MADV_DONTDUMP does nothing and returns 0"
         Act::Instead(|_, s| is_advice(s, Advice::DontDump).and_then(|_| Plan::skip()));
     "hints" "random-is-sequential" "MADV_RANDOM does what MADV_SEQUENTIAL should"
-        Act::Instead(|_, s| {
-            is_advice(s, Advice::Random)
-                .and_then(|range| Plan::instead(s.actor, madvise(range, Advice::Sequential)))
-        });
+        Act::Instead(|_, s| mistaken(s, Advice::Random, Advice::Sequential));
     "hints" "mergeable-short" "MADV_MERGEABLE misses the last page"
         Act::Instead(|_, s| shortened(s, Advice::Mergeable));
     "fork" "cow-broken" "a write to memory shared by fork reaches the other process too"
@@ -313,6 +304,12 @@ fn after_fork(step: &Step, op: Op) -> Option<Plan> {
         steps: vec![step.clone(), Step::new(child, op)],
         answer: Answer::Of(0),
     })
+}
+
+/// One advice taken for another.
+fn mistaken(step: &Step, given: Advice, taken: Advice) -> Option<Plan> {
+    let range = is_advice(step, given)?;
+    Plan::instead(step.actor, madvise(range, taken))
 }
 
 /// mmap without a flag, if it has it.
