@@ -5,6 +5,7 @@ mod common;
 use common::{campaign, settings, Memory};
 use harness::campaign::{Bucket, Known};
 use harness::kernel::simulated::{Simulated, FAULTS};
+use oracle::profile::Profile;
 use std::path::Path;
 
 const PROGRAM: &str = "mmap 0+0..0+4 rw private fixed\nguard-install 0+0..0+2\nread 0+0..0+1\n";
@@ -52,7 +53,9 @@ fn an_entry_explains_its_bucket_on_its_kernels_only() {
     ))
     .unwrap();
     let on = |bucket: &Bucket, arch: &str, release: &str| {
-        known.explains(bucket, arch, release).is_some()
+        known
+            .explains(bucket, arch, release, &Profile::newest())
+            .is_some()
     };
     assert!(on(&bucket(), "x86_64", "6.17.13+deb14-cloud-amd64"));
     assert!(on(&bucket(), "x86_64", "6.18.5+deb14-cloud-amd64"));
@@ -81,6 +84,22 @@ fn an_entry_explains_its_bucket_on_its_kernels_only() {
     ];
     for neighbour in &neighbours {
         assert!(!on(neighbour, "x86_64", "6.17.13"), "{neighbour}");
+    }
+}
+
+/// Where the profile has the row that models a finding, the entry explains nothing: the model expects the behaviour, and
+/// what still differs is something else.
+#[test]
+fn an_entry_is_silent_where_its_behaviour_is_modelled() {
+    let text = entry(&bucket(), "\"x86_64 7.3\"", "") + "behaviour = \"huge_exclusive_by_head\"\n";
+    let known = load(&text).unwrap();
+    for with_row in [false, true] {
+        let profile = Profile {
+            huge_exclusive_by_head: with_row,
+            ..Profile::newest()
+        };
+        let found = known.explains(&bucket(), "x86_64", "7.3.4", &profile);
+        assert_eq!(found.is_some(), !with_row);
     }
 }
 
@@ -137,6 +156,11 @@ fn entries_that_say_too_little_or_too_much_are_refused() {
         ("bucket = \"read", "bucket = \"write", "fields say"),
         ("op = \"read\"\nrule", "op = \"fork\"\nrule", "fields say"),
         ("id = \"test\"", "id = \"test\"\nseverity = 3", "severity"),
+        (
+            "source = \"a run\"",
+            "source = \"a run\"\nbehaviour = \"no_such_row\"",
+            "no_such_row",
+        ),
     ];
     for (from, to, word) in bad {
         assert!(good.contains(from), "{from}");

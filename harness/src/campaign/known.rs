@@ -4,7 +4,7 @@
 //! (another observed class, another rule, another kernel) is a new divergence.
 
 use super::Bucket;
-use oracle::profile::Release;
+use oracle::profile::{Profile, Release, BEHAVIOURS};
 use oracle::program::Program;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,9 @@ pub struct Finding {
     pub reasoning: String,
     /// Where this is known from: a commit, a thread, a run.
     pub source: String,
+    /// The row of the table of behaviours that models it, where there is one. Judged by a profile that has the row, the
+    /// kernel is expected to behave so, and the entry explains nothing: whatever still falls into its bucket is new.
+    pub behaviour: Option<String>,
 }
 
 /// A kernel named in an entry.
@@ -169,6 +172,11 @@ impl Known {
         if let Some(both) = with.iter().find(|named| without.contains(named)) {
             return Err(format!("{both:?} is in both lists of kernels"));
         }
+        if let Some(name) = &finding.behaviour {
+            if !BEHAVIOURS.iter().any(|b| b.name == name) {
+                return Err(format!("no behaviour is called `{name}`"));
+            }
+        }
         let path = dir.join(&finding.program);
         let text =
             std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -184,8 +192,14 @@ impl Known {
         Ok(())
     }
 
-    /// The finding that explains this bucket on this kernel.
-    pub fn explains(&self, bucket: &Bucket, arch: &str, release: &str) -> Option<&Finding> {
+    /// The finding that explains this bucket on this kernel, judged by this profile.
+    pub fn explains(
+        &self,
+        bucket: &Bucket,
+        arch: &str,
+        release: &str,
+        profile: &Profile,
+    ) -> Option<&Finding> {
         let release = Release::parse(release)?;
         let best = |named: &[Named]| {
             named
@@ -197,7 +211,9 @@ impl Known {
         self.findings
             .iter()
             .find(|(finding, with, without)| {
-                bucket_of(finding) == *bucket && best(with) > best(without)
+                bucket_of(finding) == *bucket
+                    && best(with) > best(without)
+                    && !is_modelled(finding, profile)
             })
             .map(|(finding, _, _)| finding)
     }
@@ -206,6 +222,15 @@ impl Known {
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().map(|(finding, _, _)| finding)
     }
+}
+
+/// Whether the profile has the behaviour that the finding is about.
+fn is_modelled(finding: &Finding, profile: &Profile) -> bool {
+    finding
+        .behaviour
+        .as_ref()
+        .and_then(|name| BEHAVIOURS.iter().find(|b| b.name == name))
+        .is_some_and(|behaviour| behaviour.get(profile))
 }
 
 fn bucket_of(finding: &Finding) -> Bucket {

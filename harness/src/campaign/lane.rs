@@ -233,7 +233,7 @@ impl<'a> Lane<'a> {
     /// Counts a suspect and has it re-run, unless a known finding explains it or there are examples enough.
     fn suspect(&mut self, work: Work, story: Story, tally: &mut Tally) {
         let bucket = story.bucket.clone();
-        if let Some(finding) = self.row.known(self.ctx, &bucket) {
+        if let Some(finding) = self.row.known(self.ctx, &bucket, &self.profile) {
             tally.known += 1;
             self.row.met(&finding);
             return;

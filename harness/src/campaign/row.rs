@@ -128,6 +128,7 @@ impl<'a> Row<'a> {
                 return None;
             }
         };
+        kernel.judged_by(&profile);
         let info = kernel.info().clone();
         let mut state = lock(&self.state);
         if state.result.release.is_empty() {
@@ -295,12 +296,12 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The known finding that explains this bucket on this kernel.
-    pub fn known(&self, ctx: &Context<'_>, bucket: &Bucket) -> Option<Finding> {
+    /// The known finding that explains this bucket on this kernel, judged by this profile.
+    pub fn known(&self, ctx: &Context<'_>, bucket: &Bucket, profile: &Profile) -> Option<Finding> {
         let state = lock(&self.state);
         ctx.settings
             .known
-            .explains(bucket, &state.result.arch, &state.result.release)
+            .explains(bucket, &state.result.arch, &state.result.release, profile)
             .cloned()
     }
 

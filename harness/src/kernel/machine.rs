@@ -236,6 +236,10 @@ impl Kernel for VmKernel {
         &self.info
     }
 
+    fn judged_by(&mut self, profile: &Profile) {
+        self.views.huge_zero_as_file = profile.huge_zero_as_file;
+    }
+
     fn submit(&mut self, batch: &[Prepared]) -> Result<(), KernelError> {
         self.request(batch, Mode::Judged)
     }

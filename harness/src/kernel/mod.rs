@@ -18,6 +18,7 @@ pub mod vm;
 
 use oracle::geometry::Geometry;
 use oracle::judge::Observation;
+use oracle::profile::Profile;
 use oracle::program::{AdviceReach, Op, Program};
 use std::sync::Arc;
 
@@ -225,6 +226,10 @@ pub trait KernelSource: Send + Sync {
 pub trait Kernel: Send {
     /// What is known about it.
     fn info(&self) -> &KernelInfo;
+
+    /// From now on its executions are judged by this profile: what the profile knows of the kernel's views decides which
+    /// of them must agree. Before, it is the profile of the kernel's release.
+    fn judged_by(&mut self, profile: &Profile);
 
     /// Hands over a batch; returns at once. Executions come back in order.
     fn submit(&mut self, batch: &[Prepared]) -> Result<(), KernelError>;

@@ -70,6 +70,7 @@ impl<'a, 'l> Lab<'a, 'l> {
             Some(release) => Profile::at_release(release, probe::arch(&info)),
             None => probe::probe(kernel.as_mut()).map_err(|e| format!("while probing: {e}"))?,
         };
+        kernel.judged_by(&profile);
         Ok(Lab {
             source,
             settings,
@@ -234,7 +235,8 @@ impl<'a, 'l> Lab<'a, 'l> {
         let booted = self.source.boot(&format!("minimize-{}", self.boots));
         self.booting += from.elapsed();
         match booted {
-            Ok(kernel) => {
+            Ok(mut kernel) => {
+                kernel.judged_by(&self.profile);
                 self.kernel = Some(kernel);
                 Ok(())
             }

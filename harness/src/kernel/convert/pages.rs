@@ -183,7 +183,11 @@ fn compare_views(run: &wire::PageRun, actor: u8, views: Views) -> Result<(), Dis
         ("present", PRESENT, SCAN_PRESENT, true),
         ("swap", SWAP, SCAN_SWAPPED, true),
         (
-            "file",
+            if huge_zero {
+                "file (huge zero page)"
+            } else {
+                "file"
+            },
             FILE,
             SCAN_FILE,
             !(huge_zero && views.huge_zero_as_file),
