@@ -3,6 +3,7 @@
 
 use crate::bar::Bar;
 use crate::control::{Control, State, TooLong};
+use crate::files::Files;
 use crate::log::KernelLog;
 use crate::look::Eyes;
 use crate::perform::Bench;
@@ -24,6 +25,7 @@ pub struct Actor {
     pub words: Bar,
     pub eyes: Eyes,
     pub arena: Arena,
+    pub files: Files,
     /// Effective user of an actor: [`USER`] or root.
     pub user: i32,
     /// Our number in the program.
@@ -132,6 +134,7 @@ impl Actor {
                 Bench {
                     arena: self.arena,
                     fault: program.fault,
+                    files: &self.files,
                     buffer: &mut scratch.values,
                 }
                 .perform(op)?

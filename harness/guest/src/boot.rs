@@ -47,6 +47,11 @@ pub fn mount_all() -> Result<(), String> {
     for (kind, at, config) in [
         ("proc", "/proc", "CONFIG_PROC_FS=y"),
         ("sysfs", "/sys", "CONFIG_SYSFS=y"),
+        (
+            "ramfs",
+            crate::files::RAMFS,
+            "ramfs, which every kernel has",
+        ),
     ] {
         let _ = std::fs::create_dir(at);
         let kind_c = CString::new(kind).unwrap_or_default();
@@ -68,6 +73,10 @@ pub fn mount_all() -> Result<(), String> {
             ));
         }
     }
+    // Actors are no root, and make their files themselves.
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+    std::fs::set_permissions(crate::files::RAMFS, everybody)
+        .map_err(|e| format!("{}: {e}", crate::files::RAMFS))?;
     make_node(c"/dev/kmsg", 1, 11);
     for (path, config) in [
         ("/proc/self/maps", "CONFIG_MMU=y"),

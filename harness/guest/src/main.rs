@@ -12,6 +12,7 @@
 //! | [`log`] | what the kernel complains about |
 //! | [`control`] | memory shared by supervisor, worker and actors |
 //! | [`actor`] | turns, fork, exit |
+//! | [`files`] | files that programs map |
 //! | [`perform`] | the ops under test |
 //! | [`access`] | loads and stores that may fault |
 //! | [`look`] | observation |
@@ -22,6 +23,7 @@ mod arena;
 mod bar;
 mod boot;
 mod control;
+mod files;
 mod knobs;
 mod log;
 mod look;

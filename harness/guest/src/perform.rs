@@ -2,6 +2,7 @@
 
 use crate::access;
 use crate::arena::Arena;
+use crate::files::Files;
 use crate::look::value_runs;
 use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE};
 use wire::{Fault, GuestFault, Op, OpResult, ARENA_BASE};
@@ -13,6 +14,7 @@ const BEYOND: u64 = 1 << 57;
 pub struct Bench<'a> {
     pub arena: Arena,
     pub fault: Option<GuestFault>,
+    pub files: &'a Files,
     /// Room for loaded values.
     pub buffer: &'a mut [u64],
 }
@@ -62,6 +64,7 @@ impl Bench<'_> {
                 len,
                 prot,
                 flags,
+                file,
             } => {
                 let fixed = flags & (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE) as u32 != 0;
                 let start = self.range(at, len, true)?;
@@ -69,7 +72,11 @@ impl Bench<'_> {
                 {
                     return Err(format!("mmap of {len} bytes at {at} leaves the arena"));
                 }
-                let args = [start, len, prot.into(), flags.into(), u64::MAX, 0];
+                let (fd, offset) = match file {
+                    Some(map) => (self.files.descriptor(map)? as u64, map.offset),
+                    None => (u64::MAX, 0),
+                };
+                let args = [start, len, prot.into(), flags.into(), fd, offset];
                 // SAFETY: above.
                 let result = unsafe { sys::call(libc::SYS_mmap, args) };
                 Ok(match result {
@@ -196,6 +203,7 @@ mod tests {
         let bench = Bench {
             arena,
             fault: None,
+            files: &Files::default(),
             buffer: &mut [],
         };
         let block = 2 << 20;

@@ -60,7 +60,7 @@ pub fn probe(missing: Vec<String>) -> Result<(Hello, Features), String> {
     anonymous(ARENA_BASE, page)?;
     features.procmap_query = matches!(
         query(maps, arena.low()),
-        Ok(Some((start, end, 3))) if start == ARENA_BASE && end == ARENA_BASE + page
+        Ok(Some(line)) if (line.start, line.end, line.prot) == (ARENA_BASE, ARENA_BASE + page, 3)
     );
     let guarded = advise(ARENA_BASE, page, MADV_GUARD_INSTALL);
     let pagemap_guard = guarded && entry(pagemap, page, ARENA_BASE)? & GUARD != 0;

@@ -1,7 +1,8 @@
 //! The worker: takes batches from the host, plays their programs as actor 0, one after the other, and reports.
 //!
 //! One worker plays many programs. After each it unmaps the arena with its margins; as nothing else of the process is
-//! mapped near, the kernel frees every page table there, so the next program finds what a new process would. What
+//! mapped near, the kernel frees every page table there, so the next program finds what a new process would. The files of
+//! a program have no names and go with it. What
 //! unmapping does not undo (an actor 0 that has left, a hang, khugepaged or KSM that know the process) ends the worker,
 //! and the supervisor makes a new one.
 
@@ -9,6 +10,7 @@ use crate::actor::{tell_host, Actor, USER};
 use crate::arena::Arena;
 use crate::bar::{Bar, Device};
 use crate::control::{Control, State};
+use crate::files::Files;
 use crate::knobs::KnobFiles;
 use crate::log::KernelLog;
 use crate::look::{Eyes, Features};
@@ -85,6 +87,7 @@ impl Worker {
             words,
             eyes,
             arena,
+            files: Files::default(),
             user: USER,
             me: 0,
             forked: false,
@@ -222,10 +225,11 @@ impl Worker {
             sys::own_proc_files();
             self.actor.user = user;
         }
+        self.actor.files = Files::create(&program.files, self.actor.arena.page)?;
         Ok(())
     }
 
-    /// Ends the other actors and empties the arena.
+    /// Ends the other actors, empties the arena and lets go of the files.
     fn clean_up(&mut self) {
         let control = self.setup.control;
         let others = control.living().filter(|&actor| actor != 0);
@@ -245,6 +249,7 @@ impl Worker {
             control.set_state(State::Failed);
             sys::exit(71);
         }
+        self.actor.files = Files::default();
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Weight {
     pub odd: usize,
     /// Ends of ranges that are not at a page's start.
     pub ragged: usize,
-    /// Ops that are not the plainest of their kind: shared memory, hints, writes (a read does less).
+    /// Ops that are not the plainest of their kind: shared memory, files, hints, writes (a read does less).
     pub kinds: usize,
     /// Ops by children, and the children's numbers.
     pub actors: usize,
@@ -77,7 +77,7 @@ impl Weight {
                     ..
                 } => {
                     w.prots += bits(prot);
-                    w.kinds += usize::from(backing != Backing::PrivateAnon);
+                    w.kinds += backing_kind(backing);
                     w.kinds += usize::from(place != Place::Fixed);
                     w.kinds += usize::from(flags.populate)
                         + usize::from(flags.noreserve)
@@ -111,6 +111,20 @@ impl Weight {
         }
         w.cuts = cuts.len();
         w
+    }
+}
+
+/// How far from private anonymous memory.
+fn backing_kind(backing: Backing) -> usize {
+    match backing {
+        Backing::PrivateAnon => 0,
+        Backing::SharedAnon => 1,
+        Backing::File(map) => {
+            2 + map.file.index()
+                + usize::from(map.shared)
+                + usize::from(map.readonly)
+                + usize::from(map.page > 0)
+        }
     }
 }
 

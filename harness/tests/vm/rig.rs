@@ -86,6 +86,7 @@ pub fn program(id: u64, steps: &[Step]) -> Program {
     Program {
         id,
         knobs: knobs(),
+        files: Vec::new(),
         steps: steps.to_vec(),
         fault: None,
     }
@@ -97,6 +98,7 @@ pub fn mmap(page: i64, pages: u64, prot: u32, flags: u32) -> Op {
         len: pages * PAGE,
         prot,
         flags,
+        file: None,
     }
 }
 

@@ -7,6 +7,8 @@ use std::marker::PhantomData;
 
 /// Most programs in one batch.
 pub const MAX_PROGRAMS: usize = 4096;
+/// Most files in one program.
+pub const MAX_FILES: usize = 8;
 /// Most steps in one program.
 pub const MAX_STEPS: usize = 1024;
 /// Most actors that live at once; actor numbers are below it.

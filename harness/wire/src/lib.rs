@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub const ARENA_BASE: u64 = 0x10_0000_0000;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -69,6 +69,7 @@ pub enum Op {
         len: u64,
         prot: u32,
         flags: u32,
+        file: Option<FileMap>,
     },
     Munmap {
         at: i64,
@@ -99,6 +100,37 @@ pub enum Op {
         child: u8,
     },
     Exit,
+}
+
+/// What mmap is given of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMap {
+    /// Index in [`Program::files`].
+    pub file: u8,
+    /// Through the descriptor that was opened for reading only.
+    pub readonly: bool,
+    /// Bytes.
+    pub offset: u64,
+}
+
+/// A file that a program finds when it starts. It is made for the program and goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    pub kind: FileKind,
+    pub pages: u32,
+    /// Pages from the first on that are written before, each as [`Op::Write`] does with this tag; their numbers are those of
+    /// the file.
+    pub written: u32,
+    pub tag: u16,
+}
+
+/// What backs a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileKind {
+    /// memfd_create(2).
+    Memfd,
+    /// A file on ramfs.
+    Ramfs,
 }
 
 /// One op by one actor.
@@ -175,6 +207,9 @@ pub struct Program {
     /// Chosen by the host; comes back in the execution.
     pub id: u64,
     pub knobs: Knobs,
+    /// Those that the program's ops name.
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_FILES }>")]
+    pub files: Vec<File>,
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_STEPS }>")]
     pub steps: Vec<Step>,
     pub fault: Option<GuestFault>,
@@ -321,6 +356,8 @@ pub struct Vma {
     /// PROT_* bits.
     pub prot: u8,
     pub shared: bool,
+    /// Offset in its file, in pages; `None` without a file.
+    pub file_page: Option<u32>,
     /// VmFlags as smaps prints them, when asked for.
     pub flags: Option<String>,
 }

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use wire::layout::{self, Phase, Progress};
 use wire::ring::{Memory, RingError, REQUESTS, RESPONSES};
 use wire::{
-    decode, encode, End, Execution, Fault, Hello, Knobs, Mode, Op, OpResult, PageRun, Program,
-    Request, Response, Space, Step, StepSeen, View, Vma,
+    decode, encode, End, Execution, Fault, File, FileKind, Hello, Knobs, Mode, Op, OpResult,
+    PageRun, Program, Request, Response, Space, Step, StepSeen, View, Vma,
 };
 
 fn examples() -> Vec<Response> {
@@ -16,6 +16,7 @@ fn examples() -> Vec<Response> {
             end: 512,
             prot: 3,
             shared: false,
+            file_page: Some(7),
             flags: Some("rd wr mr mw me ac".to_owned()),
         }],
         pages: vec![PageRun {
@@ -80,6 +81,12 @@ fn request() -> Request {
                 ksm: false,
                 root: true,
             },
+            files: vec![File {
+                kind: FileKind::Ramfs,
+                pages: 24,
+                written: 12,
+                tag: 2000,
+            }],
             steps: vec![Step {
                 actor: 0,
                 op: Op::Madvise {

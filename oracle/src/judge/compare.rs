@@ -218,7 +218,8 @@ fn found(
 /// VMAs: what is mapped and how, then where the borders are.
 fn vmas(e: &SpaceSeen, o: &SpaceSeen) -> Option<Difference> {
     let same = |a: &VmaSeen, b: &VmaSeen| {
-        (a.start, a.end, a.prot, a.shared) == (b.start, b.end, b.prot, b.shared)
+        (a.start, a.end, a.prot, a.shared, a.file_page)
+            == (b.start, b.end, b.prot, b.shared, b.file_page)
     };
     if e.vmas.len() == o.vmas.len() && e.vmas.iter().zip(&o.vmas).all(|(a, b)| same(a, b)) {
         return None;
@@ -234,7 +235,7 @@ fn vmas(e: &SpaceSeen, o: &SpaceSeen) -> Option<Difference> {
     let holds = |vmas: &[VmaSeen], page: u32| {
         vmas.iter()
             .find(|v| v.start <= page && page < v.end)
-            .map(|v| (v.prot, v.shared))
+            .map(|v| (v.prot, v.shared, v.file_page.map(|p| p + (page - v.start))))
     };
     for pair in borders.windows(2) {
         let (from, to) = (pair[0], pair[1]);
@@ -246,6 +247,11 @@ fn vmas(e: &SpaceSeen, o: &SpaceSeen) -> Option<Difference> {
             (Some(a), Some(b)) if a.1 != b.1 => {
                 let word = |shared| if shared { "shared" } else { "private" };
                 return found(Class::Vma, (from, to), word(a.1), word(b.1), "sharing");
+            }
+            (Some(a), Some(b)) if a.2 != b.2 => {
+                let word = |of: Option<u32>, other| of.map_or("no-file", |_| other);
+                let (a, b) = (word(a.2, "file-page"), word(b.2, "other-file-page"));
+                return found(Class::Vma, (from, to), a, b, "the page of the file");
             }
             (Some(_), None) => return found(Class::Vma, (from, to), "mapped", "unmapped", "VMAs"),
             (None, Some(_)) => return found(Class::Vma, (from, to), "unmapped", "mapped", "VMAs"),

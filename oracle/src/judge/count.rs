@@ -94,6 +94,7 @@ pub(super) fn count(step: &Step, branches: &[Expected], seen: &Observation, g: G
                 value(same(&|a, b| a.end == b.end));
                 value(same(&|a, b| a.prot == b.prot));
                 value(same(&|a, b| a.shared == b.shared));
+                value(same(&|a, b| a.file_page == b.file_page));
             }
             if reach.flags {
                 flags.values += 1;

@@ -76,6 +76,8 @@ pub struct VmaSeen {
     pub end: u32,
     pub prot: Prot,
     pub shared: bool,
+    /// The page of its file that it starts with, in maps the offset; `None` without a file.
+    pub file_page: Option<u32>,
     /// VmFlags of smaps, the two-letter names sorted; `None` when smaps was not read after this op.
     pub flags: Option<Vec<VmFlag>>,
 }
@@ -117,6 +119,6 @@ pub enum PageKind {
     Zero,
     /// Present, anonymous.
     Anon,
-    /// Present, file-backed or shared memory.
+    /// Present, of a file or of shared memory.
     File,
 }

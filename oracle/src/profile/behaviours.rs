@@ -195,6 +195,13 @@ behaviours! {
         spans: &[since(6, 9)],
         probe: Some(probes::POPULATE_HOLE),
     }
+    huge_readahead {
+        what: "a fault that misses the page cache through a mapping with `hg` reads in a huge page's worth of any file",
+        source: "5.18, mm: readahead: VM_HUGEPAGE; gone where mm/filemap.c do_sync_mmap_readahead asks for large folios of the mapping \
+                 first",
+        spans: &[before(7, 3)],
+        probe: Some(probes::HUGE_READAHEAD),
+    }
     stack_no_huge {
         what: "MAP_STACK makes memory without huge pages (`nh`)",
         source: "6.7, mm: mmap: map MAP_STACK to VM_NOHUGEPAGE; later only with CONFIG_TRANSPARENT_HUGEPAGE",

@@ -139,6 +139,11 @@ pub const POPULATE_HOLE: Probe = Probe {
     read: |seen| page(seen, 0).map(|_| page(seen, 2).is_none()),
 };
 
+pub const HUGE_READAHEAD: Probe = Probe {
+    program: "mmap 0+0..0+4 r shared ramfs0+16 fixed\nhugepage 0+0..0+4\nread 0+0..0+1\n",
+    read: |seen| page(seen, 0).map(|run| run.len > 1),
+};
+
 pub const STACK_NO_HUGE: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed stack\n",
     read: |seen| has_flag(seen, b"nh"),

@@ -1,7 +1,10 @@
 //! What a program must satisfy beyond its grammar, so that a guest can run it on any geometry.
 
 use super::text::names::{code_name, errno_name, signal_name};
-use super::{ActorId, Expect, Op, Place, Program, Step, MAX_ACTORS, MAX_STEPS, MAX_TEXT_BYTES};
+use super::{
+    ActorId, Backing, Expect, Op, Place, Program, Step, MAX_ACTORS, MAX_FILE_PAGE, MAX_STEPS,
+    MAX_TEXT_BYTES,
+};
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 
@@ -98,11 +101,15 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
     match step.op {
         Op::Mmap {
             range,
+            backing,
             place,
             flags,
             ..
         } => {
             mmap_range(range)?;
+            if let Backing::File(map) = backing {
+                file_page(map.page)?;
+            }
             if flags.populate && place == Place::Hint {
                 return Err("populate goes with fixed or noreplace".into());
             }
@@ -172,6 +179,15 @@ fn mmap_range(range: Range) -> Result<(), String> {
     if !inside(range.start) || !(inside(range.end) || wraps(range)) {
         return Err(format!(
             "mmap works inside the arena only, 0+0..{BLOCKS}+0, not {range}"
+        ));
+    }
+    Ok(())
+}
+
+fn file_page(page: u16) -> Result<(), String> {
+    if page > MAX_FILE_PAGE {
+        return Err(format!(
+            "a file's pages are 0 to {MAX_FILE_PAGE}, not {page}"
         ));
     }
     Ok(())

@@ -10,8 +10,10 @@
 //! | `dice` | bytes as choices |
 //! | `places` | where things are, and ranges around them |
 //! | `ops` | which op comes next |
+//! | `files` | mappings of files |
 
 mod dice;
+mod files;
 mod ops;
 mod places;
 
@@ -33,6 +35,9 @@ const LENGTH: (u32, u32, u32) = (9, 14, 22);
 
 /// State changes below which a program goes on.
 const ENOUGH_CHANGES: u32 = 5;
+
+/// One program in so many is about files.
+const FILES: u32 = 4;
 
 /// Bytes that a seed is expanded to; more than a program uses up.
 const SEED_BYTES: usize = 4096;
@@ -62,6 +67,8 @@ struct Writer<'d, 'u, 'b> {
     dice: &'d mut Dice<'u, 'b>,
     program: Program,
     world: World,
+    /// Mappings are of files more often than not.
+    files: bool,
     /// Tag of the next write; every write has its own, so misplaced data is recognised.
     next_tag: u16,
     /// Number of the next child.
@@ -94,6 +101,7 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
         ..Knobs::default()
     };
     let world = World::new(&Profile::newest(), GEOMETRY, knobs);
+    let files = dice.one_in(FILES);
     let mut writer = Writer {
         dice,
         program: Program {
@@ -101,6 +109,7 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
             ..Program::default()
         },
         world,
+        files,
         next_tag: 1,
         next_actor: 1,
         changes: 0,

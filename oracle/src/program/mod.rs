@@ -3,16 +3,19 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `text` | printing and parsing the text form (`.prog` files; docs/program-format.md) |
+//! | `file` | the files that programs map |
 //! | `check` | what a program must satisfy beyond its grammar |
 //! | `generate` | `Arbitrary`-based generation, aware of the model |
 //! | `stats` | what a set of programs exercises |
 
 mod check;
+mod file;
 pub mod generate;
 pub mod stats;
 pub(crate) mod text;
 
 pub use check::{CheckError, MAX_ACCESS_PAGES};
+pub use file::{File, FileKind, FileStart};
 pub use text::{ParseError, MAX_TEXT_BYTES};
 
 use crate::geometry::{Pos, Range};
@@ -52,7 +55,35 @@ pub enum Backing {
     PrivateAnon,
     /// MAP_SHARED | MAP_ANONYMOUS: a shared-memory file of its own, starting at offset 0.
     SharedAnon,
+    /// A file.
+    File(FileMap),
 }
+
+impl Backing {
+    /// MAP_SHARED.
+    pub fn is_shared(self) -> bool {
+        match self {
+            Backing::PrivateAnon => false,
+            Backing::SharedAnon => true,
+            Backing::File(map) => map.shared,
+        }
+    }
+}
+
+/// How a file is mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileMap {
+    pub file: File,
+    /// Page of the file that the mapping starts with, up to [`MAX_FILE_PAGE`].
+    pub page: u16,
+    /// MAP_SHARED instead of MAP_PRIVATE.
+    pub shared: bool,
+    /// Through the descriptor that was opened for reading only.
+    pub readonly: bool,
+}
+
+/// Last page of a file that a mapping may start with.
+pub const MAX_FILE_PAGE: u16 = 255;
 
 /// How mmap finds its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -235,6 +266,17 @@ impl Op {
             Op::Write { .. } => "write",
             Op::Fork { .. } => "fork",
             Op::Exit => "exit",
+        }
+    }
+
+    /// The file that it names.
+    pub fn file(&self) -> Option<File> {
+        match self {
+            Op::Mmap {
+                backing: Backing::File(map),
+                ..
+            } => Some(map.file),
+            _ => None,
         }
     }
 

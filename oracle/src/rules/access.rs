@@ -3,9 +3,11 @@
 //! An access op goes page by page; like pages are treated together. Where the kernel may or may not find a huge page, the
 //! path forks.
 
+mod of_file;
+
 use super::errno::{EFAULT, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
 use super::registry::Rule;
-use super::{anon_vma, hit, populate, shmem, thp, Ctx};
+use super::{anon_vma, hit, populate, thp, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
@@ -15,8 +17,8 @@ use crate::space::{Branch, Content};
 
 pub const VALUE: Rule = Rule {
     name: "access/value",
-    text: "A load returns what was stored last at the address, through this mapping or, for shared memory, through any; zero \
-           where nothing was stored since the mapping was made or discarded.",
+    text: "A load returns what was stored last at the address, through this mapping or, for shared memory and files, \
+           through any; what the file held, or zero, where nothing was stored since the mapping was made or discarded.",
     source: "mm/memory.c",
     since: "all",
     about: &[Class::Value],
@@ -164,8 +166,8 @@ enum Next {
     Done(u32),
     /// The same page again: something was prepared.
     Again,
-    /// A signal with this si_code.
-    Fault(i32),
+    /// A signal and its si_code.
+    Fault(i32, i32),
     /// The call ends with this errno.
     Errno(i32),
     /// The kernel looks for a huge page.
@@ -208,11 +210,11 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
         match next(&mut state) {
             Next::Done(pages) => state.done.pages += pages,
             Next::Again => {}
-            Next::Fault(code) => {
+            Next::Fault(signo, code) => {
                 hit!(state.ctx, STOPS);
                 let page = state.first + i64::from(state.done.pages);
                 state.done.fault = Some(Fault {
-                    signo: SIGSEGV,
+                    signo,
                     code,
                     addr: page * i64::from(state.ctx.geometry().page_size),
                 });
@@ -233,7 +235,8 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
         }
     }
     let errno = errno.or(state.hole.then_some(ENOMEM));
-    let outcome = match (errno, state.purpose.is_populate()) {
+    let told = !matches!(state.purpose, Purpose::FaultIn { .. });
+    let outcome = match (errno.filter(|_| told), state.purpose.is_populate()) {
         (Some(errno), _) => Outcome::Errno(errno),
         (None, true) => Outcome::Ok,
         (None, false) => Outcome::Access(state.done),
@@ -283,11 +286,13 @@ fn next(state: &mut State) -> Next {
             return hole(state);
         }
         hit!(state.ctx, UNMAPPED);
-        return Next::Fault(SEGV_MAPERR);
+        return Next::Fault(SIGSEGV, SEGV_MAPERR);
     };
     let write = purpose.is_write();
     let refused = match purpose {
-        Purpose::Load | Purpose::Store(_) => denied(&mut state.ctx, i, write).map(Next::Fault),
+        Purpose::Load | Purpose::Store(_) => {
+            denied(&mut state.ctx, i, write).map(|code| Next::Fault(SIGSEGV, code))
+        }
         Purpose::PopulateRead | Purpose::PopulateWrite => {
             populate::refused(&mut state.ctx, i, write).map(Next::Errno)
         }
@@ -311,13 +316,15 @@ fn next(state: &mut State) -> Next {
             return Next::Errno(EFAULT);
         }
         hit!(ctx, GUARD);
-        return Next::Fault(SEGV_MAPERR);
+        return Next::Fault(SIGSEGV, SEGV_MAPERR);
     }
-    match (ctx.mm.vmas[i].is_anon(), write) {
+    let (anon, shared) = (ctx.mm.vmas[i].is_anon(), ctx.mm.vmas[i].shared);
+    match (anon, write) {
         (true, false) => load_anon(state, i, page, end, slot),
         (true, true) => store_anon(ctx, i, page, end, slot, purpose.content(page)),
-        (false, false) => load_shared(state, i, page, end, slot),
-        (false, true) => store_shared(ctx, i, page, end, slot, purpose.content(page)),
+        (false, false) => of_file::load(state, i, page, end, slot),
+        (false, true) if shared => of_file::store_shared(ctx, i, page, end, slot, purpose),
+        (false, true) => of_file::store_private(ctx, i, page, end, slot, purpose),
     }
 }
 
@@ -448,44 +455,4 @@ fn store_anon(
             Next::Done(end - start)
         }
     }
-}
-
-fn load_shared(state: &mut State, i: usize, start: u32, end: u32, slot: Option<Slot>) -> Next {
-    if slot.is_none() {
-        shmem::read_fault(&mut state.ctx, i, start);
-        return Next::Again;
-    }
-    let vma = &state.ctx.mm.vmas[i];
-    let Some(object) = vma.object.map(|id| state.ctx.world.object(id)) else {
-        return Next::Done(end - start);
-    };
-    // Every mapped page is in the cache.
-    let runs: Vec<_> = object.runs_in(vma.index(start), vma.index(end)).collect();
-    for run in runs {
-        loaded(state, run.end - run.start, run.content);
-    }
-    Next::Done(end - start)
-}
-
-fn store_shared(
-    ctx: &mut Ctx,
-    i: usize,
-    start: u32,
-    end: u32,
-    slot: Option<Slot>,
-    new: Option<Content>,
-) -> Next {
-    if slot.is_none() {
-        shmem::map(ctx, i, start, end);
-    }
-    let Some(content) = new else {
-        return Next::Done(end - start);
-    };
-    hit!(ctx, shmem::STORE);
-    let vma = &ctx.mm.vmas[i];
-    let (first, last) = (vma.index(start), vma.index(end));
-    if let Some(id) = vma.object {
-        ctx.world.object_mut(id).store(first, last, content);
-    }
-    Next::Done(end - start)
 }

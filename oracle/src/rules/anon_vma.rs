@@ -61,8 +61,9 @@ fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
     let pkey =
         |v: &Vma| ctx.world.profile.exec_only_pkey && v.prot == Prot::new(false, false, true);
     a.end == b.start
-        && a.object == b.object
+        && a.same_file(b)
         && a.shared == b.shared
+        && a.may_write == b.may_write
         && a.account == b.account
         && a.noreserve == b.noreserve
         && a.advice == b.advice

@@ -20,7 +20,7 @@ pub const COPIES_VMAS: Rule = Rule {
 pub const SHARES_PAGES: Rule = Rule {
     name: "fork/shares-pages",
     text: "A VMA that has an anon_vma is copied slot by slot: parent and child share each anonymous page until one of them writes \
-           it, and neither maps it exclusively; zero pages and empty slots are copied as they are.",
+           it, and neither maps it exclusively; zero pages, pages of a file and empty slots are copied as they are.",
     source: "mm/memory.c copy_page_range, copy_present_ptes",
     since: "all",
     about: &[Class::PageState, Class::Value, Class::Residency],
@@ -128,7 +128,7 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
             continue;
         }
         hit!(ctx, SHARES_PAGES);
-        if !vma.is_anon() {
+        if !vma.is_anon() && (guarded || vma.shared) {
             hit!(ctx, COPIES_SHARED_GUARDS);
         }
         for (block, start, end) in by_block(vma.start, vma.end, g) {

@@ -68,7 +68,7 @@ pub(crate) fn set(
     advice: Advice,
 ) -> Result<u32, i32> {
     let vma = &ctx.mm.vmas[i];
-    let (old, shared) = (vma.hints, vma.shared);
+    let (old, shared, anon) = (vma.hints, vma.shared, vma.is_anon());
     let mut new = old;
     match advice {
         Advice::Normal | Advice::Random | Advice::Sequential => {
@@ -86,7 +86,7 @@ pub(crate) fn set(
         }
         Advice::WipeOnFork | Advice::KeepOnFork => {
             hit!(ctx, WIPE);
-            if advice == Advice::WipeOnFork && shared {
+            if advice == Advice::WipeOnFork && !anon {
                 return Err(EINVAL);
             }
             new.wipe_on_fork = advice == Advice::WipeOnFork;

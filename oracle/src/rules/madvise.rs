@@ -61,6 +61,15 @@ pub const DONTNEED_SHARED: Rule = Rule {
     about: &[Class::PageState, Class::Residency, Class::Value],
 };
 
+pub const DONTNEED_PRIVATE_FILE: Rule = Rule {
+    name: "madvise/dontneed/private-file-loses-copies",
+    text: "On a private mapping of a file DONTNEED drops the copies that stores have made: the next read finds what the file \
+           holds. Pages of the file are unmapped and stay in the page cache.",
+    source: "mm/memory.c zap_pte_range; madvise(2), MADV_DONTNEED",
+    since: "all",
+    about: &[Class::PageState, Class::Residency, Class::Value],
+};
+
 pub const DONTNEED_KEEPS_GUARDS: Rule = Rule {
     name: "madvise/dontneed/keeps-guards",
     text: "DONTNEED leaves guards where they are.",
@@ -163,8 +172,11 @@ fn walk(
 
 fn dontneed(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> u32 {
     hit!(ctx, DONTNEED);
-    if !ctx.mm.vmas[i].is_anon() {
-        hit!(ctx, DONTNEED_SHARED);
+    let vma = &ctx.mm.vmas[i];
+    match (vma.is_anon(), vma.shared) {
+        (true, _) => {}
+        (false, true) => hit!(ctx, DONTNEED_SHARED),
+        (false, false) => hit!(ctx, DONTNEED_PRIVATE_FILE),
     }
     if ctx.mm.slots.has_guard_in(start, end) {
         hit!(ctx, DONTNEED_KEEPS_GUARDS);

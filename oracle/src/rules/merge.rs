@@ -101,7 +101,8 @@ fn alike(a: &Vma, b: &Vma) -> bool {
         && a.noreserve == b.noreserve
         && a.advice == b.advice
         && a.hints == b.hints
-        && a.object == b.object
+        && a.may_write == b.may_write
+        && a.same_file(b)
 }
 
 /// Whether VMA `a` ends where `b` starts, in memory and in the file.

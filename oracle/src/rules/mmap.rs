@@ -1,8 +1,8 @@
-//! mmap: private and shared anonymous memory, at a fixed place or at a hint.
+//! mmap: private and shared anonymous memory and files, at a fixed place or at a hint.
 
 use super::access::{touch, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
-use super::errno::{EEXIST, EINVAL, ENOMEM};
+use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM};
 use super::registry::Rule;
 use super::{args, hit, merge, munmap, Ctx};
 use crate::geometry::Range;
@@ -106,10 +106,29 @@ pub const STACK: Rule = Rule {
 pub const POPULATES: Rule = Rule {
     name: "mmap/populate/faults-in",
     text: "MAP_POPULATE faults the new pages in: private writable memory as stores would, other memory as loads would, execute-only \
-           and write-only memory too (not where a protection key forbids it). PROT_NONE is left alone, errors are not told.",
+           and write-only memory too (not where a protection key forbids it). PROT_NONE is left alone; what stops it, such as the end of a file, is not \
+           told.",
     source: "mm/gup.c __mm_populate, populate_vma_page_range; mmap(2)",
     since: "all",
     about: &[Class::PageState, Class::Residency, Class::Vma],
+};
+
+pub const FILE: Rule = Rule {
+    name: "mmap/file/maps",
+    text: "A file is mapped from any page of it on, also where it has ended already. Mappings through the same open file that lie \
+           side by side in memory as in the file become one VMA, private ones too.",
+    source: "mm/mmap.c do_mmap, mm/vma.c is_mergeable_vma: vm_file and vm_pgoff; mmap(2)",
+    since: "all",
+    about: &[Class::Vma, Class::Errno],
+};
+
+pub const FILE_DENIED: Rule = Rule {
+    name: "mmap/file/readonly-is-eacces",
+    text: "A shared writable mapping through a descriptor that cannot write is EACCES, and MAP_FIXED leaves what is there. It is \
+           found out after the address (EINVAL, EEXIST).",
+    source: "mm/mmap.c do_mmap; mmap(2), EACCES",
+    since: "all",
+    about: &[Class::Errno, Class::Vma, Class::PageState],
 };
 
 /// What MAP_POPULATE does after the mapping has been made. Returns every way it may go.
@@ -120,7 +139,7 @@ pub(crate) fn populate(mut ctx: Ctx, range: Range, prot: Prot, backing: Backing)
         return vec![ctx.finish(Outcome::Ok)];
     }
     let span = Span::new(range, ctx.geometry());
-    let write = prot.write && backing == Backing::PrivateAnon;
+    let write = prot.write && !backing.is_shared();
     touch(ctx, span.start, span.end, Purpose::FaultIn { write })
 }
 
@@ -139,6 +158,11 @@ pub(crate) fn mmap(
         return Outcome::Errno(errno);
     }
     let (start, end, outside) = span.clip(g);
+    let denied = matches!(backing, Backing::File(map) if map.shared && map.readonly && prot.write);
+    if denied && place != Place::NoReplace {
+        hit!(ctx, FILE_DENIED);
+        return Outcome::Errno(EACCES);
+    }
     // Programs map inside the arena only; what a hint reaches outside of it is not the oracle's business.
     let used = outside || ctx.mm.is_mapped_in(start, end);
     match place {
@@ -150,6 +174,10 @@ pub(crate) fn mmap(
         Place::NoReplace if ctx.mm.is_mapped_in(start, end) => {
             hit!(ctx, NO_REPLACE);
             return Outcome::Errno(EEXIST);
+        }
+        Place::NoReplace if denied => {
+            hit!(ctx, FILE_DENIED);
+            return Outcome::Errno(EACCES);
         }
         Place::NoReplace => hit!(ctx, NO_REPLACE),
         Place::Fixed if used => {
@@ -166,10 +194,16 @@ pub(crate) fn mmap(
         Backing::SharedAnon => {
             hit!(ctx, SHARED_OBJECT);
             let id = ObjectId(ctx.world.objects.len() as u32);
-            ctx.world.objects.push(Arc::new(Object::default()));
+            let object = Object::shared_memory(end - start);
+            ctx.world.objects.push(Arc::new(object));
             (Some(id), 0)
         }
+        Backing::File(map) => {
+            hit!(ctx, FILE);
+            (Some(ObjectId::of(map.file)), map.page.into())
+        }
     };
+    let readonly = matches!(backing, Backing::File(map) if map.readonly);
     if flags.noreserve {
         hit!(ctx, NO_RESERVE);
     }
@@ -186,14 +220,16 @@ pub(crate) fn mmap(
             start,
             end,
             prot,
-            shared: object.is_some(),
-            account: object.is_none() && prot.write && !flags.noreserve,
+            shared: backing.is_shared(),
+            account: !backing.is_shared() && prot.write && !flags.noreserve,
             noreserve: flags.noreserve,
             advice,
             hints: Hints::default(),
             maybe_guard: false,
+            may_write: !(readonly && backing.is_shared()),
             anon_vma: None,
             object,
+            readonly,
             pgoff,
         },
     );

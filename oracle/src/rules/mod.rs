@@ -10,7 +10,7 @@
 //! | `populate` | madvise POPULATE_READ and POPULATE_WRITE |
 //! | `guard` | madvise GUARD_INSTALL and GUARD_REMOVE, as the kernel's steps |
 //! | `access` | loads and stores: faults and signals |
-//! | `shmem` | faults on shared memory |
+//! | `file` | faults on files and shared memory |
 //! | `thp` | when a huge page comes and when it is split |
 //! | `tables` | zapping slots, freeing page tables |
 //! | `merge` | splitting and merging VMAs |
@@ -23,6 +23,7 @@ pub(crate) mod access;
 pub(crate) mod anon_vma;
 pub(crate) mod args;
 pub(crate) mod errno;
+pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod guard;
 pub(crate) mod hints;
@@ -35,7 +36,6 @@ pub(crate) mod munmap;
 pub(crate) mod populate;
 pub(crate) mod registry;
 pub(crate) mod report;
-pub(crate) mod shmem;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;

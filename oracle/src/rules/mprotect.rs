@@ -1,7 +1,7 @@
 //! mprotect.
 
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
-use super::errno::{EINVAL, ENOMEM};
+use super::errno::{EACCES, EINVAL, ENOMEM};
 use super::registry::Rule;
 use super::{hit, merge, Ctx};
 use crate::geometry::Range;
@@ -68,6 +68,15 @@ pub const UNACCOUNTS: Rule = Rule {
     about: &[Class::VmFlags, Class::Vma],
 };
 
+pub const MAY_WRITE: Rule = Rule {
+    name: "mprotect/may-write",
+    text: "A shared mapping through a descriptor that cannot write (no `mw`) never becomes writable: EACCES at that VMA, whatever \
+           its protection; VMAs before it are changed. A private mapping of the same descriptor may.",
+    source: "mm/mprotect.c do_mprotect_pkey: VM_MAYWRITE; mmap(2), EACCES",
+    since: "all",
+    about: &[Class::Errno, Class::Vma],
+};
+
 /// mprotect(2).
 pub(crate) fn mprotect(ctx: &mut Ctx, range: Range, prot: Prot) -> Outcome {
     let g = ctx.geometry();
@@ -94,6 +103,10 @@ pub(crate) fn mprotect(ctx: &mut Ctx, range: Range, prot: Prot) -> Outcome {
         let Some(i) = ctx.mm.vma_index(at) else {
             break;
         };
+        if prot.write && !ctx.mm.vmas[i].may_write {
+            hit!(ctx, MAY_WRITE);
+            return Outcome::Errno(EACCES);
+        }
         at = fixup(ctx, i, at, end, prot);
     }
     if at < end || outside {

@@ -4,8 +4,8 @@
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
 use super::{
-    access, anon_vma, args, fork, guard, hints, limits, madvise, merge, mmap, mprotect, munmap,
-    populate, report, shmem, tables, thp,
+    access, anon_vma, args, file, fork, guard, hints, limits, madvise, merge, mmap, mprotect,
+    munmap, populate, report, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -63,6 +63,8 @@ pub(crate) const ALL: &[&Rule] = &[
     &mmap::HINT_ROUNDS_DOWN,
     &mmap::ACCOUNTS,
     &mmap::SHARED_OBJECT,
+    &mmap::FILE,
+    &mmap::FILE_DENIED,
     &mmap::NO_REPLACE,
     &mmap::NO_RESERVE,
     &mmap::STACK,
@@ -73,6 +75,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &mprotect::KEEPS_PAGES,
     &mprotect::CHANGES,
     &mprotect::SAME,
+    &mprotect::MAY_WRITE,
     &mprotect::FIRST_UNMAPPED,
     &mprotect::HOLE,
     &mprotect::ACCOUNTS,
@@ -89,6 +92,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &hints::WILLNEED,
     &madvise::DONTNEED,
     &madvise::DONTNEED_SHARED,
+    &madvise::DONTNEED_PRIVATE_FILE,
     &madvise::DONTNEED_KEEPS_GUARDS,
     &madvise::DONTNEED_FREES_TABLE,
     &guard::INSTALL_FILLS,
@@ -118,9 +122,13 @@ pub(crate) const ALL: &[&Rule] = &[
     &populate::OVER_HOLES,
     &populate::DENIED,
     &populate::GUARD,
-    &shmem::FAULT,
-    &shmem::STORE,
-    &shmem::FAULT_AROUND,
+    &file::FAULT,
+    &file::STORE,
+    &file::FAULT_AROUND,
+    &file::COPY_ANON_VMA,
+    &file::COPY,
+    &file::HUGE_READAHEAD,
+    &file::BEYOND_END,
     &thp::FAULT,
     &thp::MAY_FAIL,
     &thp::HUGE_ZERO,
@@ -184,7 +192,7 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-const WORDS: usize = 2;
+const WORDS: usize = 3;
 const _: () = assert!(ALL.len() <= WORDS * 64, "RuleSet needs another word");
 
 /// A set of rules: those that a step exercised.

@@ -28,7 +28,8 @@ pub const UNTOUCHED: Rule = Rule {
 
 pub const VM_FLAGS: Rule = Rule {
     name: "report/vm-flags",
-    text: "smaps shows rd wr ex as protected, mr mw me always, sh and ms for shared memory, ac, nr, hg, nh, rr, sr, \
+    text: "smaps shows rd wr ex as protected, mr and me always, mw but for what may never be written, ms for shared mappings, sh too if \
+           they may be written, ac, nr, hg, nh, rr, sr, \
            dc, wf, dd, mg and gu as set, and sd on \
            kernels with soft-dirty bits: every mapping here is newer than the last clear_refs.",
     source: "fs/proc/task_mmu.c show_smap_vma_flags",
@@ -39,7 +40,7 @@ pub const VM_FLAGS: Rule = Rule {
 pub const RESIDENT: Rule = Rule {
     name: "report/mincore",
     text: "mincore calls a page resident when it is present in the page table, the zero page too. An empty or guarded slot of \
-           shared memory is resident when the page cache has the page: a guard is transparent to mincore.",
+           shared memory or of a file is resident when the page cache has the page: a guard is transparent to mincore.",
     source: "mm/mincore.c mincore_pte_range, __mincore_unmapped_range",
     since: "all",
     about: &[Class::Residency],
@@ -47,8 +48,8 @@ pub const RESIDENT: Rule = Rule {
 
 pub const EXCLUSIVE: Rule = Rule {
     name: "report/exclusive",
-    text: "pagemap bit 56 is set on a present page that exactly one address space maps, anonymous or shared memory; never on the \
-           zero page.",
+    text: "pagemap bit 56 is set on a present page that is mapped exactly once, anonymous or of a file; never on the zero page. \
+           Two mappings of a page of a file in one address space count as two.",
     source: "fs/proc/task_mmu.c pte_to_pagemap_entry",
     since: "all",
     about: &[Class::PageState],
@@ -105,6 +106,7 @@ fn show_vma(world: &World, vma: &Vma) -> VmaSeen {
         end: vma.end,
         prot: vma.prot,
         shared: vma.shared,
+        file_page: vma.object.map(|_| vma.pgoff),
         flags: Some(vm_flags(world, vma)),
     }
 }
@@ -115,10 +117,10 @@ fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
         (b"rd", vma.prot.read),
         (b"wr", vma.prot.write),
         (b"ex", vma.prot.exec),
-        (b"sh", vma.shared),
+        (b"sh", vma.stores_are_shared()),
         (b"ms", vma.shared),
         (b"mr", true),
-        (b"mw", true),
+        (b"mw", vma.may_write),
         (b"me", true),
         (b"ac", vma.account),
         (b"nr", vma.noreserve),

@@ -3,6 +3,7 @@
 
 mod calls;
 mod faults;
+mod files;
 mod guards;
 mod hints;
 mod mappings;
@@ -147,6 +148,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         mappings::CASES,
         populated::CASES,
         faults::CASES,
+        files::CASES,
         shown::CASES,
     ]
     .into_iter()

@@ -1,10 +1,19 @@
-//! Shared-memory objects: what backs a MAP_SHARED | MAP_ANONYMOUS mapping.
+//! What mappings other than private anonymous ones map: files, and the shared-memory file of its own behind each
+//! MAP_SHARED | MAP_ANONYMOUS mapping.
 
 use super::Content;
+use crate::program::{File, FileKind};
 
 /// Number of an object in its world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ObjectId(pub u32);
+
+impl ObjectId {
+    /// The files that programs can name come first in every world.
+    pub fn of(file: File) -> ObjectId {
+        ObjectId(file.index() as u32)
+    }
+}
 
 /// `end - start` pages of the cache whose contents follow each other from `content` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,13 +23,37 @@ pub(crate) struct CacheRun {
     pub content: Content,
 }
 
-/// The page cache of one object, by page index; what is not in it reads as zero and is not resident.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// One file: its length, and its page cache by page index. What is not in the cache reads as zero and is not resident.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Object {
+    pub kind: FileKind,
+    /// Pages up to the end of the file; none behind it is in the cache.
+    pub pages: u32,
     cache: Vec<CacheRun>,
 }
 
 impl Object {
+    /// A file of shared memory that nobody has touched.
+    pub fn shared_memory(pages: u32) -> Object {
+        Object {
+            kind: FileKind::Memfd,
+            pages,
+            cache: Vec::new(),
+        }
+    }
+
+    /// A file as a program finds it.
+    pub fn new(file: File) -> Object {
+        let start = file.start();
+        let mut object = Object {
+            kind: file.kind(),
+            pages: start.pages,
+            cache: Vec::new(),
+        };
+        object.store(0, start.written, Content::written(start.tag, 0));
+        object
+    }
+
     fn first_after(&self, index: u32) -> usize {
         self.cache.partition_point(|r| r.end <= index)
     }
@@ -111,11 +144,11 @@ mod tests {
                 .wrapping_add(1442695040888963407);
             (seed >> 33) % n
         };
-        let mut object = Object::default();
+        let mut object = Object::shared_memory(PAGES as u32);
         let mut array: [Option<Content>; PAGES] = [None; PAGES];
         for round in 0..2000 {
             if round % 50 == 0 {
-                object = Object::default();
+                object = Object::shared_memory(PAGES as u32);
                 array = [None; PAGES];
             }
             let a = next(PAGES as u64) as usize;

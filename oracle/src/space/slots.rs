@@ -18,7 +18,7 @@ pub(crate) enum Slot {
     Zero,
     /// An anonymous page.
     Anon { id: PageId, content: Content },
-    /// A page of the shared-memory object that the VMA maps; its content is the object's.
+    /// A page of the file that the VMA maps; its content is the file's.
     File,
 }
 

@@ -60,9 +60,13 @@ pub struct Vma {
     pub hints: Hints,
     /// VM_MAYBE_GUARD (`gu`).
     pub maybe_guard: bool,
+    /// VM_MAYWRITE (`mw`): mprotect may make it writable.
+    pub may_write: bool,
     pub anon_vma: Option<AnonVma>,
-    /// The shared-memory object that it maps; `None`: private anonymous memory.
+    /// The file that it maps, one of shared memory perhaps; `None`: private anonymous memory.
     pub(crate) object: Option<ObjectId>,
+    /// Through a descriptor of its own, which cannot write: another `struct file` than others of the same file.
+    pub(crate) readonly: bool,
     /// Page offset of `start` in the object; for anonymous memory the page number where it was mapped.
     pub(crate) pgoff: u32,
 }
@@ -73,9 +77,20 @@ impl Vma {
         self.start <= page && page < self.end
     }
 
-    /// Private anonymous memory, as opposed to shared memory.
+    /// Private anonymous memory, as opposed to shared memory and files.
     pub fn is_anon(&self) -> bool {
         self.object.is_none()
+    }
+
+    /// VM_SHARED (`sh`): stores go to the file. The kernel takes it from a shared mapping through a descriptor that
+    /// cannot write, which keeps VM_MAYSHARE (`ms`).
+    pub(crate) fn stores_are_shared(&self) -> bool {
+        self.shared && !self.readonly
+    }
+
+    /// Whether two VMAs map the same open file, or both none.
+    pub(crate) fn same_file(&self, other: &Vma) -> bool {
+        (self.object, self.readonly) == (other.object, other.readonly)
     }
 
     /// The object's page that `page` maps.

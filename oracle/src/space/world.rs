@@ -7,7 +7,7 @@ use super::vma::Vma;
 use crate::geometry::{Geometry, BLOCKS};
 use crate::judge::{Outcome, SpaceSeen};
 use crate::profile::Profile;
-use crate::program::{ActorId, Knobs, Step, MAX_ACTORS};
+use crate::program::{ActorId, File, FileMap, Knobs, Step, MAX_ACTORS};
 use crate::rules::{self, RuleSet};
 use crate::space::Content;
 use std::sync::Arc;
@@ -40,11 +40,11 @@ pub enum PageState {
         huge: bool,
         shared: bool,
     },
-    /// Shared memory.
+    /// Shared memory, or a page of a file.
     File { content: Content, huge: bool },
 }
 
-/// A whole machine: every actor's address space and the shared memory. Cheap to clone.
+/// A whole machine: every actor's address space and the files, those of shared memory included. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct World {
     pub(crate) profile: Profile,
@@ -52,13 +52,14 @@ pub struct World {
     pub(crate) knobs: Knobs,
     /// By actor; `None`: not born, or gone.
     pub(crate) actors: [Option<Arc<Mm>>; MAX_ACTORS as usize],
+    /// The files that programs can name, then shared memory.
     pub(crate) objects: Vec<Arc<Object>>,
     pub(crate) next_anon_vma: u32,
     pub(crate) next_page: u64,
 }
 
 impl World {
-    /// A machine with one actor, 0, whose arena is empty.
+    /// A machine with one actor, 0, whose arena is empty, and the files as new.
     pub fn new(profile: &Profile, geometry: Geometry, knobs: Knobs) -> World {
         let mut actors: [Option<Arc<Mm>>; MAX_ACTORS as usize] = Default::default();
         actors[0] = Some(Arc::new(Mm::default()));
@@ -67,7 +68,7 @@ impl World {
             geometry,
             knobs,
             actors,
-            objects: Vec::new(),
+            objects: File::ALL.map(|f| Arc::new(Object::new(f))).to_vec(),
             next_anon_vma: 1,
             next_page: 1,
         }
@@ -178,7 +179,27 @@ impl World {
         &self.objects[id.0 as usize]
     }
 
-    /// The content of a page of a shared mapping.
+    /// Which part of a file that programs can name a VMA maps.
+    pub(crate) fn file_of(&self, vma: &Vma) -> Option<FileMap> {
+        let file = File::ALL.get(vma.object?.0 as usize)?;
+        Some(FileMap {
+            file: *file,
+            page: vma.pgoff.try_into().ok()?,
+            shared: vma.shared,
+            readonly: vma.readonly,
+        })
+    }
+
+    /// The page at which the VMA or its file ends, whichever comes first.
+    pub(crate) fn end_in_file(&self, vma: &Vma) -> u32 {
+        let Some(id) = vma.object else {
+            return vma.end;
+        };
+        let pages = self.object(id).pages.saturating_sub(vma.pgoff);
+        vma.end.min(vma.start + pages)
+    }
+
+    /// The content of a page of a file.
     pub(crate) fn cached(&self, vma: &Vma, page: u32) -> Content {
         vma.object
             .and_then(|id| self.object(id).get(vma.index(page)))
@@ -198,8 +219,8 @@ impl World {
         self.next_anon_vma
     }
 
-    /// Splits the pages `[start, end)` of an actor, which hold `slot` and what follows it, by whether another slot of any
-    /// other actor maps the same page: (start, end, mapped elsewhere).
+    /// Splits the pages `[start, end)` of an actor, which hold `slot` and what follows it, by whether another slot, of another
+    /// actor or of another VMA of the same file, maps the same page: (start, end, mapped elsewhere).
     pub(crate) fn sharing(
         &self,
         actor: ActorId,
@@ -209,10 +230,13 @@ impl World {
     ) -> Vec<(u32, u32, bool)> {
         let mut shared: Vec<(u32, u32)> = Vec::new();
         for (other, mm) in self.actors.iter().enumerate() {
-            let Some(mm) = mm.as_deref().filter(|_| other != usize::from(actor)) else {
+            let own = other == usize::from(actor);
+            let Some(mm) = mm.as_deref() else {
                 continue;
             };
             match slot {
+                // Nobody maps an anonymous page twice.
+                Slot::Anon { .. } if own => {}
                 Slot::Anon { id, .. } => {
                     for run in mm.slots.runs_in(0, u32::MAX) {
                         let Slot::Anon { id: theirs, .. } = run.slot else {
@@ -232,7 +256,8 @@ impl World {
                         continue;
                     };
                     let (first, last) = (vma.index(start), vma.index(end));
-                    for theirs in mm.vmas.iter().filter(|v| v.object == vma.object) {
+                    let others = mm.vmas.iter().filter(|v| v.object == vma.object);
+                    for theirs in others.filter(|v| !own || v.start != vma.start) {
                         let from = theirs.pgoff.max(first);
                         let to = (theirs.pgoff + (theirs.end - theirs.start)).min(last);
                         if from >= to {

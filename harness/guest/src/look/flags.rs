@@ -44,11 +44,12 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
                 if done == vmas.len() {
                     return Ok(());
                 }
-            } else if let Some((start, end, _, _)) = parse_line(line) {
-                if start >= arena.high() {
+            } else if let Some(head) = parse_line(line) {
+                if head.start >= arena.high() {
                     return Err(format!("smaps has {done} of {} VMAs", vmas.len()));
                 }
-                current = Some((arena.page_number(start)?, arena.page_number(end)?));
+                let page = |at| arena.page_number(at);
+                current = Some((page(head.start)?, page(head.end)?));
             }
         }
         buffer.copy_within(used..have, 0);

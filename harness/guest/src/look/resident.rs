@@ -8,8 +8,8 @@ use wire::Space;
 /// Pages between two spans that are asked about along with them: about what another call costs.
 const GAP: u32 = 64;
 
-/// Fills in the runs of resident pages. Where `all` is not wanted, only what can be resident is asked about: shared VMAs,
-/// whose file may hold any page, and the pages of private anonymous ones that are not empty; for an empty one mincore
+/// Fills in the runs of resident pages. Where `all` is not wanted, only what can be resident is asked about: VMAs of files,
+/// shared memory included, whose file may hold any page, and the pages of private anonymous ones that are not empty; for an empty one mincore
 /// looks at nothing and says no.
 pub fn look(
     arena: Arena,
@@ -33,7 +33,7 @@ pub fn look(
         mapped_to = vma.end;
         let mut from = vma.start;
         while from < vma.end {
-            let (start, end) = if all || vma.shared {
+            let (start, end) = if all || vma.file_page.is_some() {
                 (vma.start, vma.end)
             } else {
                 while runs.next_if(|run| run.start + run.len <= from).is_some() {}

@@ -30,8 +30,8 @@ const PROCMAP_QUERY: u64 = 3 << 30 | 104 << 16 | 0x66 << 8 | 17;
 const COVERING_OR_NEXT: u64 = 0x10;
 const FLAG_SHARED: u64 = 8;
 
-/// The first VMA that ends after `address`: start, end, flags as PROCMAP_QUERY has them. `None`: there is none.
-pub fn query(maps: i32, address: u64) -> Result<Option<(u64, u64, u64)>, Errno> {
+/// The first VMA that ends after `address`. `None`: there is none.
+pub fn query(maps: i32, address: u64) -> Result<Option<Line>, Errno> {
     let mut query = ProcmapQuery {
         size: std::mem::size_of::<ProcmapQuery>() as u64,
         query_flags: COVERING_OR_NEXT,
@@ -46,25 +46,38 @@ pub fn query(maps: i32, address: u64) -> Result<Option<(u64, u64, u64)>, Errno> 
         )
     };
     match result {
-        Ok(_) => Ok(Some((query.vma_start, query.vma_end, query.vma_flags))),
+        Ok(_) => Ok(Some(Line {
+            start: query.vma_start,
+            end: query.vma_end,
+            // Readable, writable and executable are 1, 2 and 4, as PROT_READ, PROT_WRITE and PROT_EXEC.
+            prot: (query.vma_flags & 7) as u8,
+            shared: query.vma_flags & FLAG_SHARED != 0,
+            offset: (query.inode != 0).then_some(query.vma_offset),
+        })),
         Err(Errno(libc::ENOENT)) => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-fn push(
-    arena: Arena,
-    start: u64,
-    end: u64,
-    prot: u8,
-    shared: bool,
-    into: &mut Vec<Vma>,
-) -> Result<(), String> {
+/// What PROCMAP_QUERY, a line of maps or the head of a record of smaps says of a VMA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    pub start: u64,
+    pub end: u64,
+    /// PROT_* bits.
+    pub prot: u8,
+    pub shared: bool,
+    /// Offset in its file, bytes; `None` without a file.
+    pub offset: Option<u64>,
+}
+
+fn push(arena: Arena, line: Line, into: &mut Vec<Vma>) -> Result<(), String> {
     into.push(Vma {
-        start: arena.page_number(start)?,
-        end: arena.page_number(end)?,
-        prot,
-        shared,
+        start: arena.page_number(line.start)?,
+        end: arena.page_number(line.end)?,
+        prot: line.prot,
+        shared: line.shared,
+        file_page: line.offset.map(|offset| (offset / arena.page) as u32),
         flags: None,
     });
     Ok(())
@@ -73,22 +86,12 @@ fn push(
 /// All VMAs of the arena, asking the kernel for one after the other.
 pub fn by_query(maps: i32, arena: Arena, into: &mut Vec<Vma>) -> Result<(), String> {
     let mut address = arena.low();
-    while let Some((start, end, flags)) =
-        query(maps, address).map_err(|e| format!("PROCMAP_QUERY: {e}"))?
-    {
-        if start >= arena.high() {
+    while let Some(line) = query(maps, address).map_err(|e| format!("PROCMAP_QUERY: {e}"))? {
+        if line.start >= arena.high() {
             break;
         }
-        // Readable, writable and executable are 1, 2 and 4, as PROT_READ, PROT_WRITE and PROT_EXEC.
-        push(
-            arena,
-            start,
-            end,
-            (flags & 7) as u8,
-            flags & FLAG_SHARED != 0,
-            into,
-        )?;
-        address = end;
+        push(arena, line, into)?;
+        address = line.end;
     }
     Ok(())
 }
@@ -106,12 +109,12 @@ pub fn by_text(maps: i32, arena: Arena, into: &mut Vec<Vma>) -> Result<(), Strin
         let mut used = 0;
         while let Some(len) = buffer[used..have].iter().position(|&b| b == b'\n') {
             let line = &buffer[used..used + len];
-            let (start, end, prot, shared) = parse_line(line)
+            let parsed = parse_line(line)
                 .ok_or_else(|| format!("odd line in maps: {}", String::from_utf8_lossy(line)))?;
-            if start >= arena.high() {
+            if parsed.start >= arena.high() {
                 return Ok(());
             }
-            push(arena, start, end, prot, shared, into)?;
+            push(arena, parsed, into)?;
             used += len + 1;
         }
         if n == 0 {
@@ -122,8 +125,8 @@ pub fn by_text(maps: i32, arena: Arena, into: &mut Vec<Vma>) -> Result<(), Strin
     }
 }
 
-/// Start, end, PROT_* bits and sharing from the first line of a maps or smaps record; `None` for any other line.
-pub fn parse_line(line: &[u8]) -> Option<(u64, u64, u8, bool)> {
+/// The first line of a maps or smaps record; `None` for any other line.
+pub fn parse_line(line: &[u8]) -> Option<Line> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
@@ -136,7 +139,16 @@ pub fn parse_line(line: &[u8]) -> Option<(u64, u64, u8, bool)> {
             prot |= bit;
         }
     }
-    Some((start, end, prot, perms.contains(&b's')))
+    let offset = u64::from_str_radix(words.next()?, 16).ok()?;
+    // Behind the device.
+    let inode = words.nth(1)?;
+    Some(Line {
+        start,
+        end,
+        prot,
+        shared: perms.contains(&b's'),
+        offset: (inode != "0").then_some(offset),
+    })
 }
 
 #[cfg(test)]
@@ -153,9 +165,18 @@ mod tests {
         let line = b"1000000000-1000004000 rw-s 00000000 00:01 1035 /dev/zero (deleted)";
         assert_eq!(
             parse_line(line),
-            Some((0x10_0000_0000, 0x10_0000_4000, 3, true))
+            Some(Line {
+                start: 0x10_0000_0000,
+                end: 0x10_0000_4000,
+                prot: 3,
+                shared: true,
+                offset: Some(0),
+            })
         );
-        assert_eq!(parse_line(b"10-20 ---p 0 0:0 0"), Some((16, 32, 0, false)));
+        let line = parse_line(b"10-20 ---p 0 0:0 0").map(|l| (l.start, l.prot, l.offset));
+        assert_eq!(line, Some((16, 0, None)));
+        let line = parse_line(b"10-20 r--p 00003000 00:1c 5 /memfd:mmdiff (deleted)");
+        assert_eq!(line.and_then(|l| l.offset), Some(0x3000));
         assert_eq!(parse_line(b"VmFlags: rd wr mr mw me ac "), None);
         assert_eq!(parse_line(b"Rss:   0 kB"), None);
     }

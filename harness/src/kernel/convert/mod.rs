@@ -7,7 +7,9 @@
 use super::{Disagreement, End, Execution, Prepared, Smaps};
 use oracle::geometry::Geometry;
 use oracle::judge::{Access, Fault, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
-use oracle::program::{self, Advice, Backing, Op, Place, Program, Prot, ShmemThp, Thp};
+use oracle::program::{
+    self, Advice, Backing, File, FileKind, Op, Place, Program, Prot, ShmemThp, Thp,
+};
 use oracle::space::Content;
 use std::collections::BTreeMap;
 
@@ -93,8 +95,34 @@ fn knobs(knobs: &program::Knobs) -> wire::Knobs {
     }
 }
 
-/// Resolves one op to bytes.
-fn op(op: &Op, g: Geometry) -> wire::Op {
+/// The files that a program names, each once.
+fn files(program: &Program) -> Vec<File> {
+    let mut files: Vec<File> = program
+        .steps
+        .iter()
+        .filter_map(|step| step.op.file())
+        .collect();
+    files.sort_unstable();
+    files.dedup();
+    files
+}
+
+/// A file as the guest shall make it.
+fn file(file: &File) -> wire::File {
+    let start = file.start();
+    wire::File {
+        kind: match file.kind() {
+            FileKind::Memfd => wire::FileKind::Memfd,
+            FileKind::Ramfs => wire::FileKind::Ramfs,
+        },
+        pages: start.pages,
+        written: start.written,
+        tag: start.tag,
+    }
+}
+
+/// Resolves one op to bytes, and the file it names to its place among `files`.
+fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
     match *op {
         Op::Mmap {
             range,
@@ -106,19 +134,30 @@ fn op(op: &Op, g: Geometry) -> wire::Op {
             at: range.start.byte_offset(g),
             len: range.byte_len(g),
             prot: prot_bits(prot),
-            flags: MAP_ANONYMOUS
-                | match backing {
-                    Backing::PrivateAnon => MAP_PRIVATE,
-                    Backing::SharedAnon => MAP_SHARED,
-                }
-                | match place {
-                    Place::Fixed => MAP_FIXED,
-                    Place::Hint => 0,
-                    Place::NoReplace => MAP_FIXED_NOREPLACE,
-                }
-                | if flags.populate { MAP_POPULATE } else { 0 }
+            flags: match backing {
+                Backing::File(_) => 0,
+                _ => MAP_ANONYMOUS,
+            } | match backing.is_shared() {
+                false => MAP_PRIVATE,
+                true => MAP_SHARED,
+            } | match place {
+                Place::Fixed => MAP_FIXED,
+                Place::Hint => 0,
+                Place::NoReplace => MAP_FIXED_NOREPLACE,
+            } | if flags.populate { MAP_POPULATE } else { 0 }
                 | if flags.noreserve { MAP_NORESERVE } else { 0 }
                 | if flags.stack { MAP_STACK } else { 0 },
+            file: match backing {
+                Backing::File(map) => Some(wire::FileMap {
+                    file: files
+                        .iter()
+                        .position(|f| *f == map.file)
+                        .unwrap_or(usize::MAX) as u8,
+                    readonly: map.readonly,
+                    offset: u64::from(map.page) * u64::from(g.page_size),
+                }),
+                _ => None,
+            },
         },
         Op::Munmap { range } => wire::Op::Munmap {
             at: range.start.byte_offset(g),
@@ -157,16 +196,18 @@ fn accessed(range: oracle::geometry::Range, g: Geometry) -> (i64, u32) {
 /// The wire form of a program.
 pub fn to_wire(prepared: &Prepared, g: Geometry) -> wire::Program {
     let program: &Program = &prepared.program;
+    let files = files(program);
     wire::Program {
         id: prepared.id,
         knobs: knobs(&program.knobs),
+        files: files.iter().map(file).collect(),
         steps: program
             .steps
             .iter()
             .enumerate()
             .map(|(index, step)| wire::Step {
                 actor: step.actor,
-                op: op(&step.op, g),
+                op: op(&step.op, g, &files),
                 look: prepared.smaps.look(program, index),
             })
             .collect(),
@@ -372,6 +413,7 @@ fn space(full: wire::Space, actor: u8, g: Geometry, views: Views) -> Result<Spac
                 prot & PROT_EXEC != 0,
             ),
             shared: vma.shared,
+            file_page: vma.file_page,
             flags: vma.flags.as_deref().map(pages::vm_flags).transpose()?,
         });
     }

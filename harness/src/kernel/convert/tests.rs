@@ -45,6 +45,7 @@ fn seen(result: wire::OpResult, pages: Vec<wire::PageRun>) -> wire::StepSeen {
                     end: 8,
                     prot: 3,
                     shared: false,
+                    file_page: None,
                     flags: None,
                 }],
                 pages,
@@ -99,7 +100,8 @@ fn a_program_is_resolved_to_bytes_and_numbers() {
             at: 0,
             len: 8 * 16384,
             prot: 3,
-            flags: 0x32
+            flags: 0x32,
+            file: None,
         }
     );
     assert_eq!(
@@ -203,6 +205,7 @@ fn huge_zero_page_may_look_like_a_file_where_the_table_says_so() {
         end: 8,
         prot: Prot::RW,
         shared: false,
+        file_page: None,
         flags: None,
     };
     let runs = |run| super::pages::runs(&[run], std::slice::from_ref(&vma), 0, 8, known);

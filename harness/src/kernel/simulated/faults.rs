@@ -15,6 +15,8 @@ const EACCES: i32 = 13;
 const EFAULT: i32 = 14;
 const EEXIST: i32 = 17;
 const EINVAL: i32 = 22;
+const SIGBUS: i32 = 7;
+const SIGSEGV: i32 = 11;
 const MAPERR: i32 = 1;
 const ACCERR: i32 = 2;
 
@@ -159,6 +161,24 @@ faults! {
         Act::View(|_, _, _, seen| each_page(seen, |page| if page.kind == PageKind::Anon { page.exclusive = true }));
     "exit" "unmaps-others" "the exit of one process unmaps its relative's first block"
         Act::Instead(exit_unmaps_others);
+    "file" "sigbus-is-sigsegv" "an access behind the end of a file is SIGSEGV with SEGV_MAPERR"
+        Act::Outcome(|_, _, o| if let Outcome::Access(a) = o {
+            if let Some(fault) = &mut a.fault { if fault.signo == SIGBUS { (fault.signo, fault.code) = (SIGSEGV, MAPERR) } }
+        });
+    "file" "copies-are-pages-of-the-file" "private copies of a file's pages are shown as pages of the file"
+        Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
+            let vmas = &space.vmas;
+            for run in &mut space.pages {
+                let of_file = vmas.iter().any(|v| v.start <= run.start && run.start < v.end && v.file_page.is_some());
+                if of_file && run.page.kind == PageKind::Anon { run.page.kind = PageKind::File }
+            }
+        });
+    "file" "readonly-becomes-writable" "mprotect of what may never be written returns 0 instead of EACCES"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Mprotect { .. }) { swap(o, EACCES, None) });
+    "file" "offset-of-the-next-page" "maps shows files a page further on"
+        Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
+            space.vmas.iter_mut().for_each(|vma| vma.file_page = vma.file_page.map(|page| page + 1))
+        });
     "mincore" "forgets" "mincore forgets the first resident page"
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             if let Some((start, len)) = space.resident.as_mut().and_then(|runs| runs.first_mut()) {

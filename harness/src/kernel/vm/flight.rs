@@ -132,6 +132,7 @@ mod tests {
                 .map(|&id| Program {
                     id,
                     knobs,
+                    files: Vec::new(),
                     steps: Vec::new(),
                     fault: None,
                 })

@@ -26,6 +26,7 @@ fn batch(seq: u64, ids: &[u64]) -> Request {
     let program = |&id: &u64| Program {
         id,
         knobs,
+        files: Vec::new(),
         steps: Vec::new(),
         fault: None,
     };

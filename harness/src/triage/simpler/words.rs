@@ -1,7 +1,7 @@
 //! Everything that is a word: knobs, needs, comments, expectations; protections, flags, tags.
 
 use super::{with, Offer, Scene};
-use oracle::program::{Backing, Knobs, Op, Place, Program, Prot};
+use oracle::program::{Backing, File, FileMap, Knobs, Op, Place, Program, Prot};
 
 /// Comments, needs and expectations left out, knobs at their default: all at once, then one by one. Needs stay where the
 /// expectations are what the program is about: those hold only where the needs are met.
@@ -44,14 +44,25 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
     offers.into_iter().map(Offer::from).collect()
 }
 
-/// Every op the plainest of its kind: private memory, fixed places, reads in place of writes; all, then one by one.
+/// Every op the plainest of its kind: private memory, the first file from its start, fixed places, reads in place of writes; all, then one by one.
 pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
-    let changes: [fn(&mut Op); 6] = [
+    let changes: [fn(&mut Op); 11] = [
         |op| {
             if let Op::Mmap { backing, .. } = op {
                 *backing = Backing::PrivateAnon;
             }
         },
+        |op| {
+            if let Op::Mmap { backing, .. } = op {
+                if backing.is_shared() {
+                    *backing = Backing::SharedAnon;
+                }
+            }
+        },
+        |op| set_map(op, |map| map.file = File::Memfd0),
+        |op| set_map(op, |map| map.page = 0),
+        |op| set_map(op, |map| map.shared = false),
+        |op| set_map(op, |map| map.readonly = false),
         |op| {
             if let Op::Mmap { place, .. } = op {
                 *place = Place::Fixed;
@@ -83,6 +94,16 @@ pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
         offers.extend(all_and_each(program, change));
     }
     offers
+}
+
+fn set_map(op: &mut Op, change: fn(&mut FileMap)) {
+    if let Op::Mmap {
+        backing: Backing::File(map),
+        ..
+    } = op
+    {
+        change(map);
+    }
 }
 
 /// Fewer permissions: none, then one less.

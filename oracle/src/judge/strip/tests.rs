@@ -15,6 +15,7 @@ fn vma(start: u32, end: u32, prot: Prot) -> VmaSeen {
         end,
         prot,
         shared: false,
+        file_page: None,
         flags: None,
     }
 }

@@ -3,7 +3,9 @@
 use super::places::{pos, range, ARENA, BLOCK};
 use super::{Sequel, Writer};
 use crate::geometry::{Range, BLOCKS};
-use crate::program::{Advice, Backing, MapFlags, Op, Place, Prot, Thp, MAX_ACTORS};
+use crate::program::{
+    Advice, Backing, FileMap, MapFlags, Op, Place, Prot, Thp, MAX_ACTORS, MAX_FILE_PAGE,
+};
 
 /// Percentage of ops that are wild: misaligned, empty, wrapped, in holes or margins.
 const WILD: u32 = 9;
@@ -47,14 +49,15 @@ impl Writer<'_, '_, '_> {
     /// One of the mappings that a program starts with.
     pub fn first_mmap(&mut self) -> Op {
         let range = self.new_mapping();
+        let backing = self.backing();
         Op::Mmap {
-            range,
+            range: self.fitted(range, backing),
             prot: if self.dice.chance(80) {
                 Prot::RW
             } else {
                 self.prot()
             },
-            backing: self.backing(),
+            backing,
             place: Place::Fixed,
             flags: MapFlags::default(),
         }
@@ -164,7 +167,7 @@ impl Writer<'_, '_, '_> {
             Kind::Mmap => {
                 let range = self.next_mapping(actor);
                 let like = self.neighbour_of(actor, range);
-                self.mmap(range, like)
+                self.mmap(range, like.map(|like| (like, range)))
             }
             Kind::Munmap => Op::Munmap {
                 range: self.call_range(actor, wild),
@@ -207,10 +210,12 @@ impl Writer<'_, '_, '_> {
     }
 
     /// A new mapping, more often than not like the VMA beside it, with which it may then merge.
-    fn mmap(&mut self, range: Range, like: Option<(Prot, Backing)>) -> Op {
+    fn mmap(&mut self, range: Range, like: Option<((Prot, Backing), Range)>) -> Op {
         let (mut prot, mut backing) = (self.prot(), self.backing());
+        let mut range = self.fitted(range, backing);
         if let Some(like) = like.filter(|_| self.dice.chance(65)) {
-            (prot, backing) = like;
+            (prot, backing) = like.0;
+            range = like.1;
         }
         let place =
             self.dice
@@ -237,10 +242,16 @@ impl Writer<'_, '_, '_> {
         let (start, end) = (page(range.start), page(range.end));
         let mut vmas = self.world.vmas(actor).iter();
         let vma = vmas.find(|v| i64::from(v.end) == start || i64::from(v.start) == end)?;
-        let backing = if vma.shared {
-            Backing::SharedAnon
-        } else {
-            Backing::PrivateAnon
+        let file = self.world.file_of(vma);
+        let backing = match (file, vma.shared) {
+            (Some(map), _) => {
+                // The file goes on where the memory does.
+                let page = i64::from(map.page) + start - i64::from(vma.start);
+                let page = u16::try_from(page).ok().filter(|p| *p <= MAX_FILE_PAGE)?;
+                Backing::File(FileMap { page, ..map })
+            }
+            (None, true) => Backing::SharedAnon,
+            (None, false) => Backing::PrivateAnon,
         };
         Some((vma.prot, backing))
     }
@@ -259,6 +270,9 @@ impl Writer<'_, '_, '_> {
     }
 
     fn backing(&mut self) -> Backing {
+        if self.files && self.dice.chance(65) {
+            return Backing::File(self.file_map());
+        }
         if self.dice.chance(76) {
             Backing::PrivateAnon
         } else {

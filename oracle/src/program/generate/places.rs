@@ -203,7 +203,8 @@ impl Writer<'_, '_, '_> {
         let allowed: Vec<(i64, i64)> = vmas
             .iter()
             .filter(|v| if write { v.prot.write } else { v.prot.read })
-            .map(|v| (i64::from(v.start), i64::from(v.end)))
+            .map(|v| (i64::from(v.start), i64::from(self.world.end_in_file(v))))
+            .filter(|(start, end)| start < end)
             .collect();
         let blocks = self.whole_blocks(actor);
         let guards = self.guard_extents(actor);

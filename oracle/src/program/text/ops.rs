@@ -6,7 +6,8 @@ use super::names::{list, nearest, value_of, ERRNOS, PROTS, SIGNALS};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
-    ActorId, Advice, Backing, Expect, MapFlags, Op, Place, Prot, ValueTags, MAX_ACTORS,
+    ActorId, Advice, Backing, Expect, File, FileMap, MapFlags, Op, Place, Prot, ValueTags,
+    MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
@@ -41,13 +42,7 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
         "mmap" => Op::Mmap {
             range: range(c)?,
             prot: prot(c)?,
-            backing: keyword(
-                c,
-                &[
-                    ("private", Backing::PrivateAnon),
-                    ("shared", Backing::SharedAnon),
-                ],
-            )?,
+            backing: backing(c)?,
             place: keyword(
                 c,
                 &[
@@ -95,18 +90,51 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
 
 /// The flags that stand at an mmap's end, in this order.
 fn map_flags(c: &mut Cursor<'_>) -> MapFlags {
-    let mut flag = |name: &str| {
-        let there = c.peek().text == name;
-        if there {
-            c.word();
-        }
-        there
-    };
     MapFlags {
-        populate: flag("populate"),
-        noreserve: flag("noreserve"),
-        stack: flag("stack"),
+        populate: flag(c, "populate"),
+        noreserve: flag(c, "noreserve"),
+        stack: flag(c, "stack"),
     }
+}
+
+/// A word that may stand here or not.
+fn flag(c: &mut Cursor<'_>, name: &str) -> bool {
+    let there = c.peek().text == name;
+    if there {
+        c.word();
+    }
+    there
+}
+
+/// `private`, `shared`, `shared memfd0`, `private ramfs0+3 readonly`.
+fn backing(c: &mut Cursor<'_>) -> Result<Backing> {
+    let shared = keyword(c, &[("private", false), ("shared", true)])?;
+    let word = c.peek();
+    let (name, page) = match word.text.split_once('+') {
+        Some((name, page)) => (name, Some(page)),
+        None => (word.text, None),
+    };
+    let Some(file) = File::ALL.into_iter().find(|f| f.name() == name) else {
+        return Ok(match shared {
+            true => Backing::SharedAnon,
+            false => Backing::PrivateAnon,
+        });
+    };
+    c.word();
+    let page = match page {
+        Some(text) => {
+            let start = word.start + name.len() + 1;
+            let what = "a page of the file";
+            number_in(c, Word { text, start }, what, 0, u64::from(MAX_FILE_PAGE))?
+        }
+        None => 0,
+    };
+    Ok(Backing::File(FileMap {
+        file,
+        page: page as u16,
+        shared,
+        readonly: flag(c, "readonly"),
+    }))
 }
 
 fn advice(name: &str) -> Option<Advice> {

@@ -2,7 +2,9 @@
 
 use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SHMEM_THP, THP};
 use crate::geometry::{Pos, Range};
-use crate::program::{ActorId, Backing, Expect, Knobs, Op, Place, Program, Prot, Step, ValueTags};
+use crate::program::{
+    ActorId, Backing, Expect, FileMap, Knobs, Op, Place, Program, Prot, Step, ValueTags,
+};
 use std::fmt;
 
 impl fmt::Display for Pos {
@@ -39,16 +41,21 @@ impl fmt::Display for Op {
                 place,
                 flags,
             } => {
-                let backing = match backing {
-                    Backing::PrivateAnon => "private",
-                    Backing::SharedAnon => "shared",
+                let sharing = if backing.is_shared() {
+                    "shared"
+                } else {
+                    "private"
                 };
                 let place = match place {
                     Place::Fixed => "fixed",
                     Place::Hint => "hint",
                     Place::NoReplace => "noreplace",
                 };
-                write!(f, " {range} {prot} {backing} {place}")?;
+                write!(f, " {range} {prot} {sharing}")?;
+                if let Backing::File(map) = backing {
+                    write!(f, " {map}")?;
+                }
+                write!(f, " {place}")?;
                 for (name, set) in [
                     ("populate", flags.populate),
                     ("noreserve", flags.noreserve),
@@ -68,6 +75,20 @@ impl fmt::Display for Op {
             Op::Fork { child } => write!(f, " {child}"),
             Op::Exit => Ok(()),
         }
+    }
+}
+
+/// What stands behind `private` or `shared`: `memfd0`, `memfd0+3 readonly`.
+impl fmt::Display for FileMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.file.name())?;
+        if self.page != 0 {
+            write!(f, "+{}", self.page)?;
+        }
+        if self.readonly {
+            f.write_str(" readonly")?;
+        }
+        Ok(())
     }
 }
 

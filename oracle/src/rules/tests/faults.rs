@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::profile::Arch::{Aarch64, X86_64};
-use crate::rules::{access, fork, shmem, thp};
+use crate::rules::{access, file, fork, thp};
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
@@ -51,16 +51,16 @@ pub(super) const CASES: &[Case] = &[
          1: read 0+0..0+2 => reads 1*2\n",
     ),
     Case::new(
-        &shmem::FAULT,
+        &file::FAULT,
         "mmap 0+0..0+3 rw shared fixed\nread 0+1..0+2 => reads 0\n    => 0+0 |.f.|\n",
     )
     .resident(&[(1, 1)]),
     Case::new(
-        &shmem::STORE,
+        &file::STORE,
         "mmap 0+0..0+2 rw shared fixed\nfork 1\n1: write 0+0..0+1 tag 3\n    => 0: 0+0 |..|\nread 0+0..0+2 => reads 3 0\n    => 0+0 |mf|\n",
     ),
     Case::new(
-        &shmem::FAULT_AROUND,
+        &file::FAULT_AROUND,
         "mmap 0+2..0+40 rw shared fixed\nwrite 0+2..0+40 tag 1\nguard-install 0+5..0+6\ndontneed 0+2..0+40\nread 0+4..0+5\n    => 0+2 |fffG f*12 .*22|\n\
          read 0+20..0+21\n    => 0+2 |fffG f*26 .*8|\n",
     ),

@@ -1,0 +1,123 @@
+//! The files of a program: made as new before its first op, gone after its last. Nothing of them outlives the program,
+//! because no name does: the kernel drops a file with its last descriptor and mapping.
+
+use crate::sys::{self, Errno};
+use std::ffi::CString;
+use wire::{File, FileKind, FileMap};
+
+/// Where ramfs is mounted.
+pub const RAMFS: &str = "/ramfs";
+
+/// MFD_ALLOW_SEALING, MFD_EXEC.
+const SEALING: u64 = 2;
+const EXEC: u64 = 0x10;
+
+/// One file and its two descriptors.
+struct Open {
+    /// Reads and writes.
+    write: i32,
+    /// Reads only: an open file of its own.
+    read: i32,
+}
+
+/// The files of the program that runs.
+#[derive(Default)]
+pub struct Files(Vec<Open>);
+
+impl Files {
+    /// Makes the files with the rights of the current user, in the order of `wanted`.
+    ///
+    /// # Errors
+    /// The kernel refuses one.
+    pub fn create(wanted: &[File], page: u64) -> Result<Files, String> {
+        let mut files = Files(Vec::with_capacity(wanted.len()));
+        for file in wanted {
+            let what = |e: Errno| format!("a file ({:?}) cannot be made: {e}", file.kind);
+            let write = match file.kind {
+                FileKind::Memfd => memfd(),
+                FileKind::Ramfs => ramfs_file(),
+            }
+            .map_err(what)?;
+            files.0.push(Open { write, read: -1 });
+            fill(write, file, page).map_err(what)?;
+            let again = CString::new(format!("/proc/self/fd/{write}")).unwrap_or_default();
+            let read = sys::open(&again, libc::O_RDONLY).map_err(what)?;
+            if let Some(last) = files.0.last_mut() {
+                last.read = read;
+            }
+        }
+        Ok(files)
+    }
+
+    /// The descriptor that a mapping is made through.
+    pub fn descriptor(&self, map: FileMap) -> Result<i32, String> {
+        let open = self
+            .0
+            .get(usize::from(map.file))
+            .ok_or_else(|| format!("the program has no file {}", map.file))?;
+        Ok(if map.readonly { open.read } else { open.write })
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for open in &self.0 {
+            sys::close(open.write);
+            if open.read >= 0 {
+                sys::close(open.read);
+            }
+        }
+    }
+}
+
+fn memfd() -> Result<i32, Errno> {
+    let create = |flags: u64| {
+        let name = c"mmdiff".as_ptr() as u64;
+        // SAFETY: the name is a valid C string.
+        unsafe { sys::call(libc::SYS_memfd_create, [name, flags, 0, 0, 0, 0]) }.map(|fd| fd as i32)
+    };
+    // Before 6.3 a memfd can be executed anyway and the flag is unknown; later the kernel complains when it is missing.
+    create(SEALING | EXEC).or_else(|_| create(SEALING))
+}
+
+/// A file without a name.
+fn ramfs_file() -> Result<i32, Errno> {
+    let path = CString::new(format!("{RAMFS}/file")).unwrap_or_default();
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+    let args = [
+        libc::AT_FDCWD as u64,
+        path.as_ptr() as u64,
+        flags as u64,
+        0o600,
+        0,
+        0,
+    ];
+    // SAFETY: the path is a valid C string in both calls.
+    unsafe {
+        let fd = sys::call(libc::SYS_openat, args)? as i32;
+        let args = [libc::AT_FDCWD as u64, path.as_ptr() as u64, 0, 0, 0, 0];
+        sys::call(libc::SYS_unlinkat, args)?;
+        Ok(fd)
+    }
+}
+
+/// Gives a new file its length and writes its first pages, of each the first eight bytes.
+fn fill(fd: i32, file: &File, page: u64) -> Result<(), Errno> {
+    let pages = u64::from(file.pages);
+    // SAFETY: no memory involved.
+    unsafe { sys::call(libc::SYS_ftruncate, [fd as u64, pages * page, 0, 0, 0, 0]) }?;
+    for number in 0..u64::from(file.written) {
+        let value = ((u64::from(file.tag) << 16 | number) + 1).to_le_bytes();
+        let args = [
+            fd as u64,
+            value.as_ptr() as u64,
+            value.len() as u64,
+            number * page,
+            0,
+            0,
+        ];
+        // SAFETY: `value` is valid for its length.
+        unsafe { sys::call(libc::SYS_pwrite64, args) }?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! The files that programs map. There are three of them, always the same: every program finds them as new.
+
+use serde::{Deserialize, Serialize};
+
+/// A file, by its name in the text form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum File {
+    /// A memfd whose pages are all written.
+    Memfd0,
+    /// A memfd of which no page was ever written.
+    Memfd1,
+    /// A file on ramfs, the first half of it written.
+    Ramfs0,
+}
+
+/// What backs a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FileKind {
+    /// Shared memory: memfd_create(2).
+    Memfd,
+    /// The page cache and nothing behind it.
+    Ramfs,
+}
+
+/// A file as a program finds it: `pages` pages long, the first `written` of them written with `tag` (page `n` of the file
+/// holds [`crate::space::Content::written`] with the number `n`), the others never touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStart {
+    pub pages: u32,
+    pub written: u32,
+    pub tag: u16,
+}
+
+/// Pages of every file when a program starts: not a whole number of fault-around's 64 KiB.
+const PAGES: u32 = 24;
+
+impl File {
+    /// Every file, in the order of the reference page.
+    pub const ALL: [File; 3] = [File::Memfd0, File::Memfd1, File::Ramfs0];
+
+    /// Its name in the text form.
+    pub fn name(self) -> &'static str {
+        match self {
+            File::Memfd0 => "memfd0",
+            File::Memfd1 => "memfd1",
+            File::Ramfs0 => "ramfs0",
+        }
+    }
+
+    pub fn kind(self) -> FileKind {
+        match self {
+            File::Memfd0 | File::Memfd1 => FileKind::Memfd,
+            File::Ramfs0 => FileKind::Ramfs,
+        }
+    }
+
+    /// What it is when a program starts.
+    pub fn start(self) -> FileStart {
+        let (written, tag) = match self {
+            File::Memfd0 => (PAGES, 1000),
+            File::Memfd1 => (0, 0),
+            File::Ramfs0 => (PAGES / 2, 2000),
+        };
+        FileStart {
+            pages: PAGES,
+            written,
+            tag,
+        }
+    }
+
+    /// Its place in [`File::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}

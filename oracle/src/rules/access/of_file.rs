@@ -1,0 +1,79 @@
+//! Loads and stores of mappings of files: what they find in the slot, and what they do then.
+
+use super::{loaded, store_anon, Next, Purpose, State};
+use crate::rules::errno::{BUS_ADRERR, EFAULT, SIGBUS};
+use crate::rules::{file, hit, Ctx};
+use crate::space::slots::Slot;
+
+/// A load from a mapping of a file.
+pub(super) fn load(state: &mut State, i: usize, start: u32, end: u32, slot: Option<Slot>) -> Next {
+    match slot {
+        None if file::read_fault(&mut state.ctx, i, start) => return Next::Again,
+        None => return beyond_end(state.purpose),
+        Some(Slot::Anon { content, .. }) => loaded(state, end - start, content),
+        Some(_) => {
+            // Every mapped page is in the cache.
+            for run in file::cached(&state.ctx, i, start, end) {
+                loaded(state, run.end - run.start, run.content);
+            }
+        }
+    }
+    Next::Done(end - start)
+}
+
+/// A store through a private mapping of a file.
+pub(super) fn store_private(
+    ctx: &mut Ctx,
+    i: usize,
+    start: u32,
+    end: u32,
+    slot: Option<Slot>,
+    purpose: Purpose,
+) -> Next {
+    let new = purpose.content(start);
+    if matches!(slot, Some(Slot::Anon { .. })) {
+        return store_anon(ctx, i, start, end, slot, new);
+    }
+    let to = file::copy(ctx, i, start, end, new);
+    if to == start {
+        return beyond_end(purpose);
+    }
+    Next::Done(to - start)
+}
+
+/// A store through a shared mapping of a file.
+pub(super) fn store_shared(
+    ctx: &mut Ctx,
+    i: usize,
+    start: u32,
+    mut end: u32,
+    slot: Option<Slot>,
+    purpose: Purpose,
+) -> Next {
+    if slot.is_none() {
+        end = file::within(ctx, i, start, end);
+        if end == start {
+            hit!(ctx, file::BEYOND_END);
+            return beyond_end(purpose);
+        }
+        file::map(ctx, i, start, end);
+    }
+    let Some(content) = purpose.content(start) else {
+        return Next::Done(end - start);
+    };
+    hit!(ctx, file::STORE);
+    let vma = &ctx.mm.vmas[i];
+    let (first, last) = (vma.index(start), vma.index(end));
+    if let Some(id) = vma.object {
+        ctx.world.object_mut(id).store(first, last, content);
+    }
+    Next::Done(end - start)
+}
+
+/// The page lies behind the end of its file.
+fn beyond_end(purpose: Purpose) -> Next {
+    if purpose.is_populate() {
+        return Next::Errno(EFAULT);
+    }
+    Next::Fault(SIGBUS, BUS_ADRERR)
+}

@@ -1,0 +1,203 @@
+//! Faults on files: memfds, files on ramfs, and the shared-memory file behind each shared anonymous mapping. The pages
+//! belong to the file; a slot only says whether this address space maps one, until a store through a private mapping
+//! puts a copy there.
+
+use super::registry::Rule;
+use super::{anon_vma, hit, Ctx};
+use crate::judge::Class;
+use crate::program::FileKind;
+use crate::space::mm::{block_of, block_pages, Table};
+use crate::space::object::CacheRun;
+use crate::space::slots::Slot;
+use crate::space::{Content, HugeAdvice};
+
+pub const FAULT: Rule = Rule {
+    name: "file/fault",
+    text: "A fault maps the file's page, which a read as well as a write puts into the page cache, zero if nobody wrote it. From \
+           then on mincore calls it resident in every mapping of the file.",
+    source: "mm/shmem.c shmem_fault, mm/filemap.c filemap_fault, mm/memory.c do_read_fault, do_shared_fault",
+    since: "all",
+    about: &[Class::PageState, Class::Residency, Class::Value],
+};
+
+pub const STORE: Rule = Rule {
+    name: "file/store",
+    text: "A store to a shared mapping is seen by every address space that maps the file, and in every mapping of it, private ones \
+           included where they have no copy yet.",
+    source: "mm/memory.c do_shared_fault, wp_page_shared; mmap(2), MAP_SHARED",
+    since: "all",
+    about: &[Class::Value],
+};
+
+pub const FAULT_AROUND: Rule = Rule {
+    name: "file/fault-around",
+    text: "A read fault also maps those pages of the aligned 64 KiB around it that are in the page cache, within the VMA and the \
+           page table, into empty slots only: never over a guard, never over a private copy. The window starts no earlier than \
+           the VMA and is then moved, not shortened. It comes first: a read behind the end of the file does it too.",
+    source: "mm/memory.c do_read_fault, do_fault_around, mm/filemap.c filemap_map_pages",
+    since: "all",
+    about: &[Class::PageState],
+};
+
+pub const BEYOND_END: Rule = Rule {
+    name: "file/beyond-end",
+    text: "An access that the VMA permits to a page behind the end of the file raises SIGBUS with BUS_ADRERR; the slot stays \
+           empty. A guard there is a guard: SIGSEGV with SEGV_MAPERR. A call that populates gets EFAULT.",
+    source: "mm/filemap.c filemap_fault, mm/shmem.c shmem_get_folio_gfp: index against i_size; mmap(2), SIGBUS",
+    since: "all",
+    about: &[Class::Signal, Class::PageState, Class::Errno],
+};
+
+pub const COPY: Rule = Rule {
+    name: "file/private-copy",
+    text: "A store through a private mapping puts an anonymous page into the slot, with what the file's page held but for what is \
+           stored. The file does not change, and what is stored to it later is not seen here. The file's page is in the \
+           cache from then on.",
+    source: "mm/memory.c do_cow_fault, wp_page_copy; mmap(2), MAP_PRIVATE",
+    since: "all",
+    about: &[Class::PageState, Class::Value, Class::Residency],
+};
+
+pub const COPY_ANON_VMA: Rule = Rule {
+    name: "file/private-copy/anon-vma",
+    text: "A private mapping of a file gets its anon_vma before the page is looked for, so also by a store that then ends in \
+           SIGBUS. Loads give it none.",
+    source: "mm/memory.c do_cow_fault, vmf_anon_prepare",
+    since: "all",
+    about: &[Class::Vma],
+};
+
+pub const HUGE_READAHEAD: Rule = Rule {
+    name: "file/huge-readahead",
+    text: "A fault that misses the page cache of a file on ramfs, through a mapping with `hg`, reads in all of the file's huge-page \
+           sized block up to its end, though the file system reads nothing ahead. Shared memory does not, and newer kernels do \
+           so only where the file system has large folios, which ramfs has not.",
+    source: "mm/filemap.c do_sync_mmap_readahead: VM_HUGEPAGE",
+    since: "5.18, up to 7.2",
+    about: &[Class::Residency, Class::PageState],
+};
+
+/// Bytes that fault-around looks at (debugfs fault_around_bytes, by default).
+const FAULT_AROUND_BYTES: u32 = 65536;
+
+/// A read fault at `page`, whose slot is empty, in the file VMA `i`. Whether the page is mapped now; else it lies behind
+/// the end of the file.
+pub(crate) fn read_fault(ctx: &mut Ctx, i: usize, page: u32) -> bool {
+    fault_around(ctx, i, page);
+    if ctx.mm.slots.get(page).is_some() {
+        hit!(ctx, FAULT);
+        return true;
+    }
+    if within(ctx, i, page, page + 1) == page {
+        hit!(ctx, BEYOND_END);
+        return false;
+    }
+    if cache(ctx, i, page, page + 1) {
+        // The fault is taken again after reading, and looks around again.
+        fault_around(ctx, i, page);
+    }
+    map(ctx, i, page, page + 1);
+    true
+}
+
+/// The end of the part of `[start, end)` that lies within the file.
+pub(crate) fn within(ctx: &Ctx, i: usize, start: u32, end: u32) -> u32 {
+    ctx.world.end_in_file(&ctx.mm.vmas[i]).clamp(start, end)
+}
+
+/// Faults on `[start, end)`, whose slots are empty, lie in one block and within the file, that map each page alone.
+pub(crate) fn map(ctx: &mut Ctx, i: usize, start: u32, end: u32) {
+    cache(ctx, i, start, end);
+    set(ctx, start, end, Slot::File);
+}
+
+/// A store to `[start, end)` of a private mapping, whose slots are empty or map the file: copies with `new` contents, or
+/// with those of the file. Returns where the file ends, if it does before `end` (slots that map the file lie within it).
+pub(crate) fn copy(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Option<Content>) -> u32 {
+    hit!(ctx, COPY_ANON_VMA);
+    anon_vma::prepare(ctx, i);
+    let end = within(ctx, i, start, end);
+    if end == start {
+        hit!(ctx, BEYOND_END);
+        return end;
+    }
+    hit!(ctx, COPY);
+    cache(ctx, i, start, end);
+    for run in cached(ctx, i, start, end) {
+        let vma = &ctx.mm.vmas[i];
+        let (from, to) = (vma.page_of(run.start), vma.page_of(run.end - 1) + 1);
+        let content = new.map_or(run.content, |first| first.plus(from - start));
+        let id = ctx.world.new_pages(to - from);
+        set(ctx, from, to, Slot::Anon { id, content });
+    }
+    end
+}
+
+/// What the page cache has of `[start, end)`.
+pub(crate) fn cached(ctx: &Ctx, i: usize, start: u32, end: u32) -> Vec<CacheRun> {
+    let vma = &ctx.mm.vmas[i];
+    vma.object.map_or_else(Vec::new, |id| {
+        let object = ctx.world.object(id);
+        object.runs_in(vma.index(start), vma.index(end)).collect()
+    })
+}
+
+/// Puts the file's pages into the page cache. Whether more than these were read in.
+fn cache(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> bool {
+    hit!(ctx, FAULT);
+    let vma = &ctx.mm.vmas[i];
+    let (first, last) = (vma.index(start), vma.index(end));
+    let huge = vma.advice == HugeAdvice::Huge && ctx.world.profile.huge_readahead;
+    let Some(id) = vma.object else {
+        return false;
+    };
+    let per = ctx.geometry().pages_per_pmd;
+    let object = ctx.world.object_mut(id);
+    let missing = (first..last).find(|&index| object.get(index).is_none());
+    object.fill(first, last);
+    let reads_ahead = huge && object.kind == FileKind::Ramfs;
+    let Some(index) = missing.filter(|_| reads_ahead) else {
+        return false;
+    };
+    let from = index - index % per;
+    object.fill(from, (from + per).min(object.pages));
+    hit!(ctx, HUGE_READAHEAD);
+    true
+}
+
+fn set(ctx: &mut Ctx, start: u32, end: u32, slot: Slot) {
+    ctx.mm.slots.set(start, end, slot);
+    let block = block_of(start, ctx.geometry());
+    if ctx.mm.tables[block] == Table::None {
+        ctx.mm.tables[block] = Table::Pte;
+    }
+}
+
+/// Maps what is in the page cache around a read fault.
+fn fault_around(ctx: &mut Ctx, i: usize, page: u32) {
+    let g = ctx.geometry();
+    let window = FAULT_AROUND_BYTES / g.page_size;
+    if window <= 1 {
+        return;
+    }
+    let vma = &ctx.mm.vmas[i];
+    let (block_start, block_end) = block_pages(block_of(page, g), g);
+    let aligned = page - page % window;
+    let from = aligned.max(vma.start).max(block_start);
+    let to = (from + window).min(block_end).min(vma.end);
+    let mut found = Vec::new();
+    for run in cached(ctx, i, from, to) {
+        let (mut at, last) = (vma.page_of(run.start), vma.page_of(run.end - 1) + 1);
+        while at < last {
+            let (next, slot) = ctx.mm.slots.stretch(at, last);
+            if slot.is_none() {
+                found.push((at, next));
+            }
+            at = next;
+        }
+    }
+    for (from, to) in found {
+        hit!(ctx, FAULT_AROUND);
+        set(ctx, from, to, Slot::File);
+    }
+}
