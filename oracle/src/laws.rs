@@ -182,7 +182,10 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         let refuses = matches!(
             step.op,
             Op::Madvise {
-                advice: Advice::WipeOnFork | Advice::PopulateRead | Advice::PopulateWrite,
+                advice: Advice::WipeOnFork
+                    | Advice::Free
+                    | Advice::PopulateRead
+                    | Advice::PopulateWrite,
                 ..
             }
         );

@@ -7,11 +7,11 @@ use crate::profile::Profile;
 use crate::program::{ActorId, Knobs, Op, Step};
 use crate::rules::errno::{EAGAIN, ENOMEM};
 use crate::rules::report::{self, Contents};
-use crate::rules::{limits, thp, Rule, RuleId, RuleSet};
+use crate::rules::{folio, free, limits, thp, Rule, RuleId, RuleSet};
 use crate::space::{Branch, World};
 
 /// Rules that permit more than one outcome.
-const PERMISSIONS: &[&Rule] = &[&thp::MAY_FAIL];
+const PERMISSIONS: &[&Rule] = &[&thp::MAY_FAIL, &folio::SHARING_IS_ESTIMATED];
 
 /// Follows one run of a program: every world takes every allowed branch, observation keeps those that explain it.
 #[derive(Debug, Clone)]
@@ -52,11 +52,24 @@ impl Oracle {
         let expected: Vec<Expected> = self.branches.iter().map(expected).collect();
         let geometry = self.worlds[0].geometry();
         let counted = count::count(&step, &expected, seen, geometry);
-        let differences: Vec<Option<Difference>> =
+        let mut differences: Vec<Option<Difference>> =
             expected.iter().map(|e| first_difference(e, seen)).collect();
+        let taken = match differences.iter().all(Option::is_some) {
+            true => self.lazily_freed(&step, seen),
+            false => Vec::new(),
+        };
+        let was_taken = !taken.is_empty();
+        if was_taken {
+            differences = vec![None; taken.len()];
+            self.branches = taken;
+        }
         let verdict = if !limits::modelled(self.worlds[0].knobs()) {
             Verdict::Poisoned {
                 rule: RuleId(limits::KNOBS.name),
+            }
+        } else if was_taken {
+            Verdict::Allowed {
+                rule: RuleId(free::MAY_TAKE.name),
             }
         } else if differences.iter().any(Option::is_none) {
             self.explained(&differences)
@@ -77,6 +90,9 @@ impl Oracle {
             }
         };
         let mut counted = counted;
+        // What lazily freed pages hold is not pinned down.
+        let open = self.branches.first().map_or(0, |b| free::open(&b.world));
+        counted.tightness.values += open;
         if matches!(verdict, Verdict::Poisoned { .. }) {
             // What cannot be judged was not pinned down.
             counted.tightness.exact = 0;
@@ -97,6 +113,26 @@ impl Oracle {
         }
         self.worlds = worlds;
         verdict
+    }
+
+    /// The branches that explain what was seen if the kernel has taken lazily freed pages, before the op or after it.
+    fn lazily_freed(&self, step: &Step, seen: &Observation) -> Vec<Branch> {
+        let mut branches = Vec::new();
+        for before in &self.worlds {
+            let earlier = free::taken(before, &seen.spaces);
+            let any = earlier.is_some();
+            for mut branch in earlier.as_ref().unwrap_or(before).apply(step) {
+                let later = free::taken(&branch.world, &seen.spaces);
+                let any = any || later.is_some();
+                if let Some(world) = later {
+                    branch.world = world;
+                }
+                if any && first_difference(&expected(&branch), seen).is_none() {
+                    branches.push(branch);
+                }
+            }
+        }
+        branches
     }
 
     /// Agree if a branch without any permission explains it, else the permission.

@@ -391,3 +391,80 @@ fn sharing_that_is_shown_wrongly_has_its_rule() {
         }
     }
 }
+
+/// The kernel may take lazily freed pages at any time: what is seen of them is what holds from then on.
+#[test]
+fn lazily_freed_pages_may_be_taken() {
+    let program = Program::load(
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nwrite 0+0..0+4 tag 1\nfree 0+0..0+3\nread 0+0..0+2\nread 0+0..0+4\n",
+    )
+    .unwrap();
+    let profile = Profile::newest();
+    let honest = run(&profile, Geometry::K4, &program, |_| 0);
+    let took = |seen: &mut Observation, pages: &str, values: &[(u32, u64)]| {
+        // Pages in the order of the mapping: `a` as the model has it, `z` the zero page, `.` nothing.
+        let space = &mut seen.spaces[0].1;
+        let old = space.pages[0].page;
+        space.pages = (0..)
+            .zip(pages.chars())
+            .filter(|(_, sign)| *sign != '.')
+            .map(|(page, sign)| PageRun {
+                start: page,
+                len: 1,
+                page: match sign {
+                    'z' => PageSeen {
+                        kind: PageKind::Zero,
+                        exclusive: false,
+                        content: Some(Content::ZERO),
+                        ..old
+                    },
+                    _ => PageSeen {
+                        content: Some(Content::written(1, page)),
+                        ..old
+                    },
+                },
+            })
+            .collect();
+        space.resident = Some(space.pages.iter().map(|r| (r.start, 1)).fold(
+            Vec::new(),
+            |mut runs: Vec<(u32, u32)>, (page, _)| {
+                match runs.last_mut() {
+                    Some(last) if last.0 + last.1 == page => last.1 += 1,
+                    _ => runs.push((page, 1)),
+                }
+                runs
+            },
+        ));
+        if let Outcome::Access(access) = &mut seen.outcome {
+            access.values = values
+                .iter()
+                .map(|&(len, first)| ValueRun {
+                    len,
+                    first: Content(first),
+                })
+                .collect();
+        }
+    };
+    let first = Content::written(1, 0).0;
+    // Page 2 goes at once, page 1 before it is read.
+    let mut seen = honest.clone();
+    took(&mut seen[2], "aa.a", &[]);
+    took(&mut seen[3], "az.a", &[(1, first), (1, 0)]);
+    took(&mut seen[4], "azza", &[(1, first), (2, 0), (1, first + 3)]);
+    let (verdicts, oracle) = judge(&profile, Geometry::K4, &program, &seen);
+    let allowed = Verdict::Allowed {
+        rule: RuleId("madvise/free/may-take"),
+    };
+    assert_eq!(verdicts[2..], [allowed.clone(), allowed, Verdict::Agree]);
+    assert_eq!(oracle.worlds().len(), 1);
+    let tightness = oracle.tightness();
+    assert!(tightness.exact < tightness.values);
+    // Page 3 was not freed, and what is gone does not come back.
+    for (step, pages) in [(2, "aaa."), (4, "aaaa")] {
+        let mut wrong = seen.clone();
+        took(&mut wrong[step], pages, &[(4, first)]);
+        let (verdicts, _) = judge(&profile, Geometry::K4, &program, &wrong);
+        assert_eq!(verdicts.len(), step + 1);
+        assert!(matches!(verdicts[step], Verdict::Divergence(_)), "{pages}");
+    }
+}

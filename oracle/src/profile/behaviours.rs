@@ -202,6 +202,32 @@ behaviours! {
         spans: &[before(7, 3)],
         probe: Some(probes::HUGE_READAHEAD),
     }
+    folio_split_finds_zeros {
+        what: "splitting a huge page maps the shared zero page where it holds nothing but zeros",
+        source: "6.12, mm: remap unused subpages to shared zeropage when splitting isolated thp",
+        spans: &[since(6, 12)],
+        probe: Some(probes::SPLIT_FINDS_ZEROS),
+    }
+    folio_sharing_is_known {
+        what: "FREE, COLD and PAGEOUT know which address spaces map a large folio, instead of guessing by its first page",
+        source: "6.15, mm: convert folio_likely_mapped_shared() to folio_maybe_mapped_shared()",
+        spans: &[since(6, 15)],
+        probe: Some(probes::SHARING_IS_KNOWN),
+    }
+    advice_keeps_whole_folios {
+        what: "FREE, COLD and PAGEOUT go on behind a shared large folio, and take one that is mapped page by page as a whole if \
+               all of it lies in the range",
+        source: "6.10, mm/madvise: optimize lazyfreeing with mTHP in madvise_free, and mm: madvise: avoid split during \
+                 MADV_PAGEOUT and MADV_COLD. No probe: before 6.12 nothing shows that a folio is split whose mapping is",
+        spans: &[since(6, 10)],
+        probe: None,
+    }
+    lazyfree_huge_drops_table {
+        what: "a lazily freed huge page is taken with its page table: the next fault may map a huge page",
+        source: "6.11, mm/vmscan: avoid split lazyfree THP during shrink_folio_list()",
+        spans: &[since(6, 11)],
+        probe: Some(probes::LAZYFREE_HUGE),
+    }
     stack_no_huge {
         what: "MAP_STACK makes memory without huge pages (`nh`)",
         source: "6.7, mm: mmap: map MAP_STACK to VM_NOHUGEPAGE; later only with CONFIG_TRANSPARENT_HUGEPAGE",

@@ -144,6 +144,30 @@ pub const HUGE_READAHEAD: Probe = Probe {
     read: |seen| page(seen, 0).map(|run| run.len > 1),
 };
 
+/// The part of a huge page that is given as COLD splits it.
+pub const SPLIT_FINDS_ZEROS: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\ncold 0+0..0+1\n",
+    read: |seen| Some(page(seen, 5)?.page.kind == PageKind::Zero),
+};
+
+/// The child maps one page of the parent's large folio, not the first; is it split? Block 1 tells whether a split shows.
+pub const SHARING_IS_KNOWN: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..2+0 rw private fixed\nhugepage 0+0..2+0\nwrite 0+0..0+1 tag 1\n\
+              write 1+0..1+1 tag 2\ncold 1+0..1+1\nfork 1\n1: munmap 0+0..0+5\n1: munmap 0+6..2+0\ndontneed 0+8..0+16\n\
+              cold 0+0..0+1\n",
+    read: |seen| {
+        let shows = page(seen, 512 + 5)?.page.kind == PageKind::Zero;
+        shows.then(|| page(seen, 1).is_some_and(|r| r.page.kind == PageKind::Anon))
+    },
+};
+
+/// Does a fault choose a huge page where PAGEOUT has taken a lazily freed one?
+pub const LAZYFREE_HUGE: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\nfree 0+0..1+0\n\
+              pageout 0+0..1+0\nwrite 0+0..0+1 tag 2\n",
+    read: |seen| Some(page(seen, 0)?.len > 1 || page(seen, 1).is_some()),
+};
+
 pub const STACK_NO_HUGE: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed stack\n",
     read: |seen| has_flag(seen, b"nh"),

@@ -115,6 +115,9 @@ pub enum Advice {
     GuardRemove,
     DontNeed,
     DontNeedLocked,
+    Free,
+    Cold,
+    PageOut,
     HugePage,
     NoHugePage,
     Normal,
@@ -137,11 +140,14 @@ pub enum Advice {
 
 impl Advice {
     /// Every advice, in the order of the reference page.
-    pub const ALL: [Advice; 21] = [
+    pub const ALL: [Advice; 24] = [
         Advice::GuardInstall,
         Advice::GuardRemove,
         Advice::DontNeed,
         Advice::DontNeedLocked,
+        Advice::Free,
+        Advice::Cold,
+        Advice::PageOut,
         Advice::HugePage,
         Advice::NoHugePage,
         Advice::Normal,
@@ -168,6 +174,9 @@ impl Advice {
             Advice::GuardRemove => "guard-remove",
             Advice::DontNeed => "dontneed",
             Advice::DontNeedLocked => "dontneed-locked",
+            Advice::Free => "free",
+            Advice::Cold => "cold",
+            Advice::PageOut => "pageout",
             Advice::HugePage => "hugepage",
             Advice::NoHugePage => "nohugepage",
             Advice::Normal => "normal",
@@ -194,6 +203,9 @@ impl Advice {
             Advice::GuardRemove
             | Advice::DontNeed
             | Advice::DontNeedLocked
+            | Advice::Free
+            | Advice::Cold
+            | Advice::PageOut
             | Advice::WillNeed
             | Advice::PopulateRead
             | Advice::PopulateWrite

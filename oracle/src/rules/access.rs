@@ -428,18 +428,21 @@ fn store_anon(
             }
             let content = new.unwrap_or(content);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
+            thp::stored(ctx, id);
             Next::Done(end - start)
         }
         Some(slot @ Slot::Anon { id, content }) => {
             let content = new.unwrap_or(content);
-            for (from, to, shared) in ctx.world.sharing(ctx.actor, start, end, slot) {
+            for (from, to, shared) in ctx.sharing(start, end, slot) {
                 let content = content.plus(from - start);
                 let id = if shared {
                     hit!(ctx, COPY_ON_WRITE);
                     ctx.world.new_pages(to - from)
                 } else {
                     hit!(ctx, IN_PLACE);
-                    crate::space::slots::PageId(id.0 + u64::from(from - start))
+                    let id = crate::space::slots::PageId(id.0 + u64::from(from - start));
+                    ctx.mm.stored(id, to - from);
+                    id
                 };
                 ctx.mm.slots.set(from, to, Slot::Anon { id, content });
             }

@@ -101,6 +101,7 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
     let g = ctx.geometry();
     let mut mm = Mm {
         vmas: ctx.mm.vmas.clone(),
+        lazy: ctx.mm.lazy.clone(),
         ..Mm::default()
     };
     let all = mm.vmas.len();
@@ -151,6 +152,7 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
             }
         }
     }
+    ctx.world.folios.inherited(ctx.actor, child);
     if let Some(slot) = ctx.world.actors.get_mut(usize::from(child)) {
         *slot = Some(Arc::new(mm));
     }

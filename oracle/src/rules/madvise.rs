@@ -3,7 +3,7 @@
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{guard, hints, hit, merge, tables, Ctx};
+use super::{free, guard, hints, hit, merge, reclaim, tables, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::Advice;
@@ -108,6 +108,9 @@ pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
         Advice::GuardInstall => guard::install(ctx, i, start, end),
         Advice::GuardRemove => guard::remove(ctx, i, start, end),
         Advice::DontNeed | Advice::DontNeedLocked => Ok(dontneed(ctx, i, start, end)),
+        Advice::Free => free::free(ctx, i, start, end),
+        Advice::Cold => Ok(reclaim::cold(ctx, start, end)),
+        Advice::PageOut => Ok(reclaim::pageout(ctx, start, end)),
         Advice::WillNeed => {
             hit!(ctx, hints::WILLNEED);
             Ok(end)

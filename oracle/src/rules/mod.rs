@@ -8,6 +8,9 @@
 //! | `mmap`, `munmap`, `mprotect`, `madvise` | one system call each |
 //! | `hints` | madvise that only sets flags of VMAs |
 //! | `populate` | madvise POPULATE_READ and POPULATE_WRITE |
+//! | `free` | madvise FREE |
+//! | `reclaim` | madvise COLD and PAGEOUT |
+//! | `folio` | large folios: when one is split, when it counts as shared |
 //! | `guard` | madvise GUARD_INSTALL and GUARD_REMOVE, as the kernel's steps |
 //! | `access` | loads and stores: faults and signals |
 //! | `file` | faults on files and shared memory |
@@ -24,7 +27,9 @@ pub(crate) mod anon_vma;
 pub(crate) mod args;
 pub(crate) mod errno;
 pub(crate) mod file;
+pub(crate) mod folio;
 pub(crate) mod fork;
+pub(crate) mod free;
 pub(crate) mod guard;
 pub(crate) mod hints;
 pub(crate) mod limits;
@@ -34,6 +39,7 @@ pub(crate) mod mmap;
 pub(crate) mod mprotect;
 pub(crate) mod munmap;
 pub(crate) mod populate;
+pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod tables;
@@ -48,6 +54,7 @@ use crate::geometry::Geometry;
 use crate::judge::Outcome;
 use crate::program::{ActorId, Advice, Op, Step};
 use crate::space::mm::Mm;
+use crate::space::slots::Slot;
 use crate::space::{Branch, World};
 use std::sync::Arc;
 
@@ -58,9 +65,33 @@ pub(crate) struct Ctx {
     pub actor: ActorId,
     pub mm: Mm,
     pub rules: RuleSet,
+    /// Where the kernel may go one way or another: the ways chosen so far, from [`every_way`].
+    ways: Vec<bool>,
+    /// How many of them have been gone.
+    gone: usize,
 }
 
 impl Ctx {
+    /// Where the kernel may do the usual thing or another: whether it does the other.
+    pub fn otherwise(&mut self) -> bool {
+        let at = self.gone;
+        self.gone += 1;
+        match self.ways.get(at) {
+            Some(way) => *way,
+            None => {
+                self.ways.push(false);
+                false
+            }
+        }
+    }
+
+    /// The pages `[start, end)` of one VMA, which hold `slot` and what follows it, by whether another address space maps
+    /// the same page: (start, end, mapped elsewhere).
+    pub fn sharing(&self, start: u32, end: u32, slot: Slot) -> Vec<(u32, u32, bool)> {
+        self.world
+            .sharing_in(self.actor, &self.mm, start, end, slot)
+    }
+
     pub fn geometry(&self) -> Geometry {
         self.world.geometry
     }
@@ -101,6 +132,8 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         actor: step.actor,
         mm: Arc::unwrap_or_clone(mm),
         rules: RuleSet::EMPTY,
+        ways: Vec::new(),
+        gone: 0,
     };
     let outcome = match step.op {
         Op::Mmap {
@@ -122,6 +155,10 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
             range,
             advice: advice @ (Advice::PopulateRead | Advice::PopulateWrite),
         } => return populate::populate(ctx, range, advice == Advice::PopulateWrite),
+        Op::Madvise {
+            range,
+            advice: advice @ (Advice::Free | Advice::Cold | Advice::PageOut),
+        } => return every_way(ctx, |ctx| madvise::madvise(ctx, range, advice)),
         Op::Madvise { range, advice } => madvise::madvise(&mut ctx, range, advice),
         Op::Read { range } => return access::access(ctx, range, Purpose::Load),
         Op::Write { range, tag } => return access::access(ctx, range, Purpose::Store(tag)),
@@ -129,4 +166,25 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         Op::Exit => return vec![fork::exit(ctx)],
     };
     vec![ctx.finish(outcome)]
+}
+
+/// Runs `step` along every way that [`Ctx::otherwise`] opens, the most usual first.
+fn every_way(ctx: Ctx, step: impl Fn(&mut Ctx) -> Outcome) -> Vec<Branch> {
+    let mut branches = Vec::with_capacity(1);
+    let mut waiting = vec![Vec::new()];
+    while let Some(ways) = waiting.pop() {
+        let chosen = ways.len();
+        let mut ctx = Ctx {
+            ways,
+            ..ctx.clone()
+        };
+        let outcome = step(&mut ctx);
+        for at in (chosen..ctx.ways.len()).rev() {
+            let mut other = ctx.ways[..at].to_vec();
+            other.push(true);
+            waiting.push(other);
+        }
+        branches.push(ctx.finish(outcome));
+    }
+    branches
 }

@@ -4,8 +4,8 @@
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
 use super::{
-    access, anon_vma, args, file, fork, guard, hints, limits, madvise, merge, mmap, mprotect,
-    munmap, populate, report, tables, thp,
+    access, anon_vma, args, file, folio, fork, free, guard, hints, limits, madvise, merge, mmap,
+    mprotect, munmap, populate, reclaim, report, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -95,6 +95,20 @@ pub(crate) const ALL: &[&Rule] = &[
     &madvise::DONTNEED_PRIVATE_FILE,
     &madvise::DONTNEED_KEEPS_GUARDS,
     &madvise::DONTNEED_FREES_TABLE,
+    &free::FREES,
+    &free::SHARED,
+    &free::MAY_TAKE,
+    &reclaim::COLD,
+    &reclaim::PAGEOUT_NO_SWAP,
+    &reclaim::PAGEOUT_SHARED,
+    &reclaim::PAGEOUT_RAMFS,
+    &reclaim::PAGEOUT_SKIPS_SHARED,
+    &reclaim::PAGEOUT_SPLITS,
+    &reclaim::PAGEOUT_TAKES,
+    &folio::SPLIT,
+    &folio::SPLIT_FINDS_ZEROS,
+    &folio::SHARED_IS_LEFT,
+    &folio::SHARING_IS_ESTIMATED,
     &guard::INSTALL_FILLS,
     &guard::INSTALL_IDEMPOTENT,
     &guard::INSTALL_ALLOCATES_TABLES,
@@ -192,7 +206,7 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-const WORDS: usize = 3;
+const WORDS: usize = 4;
 const _: () = assert!(ALL.len() <= WORDS * 64, "RuleSet needs another word");
 
 /// A set of rules: those that a step exercised.

@@ -1,6 +1,7 @@
 //! One small program per rule, with what must be seen when the rule holds. The tables are `tests/*.rs`; a rule without a
 //! program fails `every_rule_has_a_case`.
 
+mod advice;
 mod calls;
 mod faults;
 mod files;
@@ -29,6 +30,8 @@ struct Case {
     no_zero_page: bool,
     /// Take the last branch of each step instead of the first.
     unusual: bool,
+    /// The same, of the last step only.
+    unusual_end: bool,
     /// The program, with what is expected after its steps.
     program: &'static str,
     /// VmFlags of the VMA at a page after the last step: those that must be set, and, with `!`, those that must not.
@@ -44,6 +47,7 @@ impl Case {
             on: None,
             no_zero_page: false,
             unusual: false,
+            unusual_end: false,
             program,
             flags: &[],
             resident: None,
@@ -62,6 +66,11 @@ impl Case {
 
     const fn unusual(mut self) -> Case {
         self.unusual = true;
+        self
+    }
+
+    const fn unusual_end(mut self) -> Case {
+        self.unusual_end = true;
         self
     }
 
@@ -90,9 +99,11 @@ impl Case {
         let mut world = World::new(&profile, Geometry::K4, program.knobs);
         let mut used = false;
         let mut checks = 0;
-        for step in &program.steps {
+        for (index, step) in program.steps.iter().enumerate() {
             let mut branches = world.apply(step);
-            let chosen = if self.unusual { branches.len() - 1 } else { 0 };
+            let end = index + 1 == program.steps.len();
+            let unusual = self.unusual || self.unusual_end && end;
+            let chosen = if unusual { branches.len() - 1 } else { 0 };
             let branch = branches.swap_remove(chosen);
             used |= branch.rules.contains(RuleId(self.rule.name));
             world = branch.world;
@@ -145,6 +156,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         vmas::CASES,
         guards::CASES,
         hints::CASES,
+        advice::CASES,
         mappings::CASES,
         populated::CASES,
         faults::CASES,
@@ -170,7 +182,11 @@ fn every_case_shows_its_rule() {
 fn every_rule_has_a_case() {
     let shown: BTreeSet<&str> = cases().map(|c| c.rule.name).collect();
     // The judge tests these: no step of the model comes to its limits.
-    let elsewhere = [super::limits::OUT_OF_MEMORY.name, super::limits::KNOBS.name];
+    let elsewhere = [
+        super::limits::OUT_OF_MEMORY.name,
+        super::limits::KNOBS.name,
+        super::free::MAY_TAKE.name,
+    ];
     let missing: Vec<&str> = RULES
         .iter()
         .map(|r| r.name)

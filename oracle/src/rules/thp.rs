@@ -6,7 +6,7 @@ use super::{anon_vma, hit, Ctx};
 use crate::judge::Class;
 use crate::program::Thp;
 use crate::space::mm::{block_of, block_pages, Table};
-use crate::space::slots::Slot;
+use crate::space::slots::{PageId, Slot};
 use crate::space::{Content, HugeAdvice};
 
 pub const FAULT: Rule = Rule {
@@ -121,6 +121,7 @@ fn fill(ctx: &mut Ctx, page: u32) {
     let id = ctx.world.new_pages(end - start);
     let content = Content::ZERO;
     ctx.mm.slots.set(start, end, Slot::Anon { id, content });
+    ctx.world.folios.add(ctx.actor, id, end - start);
     ctx.mm.tables[block] = Table::Huge;
 }
 
@@ -166,12 +167,11 @@ pub(crate) fn write_protected(ctx: &mut Ctx, page: u32) -> bool {
     let block = block_of(page, g);
     let (start, end) = block_pages(block, g);
     // Contents differ within the huge page, but its ids follow each other from the first page on.
-    let shared = ctx.mm.slots.get(start).is_some_and(|slot| {
-        ctx.world
-            .sharing(ctx.actor, start, end, slot)
-            .iter()
-            .any(|s| s.2)
-    });
+    let shared = ctx
+        .mm
+        .slots
+        .get(start)
+        .is_some_and(|slot| ctx.sharing(start, end, slot).iter().any(|s| s.2));
     if shared {
         hit!(ctx, WRITE_SPLITS);
         ctx.mm.split_pmd(block, g);
@@ -179,6 +179,16 @@ pub(crate) fn write_protected(ctx: &mut Ctx, page: u32) -> bool {
         hit!(ctx, WRITE_REUSES);
     }
     !shared
+}
+
+/// A store to the huge page that `id` is a page of: all of it is dirty again, and no longer lazily freed.
+pub(crate) fn stored(ctx: &mut Ctx, id: PageId) {
+    let Some(large) = ctx.world.folios.of(id) else {
+        return;
+    };
+    let (first, last) = large.ids();
+    ctx.mm.stored(large.first, large.pages);
+    ctx.world.folios.dirty.insert(first, last);
 }
 
 /// A VMA border came to lie inside a block.

@@ -1,6 +1,7 @@
 //! One actor's address space: VMAs, page-table slots, and what each PMD entry of the arena holds.
 
-use super::slots::{Slot, Slots};
+use super::ranges::Ranges;
+use super::slots::{PageId, Slot, Slots};
 use super::vma::Vma;
 use crate::geometry::{Geometry, BLOCKS};
 
@@ -23,6 +24,9 @@ pub(crate) struct Mm {
     pub vmas: Vec<Vma>,
     pub slots: Slots,
     pub tables: [Table; BLOCKS as usize],
+    /// Ids of anonymous pages that were lazily freed here and not stored to since: their mappings are clean, and the
+    /// kernel may take the pages.
+    pub lazy: Ranges,
 }
 
 impl Mm {
@@ -42,6 +46,16 @@ impl Mm {
         self.vmas
             .get(self.first_vma_after(start))
             .is_some_and(|v| v.start < end)
+    }
+
+    /// A store makes the mappings of `pages` pages from `id` on dirty, so they are no longer lazily freed.
+    pub fn stored(&mut self, id: PageId, pages: u32) {
+        self.lazy.remove(id.0, id.0 + u64::from(pages));
+    }
+
+    /// Whether all of the pages from `id` on are lazily freed here.
+    pub fn all_lazy(&self, id: PageId, pages: u32) -> bool {
+        self.lazy.contains_all(id.0, id.0 + u64::from(pages))
     }
 
     /// Splits the huge mapping of a block: an anonymous one into the slots of a page table; one of shared memory is

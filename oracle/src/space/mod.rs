@@ -4,14 +4,18 @@
 //! | --- | --- |
 //! | `content` | what a page holds, as far as programs can tell |
 //! | `slots` | page-table slots, run by run |
+//! | `ranges` | sets of numbers that come in stretches |
+//! | `folio` | what is kept of anonymous pages besides their mappings |
 //! | `vma` | virtual memory areas |
 //! | `object` | shared-memory objects |
 //! | `mm` | one actor's address space |
 //! | `world` | all of them together |
 
 mod content;
+pub(crate) mod folio;
 pub(crate) mod mm;
 pub(crate) mod object;
+pub(crate) mod ranges;
 pub(crate) mod slots;
 mod vma;
 mod world;

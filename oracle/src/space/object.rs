@@ -1,6 +1,7 @@
 //! What mappings other than private anonymous ones map: files, and the shared-memory file of its own behind each
 //! MAP_SHARED | MAP_ANONYMOUS mapping.
 
+use super::ranges::Ranges;
 use super::Content;
 use crate::program::{File, FileKind};
 
@@ -30,6 +31,8 @@ pub(crate) struct Object {
     /// Pages up to the end of the file; none behind it is in the cache.
     pub pages: u32,
     cache: Vec<CacheRun>,
+    /// Pages of the cache that were written or faulted in for a write; the others may be dropped and read as zero again.
+    dirty: Ranges,
 }
 
 impl Object {
@@ -39,6 +42,7 @@ impl Object {
             kind: FileKind::Memfd,
             pages,
             cache: Vec::new(),
+            dirty: Ranges::default(),
         }
     }
 
@@ -49,7 +53,9 @@ impl Object {
             kind: file.kind(),
             pages: start.pages,
             cache: Vec::new(),
+            dirty: Ranges::default(),
         };
+        object.mark_dirty(0, start.written);
         object.store(0, start.written, Content::written(start.tag, 0));
         object
     }
@@ -79,8 +85,35 @@ impl Object {
             })
     }
 
+    /// Pages have been written, or faulted in for it.
+    pub fn mark_dirty(&mut self, start: u32, end: u32) {
+        self.dirty.insert(start.into(), end.into());
+    }
+
+    /// Drops what is clean of `[start, end)` from the cache.
+    pub fn drop_clean(&mut self, start: u32, end: u32) {
+        let mut clean = Ranges::default();
+        clean.insert(start.into(), end.into());
+        let dirty: Vec<(u64, u64)> = self.dirty.within(start.into(), end.into()).collect();
+        for (from, to) in dirty {
+            clean.remove(from, to);
+        }
+        for (from, to) in clean.within(0, u64::MAX).collect::<Vec<_>>() {
+            self.replace(from as u32, to as u32, None);
+        }
+    }
+
     /// Puts pages into the cache with this content, replacing what they held.
     pub fn store(&mut self, start: u32, end: u32, content: Content) {
+        let new = CacheRun {
+            start,
+            end,
+            content,
+        };
+        self.replace(start, end, Some(new));
+    }
+
+    fn replace(&mut self, start: u32, end: u32, new: Option<CacheRun>) {
         if start >= end {
             return;
         }
@@ -101,14 +134,9 @@ impl Object {
                 end: r.end,
                 content: r.content.plus(end - r.start),
             });
-        let new = CacheRun {
-            start,
-            end,
-            content,
-        };
         self.cache
-            .splice(from..to, [left, Some(new), right].into_iter().flatten());
-        let last = (from + 2).min(self.cache.len() - 1);
+            .splice(from..to, [left, new, right].into_iter().flatten());
+        let last = (from + 2).min(self.cache.len().saturating_sub(1));
         for i in (from.max(1)..=last).rev() {
             let (a, b) = (self.cache[i - 1], self.cache[i]);
             if a.end == b.start && a.content.is_followed_by(b.content, a.end - a.start) {
@@ -146,14 +174,26 @@ mod tests {
         };
         let mut object = Object::shared_memory(PAGES as u32);
         let mut array: [Option<Content>; PAGES] = [None; PAGES];
+        let mut dirty = [false; PAGES];
         for round in 0..2000 {
             if round % 50 == 0 {
                 object = Object::shared_memory(PAGES as u32);
                 array = [None; PAGES];
+                dirty = [false; PAGES];
             }
             let a = next(PAGES as u64) as usize;
             let b = a + next((PAGES - a) as u64 + 1) as usize;
-            if next(3) == 0 {
+            if next(6) == 0 {
+                object.mark_dirty(a as u32, b as u32);
+                dirty[a..b].fill(true);
+            } else if next(5) == 0 {
+                object.drop_clean(a as u32, b as u32);
+                for i in a..b {
+                    if !dirty[i] {
+                        array[i] = None;
+                    }
+                }
+            } else if next(3) == 0 {
                 object.fill(a as u32, b as u32);
                 for c in &mut array[a..b] {
                     c.get_or_insert(Content::ZERO);

@@ -1,5 +1,6 @@
 //! The whole machine state that one world of the oracle believes in.
 
+use super::folio::Folios;
 use super::mm::{block_of, Mm, Table};
 use super::object::{Object, ObjectId};
 use super::slots::{PageId, Slot};
@@ -54,6 +55,7 @@ pub struct World {
     pub(crate) actors: [Option<Arc<Mm>>; MAX_ACTORS as usize],
     /// The files that programs can name, then shared memory.
     pub(crate) objects: Vec<Arc<Object>>,
+    pub(crate) folios: Folios,
     pub(crate) next_anon_vma: u32,
     pub(crate) next_page: u64,
 }
@@ -69,6 +71,7 @@ impl World {
             knobs,
             actors,
             objects: File::ALL.map(|f| Arc::new(Object::new(f))).to_vec(),
+            folios: Folios::default(),
             next_anon_vma: 1,
             next_page: 1,
         }
@@ -228,12 +231,27 @@ impl World {
         end: u32,
         slot: Slot,
     ) -> Vec<(u32, u32, bool)> {
+        match self.mm(actor) {
+            Some(own) => self.sharing_in(actor, own, start, end, slot),
+            None => vec![(start, end, false)],
+        }
+    }
+
+    /// As [`World::sharing`], for an actor whose address space may have been taken out of the world.
+    pub(crate) fn sharing_in(
+        &self,
+        actor: ActorId,
+        own: &Mm,
+        start: u32,
+        end: u32,
+        slot: Slot,
+    ) -> Vec<(u32, u32, bool)> {
         let mut shared: Vec<(u32, u32)> = Vec::new();
-        for (other, mm) in self.actors.iter().enumerate() {
-            let own = other == usize::from(actor);
-            let Some(mm) = mm.as_deref() else {
-                continue;
-            };
+        let vma = own.vma_index(start).map(|i| &own.vmas[i]);
+        let others = self.actors.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != usize::from(actor));
+        let others = others.filter_map(|(_, mm)| Some((mm.as_deref()?, false)));
+        for (mm, own) in others.chain([(own, true)]) {
             match slot {
                 // Nobody maps an anonymous page twice.
                 Slot::Anon { .. } if own => {}
@@ -252,7 +270,7 @@ impl World {
                     }
                 }
                 Slot::File => {
-                    let Some(vma) = self.vma_at(actor, start) else {
+                    let Some(vma) = vma else {
                         continue;
                     };
                     let (first, last) = (vma.index(start), vma.index(end));

@@ -155,6 +155,14 @@ faults! {
         Act::Instead(|_, s| mistaken(s, Advice::Random, Advice::Sequential));
     "hints" "mergeable-short" "MADV_MERGEABLE misses the last page"
         Act::Instead(|_, s| shortened(s, Advice::Mergeable));
+    "advice" "free-skipped" "MADV_FREE does nothing and returns 0"
+        Act::Instead(|_, s| is_advice(s, Advice::Free).and_then(|_| Plan::skip()));
+    "advice" "pageout-skipped" "MADV_PAGEOUT does nothing and returns 0"
+        Act::Instead(|_, s| is_advice(s, Advice::PageOut).and_then(|_| Plan::skip()));
+    "advice" "cold-is-pageout" "MADV_COLD does what MADV_PAGEOUT should"
+        Act::Instead(|_, s| mistaken(s, Advice::Cold, Advice::PageOut));
+    "advice" "cold-drops-guards" "MADV_COLD removes guards"
+        Act::Instead(|_, s| is_advice(s, Advice::Cold).and_then(|range| Plan::and(s, &[madvise(range, Advice::GuardRemove)])));
     "fork" "cow-broken" "a write to memory shared by fork reaches the other process too"
         Act::Instead(cow_broken);
     "fork" "stays-exclusive" "pages shared by fork are still shown as mapped exclusively"

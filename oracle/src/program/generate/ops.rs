@@ -73,7 +73,7 @@ impl Writer<'_, '_, '_> {
         let special = vmas.any(|v| v.hints.wipe_on_fork || v.hints.dont_fork);
         let fork = match (may_fork, guarded || special) {
             (false, _) => 0,
-            (true, false) => 3,
+            (true, false) => 4,
             (true, true) => 9,
         };
         let huge_mode = self.program.knobs.thp == Thp::Madvise;
@@ -94,6 +94,9 @@ impl Writer<'_, '_, '_> {
             (7, Kind::Advice(Advice::DontNeed)),
             (hugepage, Kind::Advice(Advice::HugePage)),
             (2, Kind::Advice(Advice::NoHugePage)),
+            (4, Kind::Advice(Advice::Free)),
+            (3, Kind::Advice(Advice::Cold)),
+            (3, Kind::Advice(Advice::PageOut)),
             (2, Kind::Advice(Advice::PopulateRead)),
             (2, Kind::Advice(Advice::PopulateWrite)),
             (9, Kind::Hint),
@@ -117,12 +120,27 @@ impl Writer<'_, '_, '_> {
                 Advice::HugePage | Advice::DontNeed | Advice::DontNeedLocked => 50,
                 Advice::GuardInstall | Advice::GuardRemove => 20,
                 Advice::NoHugePage => 10,
+                Advice::Free => 60,
                 _ => 0,
             },
             _ => 0,
         };
         if !self.dice.chance(chance) {
             return None;
+        }
+        if let Op::Madvise {
+            range,
+            advice: Advice::Free,
+        } = op
+        {
+            // What was freed shows when the kernel is asked to take it.
+            if self.dice.chance(40) {
+                let op = Op::Madvise {
+                    range,
+                    advice: Advice::PageOut,
+                };
+                return Some(Sequel { actor, op });
+            }
         }
         let (actor, near) = match op {
             // Parent or child, where something was touched before.

@@ -58,14 +58,16 @@ pub(super) fn store_shared(
         }
         file::map(ctx, i, start, end);
     }
-    let Some(content) = purpose.content(start) else {
-        return Next::Done(end - start);
-    };
-    hit!(ctx, file::STORE);
     let vma = &ctx.mm.vmas[i];
     let (first, last) = (vma.index(start), vma.index(end));
-    if let Some(id) = vma.object {
-        ctx.world.object_mut(id).store(first, last, content);
+    let Some(id) = vma.object else {
+        return Next::Done(end - start);
+    };
+    let object = ctx.world.object_mut(id);
+    object.mark_dirty(first, last);
+    if let Some(content) = purpose.content(start) {
+        object.store(first, last, content);
+        hit!(ctx, file::STORE);
     }
     Next::Done(end - start)
 }
