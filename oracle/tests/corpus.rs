@@ -5,8 +5,10 @@ mod common;
 
 use common::broken_expectations;
 use oracle::geometry::Geometry;
-use oracle::profile::Profile;
-use oracle::program::{Expect, Need, Program};
+use oracle::judge::Observation;
+use oracle::profile::{Arch, Named, Profile, Release};
+use oracle::program::{Expect, Need, Program, Step};
+use oracle::space::World;
 use std::path::{Path, PathBuf};
 
 /// Programs of the corpus folder, by name.
@@ -107,4 +109,50 @@ fn the_corpus_is_large_and_says_what_it_expects() {
         strips.count() * 10 >= programs.len() * 9,
         "nine of ten programs show a strip"
     );
+}
+
+/// The programs about the seed thread say how the patch of 2024 behaves: where one does not say that a single-threaded program
+/// cannot show the difference, that patch and what was merged part on it.
+#[test]
+fn the_seed_thread_is_told_from_what_was_merged() {
+    let mut points = 0;
+    for (name, program) in programs() {
+        if !name.contains("seed-thread") {
+            continue;
+        }
+        points += 1;
+        let cannot = program
+            .about
+            .join(" ")
+            .contains("single-threaded program cannot show");
+        let rfc = steps(&Named::Rfc2024.profile(Arch::X86_64), &program);
+        // What was merged, on the same kernel; shared memory as well where the program is about it.
+        let merged = Profile {
+            guards_shared: program.needs.contains(&Need::GuardsShared),
+            ..Profile::at_release(Release(6, 13, 0), Arch::X86_64)
+        };
+        let parts = steps(&merged, &program) != rfc;
+        assert_eq!(parts, !cannot, "{name}");
+    }
+    assert_eq!(points, 12, "points 1 to 10, 12 and 13");
+}
+
+/// What a kernel of this profile shows after each step, VmFlags and residency apart.
+fn steps(profile: &Profile, program: &Program) -> Vec<Observation> {
+    let mut world = World::new(profile, Geometry::K4, program.knobs);
+    let one = |step: &Step| {
+        let branch = world.apply(step).swap_remove(0);
+        world = branch.world;
+        let space = |actor| {
+            let mut seen = world.seen(actor);
+            seen.resident = None;
+            seen.vmas.iter_mut().for_each(|vma| vma.flags = None);
+            (actor, seen)
+        };
+        Observation {
+            outcome: branch.outcome,
+            spaces: world.living().into_iter().map(space).collect(),
+        }
+    };
+    program.steps.iter().map(one).collect()
 }

@@ -196,7 +196,7 @@ fn guest(args: &FaultsArgs, rig: &Rig, rows: &mut Vec<Vec<String>>) -> Result<()
 
 fn profile(args: &FaultsArgs, rig: &Rig, rows: &mut Vec<Vec<String>>) -> Result<()> {
     let mut settings = settings(args);
-    settings.profile = Some(show::release("7.3")?);
+    settings.profile = Some(show::named("7.3")?);
     // All that differs is of interest, not the first only.
     settings.stop_at_first = false;
     for row in notice(&settings, &rig.sources)? {

@@ -43,8 +43,8 @@ pub struct MinimizeArgs {
     program: PathBuf,
     #[command(flatten)]
     kernels: KernelOptions,
-    /// Judge by this release's rules instead of the kernel's own.
-    #[arg(long, value_name = "RELEASE")]
+    /// Judge by the rules of this release, or of rfc-2024, instead of the kernel's own.
+    #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
     /// The bucket to keep, as reports print it (`op: rule: expected -> observed`). Default: the one that the program ends in
     /// most often.
@@ -103,7 +103,7 @@ fn settings(args: &MinimizeArgs) -> Result<Settings> {
     }
     Ok(Settings {
         bucket: args.bucket.as_deref().map(bucket).transpose()?,
-        profile: args.profile.as_deref().map(show::release).transpose()?,
+        profile: args.profile.as_deref().map(show::named).transpose()?,
         limits: Limits {
             executions: args.executions,
             time: Duration::from_secs_f64(args.seconds),

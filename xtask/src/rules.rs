@@ -1,10 +1,10 @@
 //! `cargo xtask rules`: the oracle's rules as a book, and what differs between kernels.
 
 use crate::exit::{say, Exit, UsageError};
-use crate::show::{oracle_arch, release};
+use crate::show::{named, oracle_arch};
 use anyhow::{Context, Result};
 use clap::Args;
-use oracle::profile::{Arch, Behaviour, Profile, Release, Span, BEHAVIOURS};
+use oracle::profile::{Arch, Behaviour, Release, Span, BEHAVIOURS};
 use oracle::rules::{Rule, RULES};
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub struct RulesArgs {
     /// Only rules whose name begins with this.
     #[arg(value_name = "PREFIX")]
     prefix: Option<String>,
-    /// Two releases with a comma: prints the behaviours that one has and the other has not.
+    /// Two releases (or rfc-2024) with a comma: prints the behaviours that one has and the other has not.
     #[arg(long, value_name = "A,B", conflicts_with = "prefix")]
     diff: Option<String>,
     /// Architecture that --diff is about.
@@ -129,7 +129,7 @@ fn entry(rule: &Rule) -> String {
 
 fn spans(behaviour: &Behaviour) -> String {
     if behaviour.spans.is_empty() {
-        return "none known".into();
+        return "no release".into();
     }
     let words: Vec<String> = behaviour.spans.iter().map(span).collect();
     words.join("; ")
@@ -157,11 +157,7 @@ fn diff(pair: &str, arch: Arch) -> Result<String> {
         ))
         .into());
     };
-    let (first, second) = (release(a)?, release(b)?);
-    let (left, right) = (
-        Profile::at_release(first, arch),
-        Profile::at_release(second, arch),
-    );
+    let (left, right) = (named(a)?.profile(arch), named(b)?.profile(arch));
     let mut text = String::new();
     for behaviour in BEHAVIOURS {
         let (l, r) = (behaviour.get(&left), behaviour.get(&right));

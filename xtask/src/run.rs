@@ -11,7 +11,7 @@ use harness::report::{outcome_words, wrap};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::side_by_side;
 use oracle::judge::Verdict;
-use oracle::profile::Profile;
+use oracle::profile::Named;
 use oracle::program::Program;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -30,15 +30,15 @@ pub struct RunArgs {
     program: PathBuf,
     #[command(flatten)]
     kernels: KernelOptions,
-    /// Judge by this release's rules instead of the kernel's own.
-    #[arg(long, value_name = "RELEASE")]
+    /// Judge by the rules of this release, or of rfc-2024, instead of the kernel's own.
+    #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
 }
 
 /// Carries out `run`.
 pub fn run(args: &RunArgs, workspace: &Path) -> Result<Exit> {
     let entry = load_program(&args.program)?;
-    let by = args.profile.as_deref().map(show::release).transpose()?;
+    let by = args.profile.as_deref().map(show::named).transpose()?;
     let stop = interrupt::stop_flag();
     let consoles = folders::target(workspace)
         .join("mmdiff/consoles")
@@ -83,7 +83,7 @@ enum Outcome {
 fn one(
     source: &dyn KernelSource,
     program: &Arc<Program>,
-    by: Option<oracle::profile::Release>,
+    by: Option<Named>,
     text: &mut String,
 ) -> Outcome {
     let mut kernel = match source.boot(&format!("{}-{}", source.label(), source.arch())) {
@@ -102,12 +102,9 @@ fn one(
         info.geometry.page_size / 1024,
         info.boot_seconds
     );
-    let profile = match by {
-        Some(release) => Profile::at_release(release, probe::arch(&info)),
-        None => match probe::probe(kernel.as_mut()) {
-            Ok(profile) => profile,
-            Err(error) => return Outcome::Failed(format!("while probing: {error}")),
-        },
+    let profile = match probe::profile(kernel.as_mut(), by) {
+        Ok(profile) => profile,
+        Err(error) => return Outcome::Failed(format!("while probing: {error}")),
     };
     if let Some(need) = lacks(program, &profile, &info) {
         *text += &format!("skipped: the kernel lacks what the program needs ({need:?})\n");

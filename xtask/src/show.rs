@@ -8,7 +8,7 @@ use harness::report::{outcome_words, wrap};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{contents, render, windows};
 use oracle::judge::{Observation, Oracle, SpaceSeen};
-use oracle::profile::{Arch, Profile, Release};
+use oracle::profile::{Arch, Named, Profile};
 use oracle::program::Program;
 use std::path::PathBuf;
 
@@ -19,18 +19,20 @@ use std::path::PathBuf;
 ///
 /// Examples:
 ///   cargo xtask show corpus/guard/install.prog
-///   cargo xtask show --release 6.12 --page-size 16384 --arch aarch64 my.prog
-///   cargo xtask show --release 6.18.5 --against 7.3 corpus/vma/12-growing-a-guarded-mapping.prog
+///   cargo xtask show --profile 6.12 --page-size 16384 --arch aarch64 my.prog
+///   cargo xtask show --profile 6.18.5 --against 7.3 corpus/vma/12-growing-a-guarded-mapping.prog
+///   cargo xtask show --profile rfc-2024 --against 6.13 corpus/seed-thread/09-remove-leaves-huge-pages.prog
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct ShowArgs {
     /// The program's file.
     program: PathBuf,
-    /// As a kernel of this release would have it. Default: the newest that the rules know.
-    #[arg(long, value_name = "RELEASE")]
-    release: Option<String>,
-    /// Print only where this release and the other one part.
-    #[arg(long, value_name = "RELEASE")]
+    /// As a kernel of this release would have it, or, with rfc-2024, as the first patch of guard regions had it. Default: the
+    /// newest release that the rules know.
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    /// Print only where this profile and the other one part.
+    #[arg(long, value_name = "PROFILE")]
     against: Option<String>,
     /// Architecture of the kernel.
     #[arg(long, value_name = "ARCH", default_value = "x86_64")]
@@ -51,11 +53,12 @@ pub fn oracle_arch(arch: vm_images::Arch) -> Arch {
     }
 }
 
-/// Reads a release given on the command line.
-pub fn release(text: &str) -> Result<Release> {
-    Release::parse(text).ok_or_else(|| {
+/// Reads a profile given on the command line.
+pub fn named(text: &str) -> Result<Named> {
+    Named::parse(text).ok_or_else(|| {
         UsageError(format!(
-            "`{text}` is no kernel release, such as 7.3 or 6.18.5"
+            "`{text}` is no kernel release, such as 7.3 or 6.18.5, and not {}",
+            Named::OTHERS.join(", ")
         ))
         .into()
     })
@@ -74,20 +77,20 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
             return Err(UsageError(what).into());
         }
     };
-    let at = match &args.release {
-        Some(text) => release(text)?,
-        None => Release::NEWEST,
+    let at = match &args.profile {
+        Some(text) => named(text)?,
+        None => Named::NEWEST,
     };
-    let profile = Profile::at_release(at, oracle_arch(args.arch));
+    let profile = at.profile(oracle_arch(args.arch));
     let program = &entry.program;
     if let Some(text) = &args.against {
-        let against = release(text)?;
-        let other = Profile::at_release(against, oracle_arch(args.arch));
-        let names = [at, against].map(|r| r.to_string());
+        let against = named(text)?;
+        let other = against.profile(oracle_arch(args.arch));
+        let names = [at, against].map(|named| named.to_string());
         say!("{}", parting(program, [&profile, &other], &names, geometry));
         return Ok(Exit::Fine);
     }
-    say!("{} as Linux {at} on {} has it\n", entry.name, args.arch);
+    say!("{} as {at} on {} has it\n", entry.name, args.arch);
     let mut oracle = Oracle::new(&profile, geometry, program.knobs);
     for (index, step) in program.steps.iter().enumerate() {
         say!("\n{index:>3}  {step}\n");

@@ -58,8 +58,9 @@ pub struct MatrixArgs {
     /// Where results go. Default: a new folder under target/mmdiff/runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Judge all kernels by this release's rules instead of their own, to see that differences are noticed.
-    #[arg(long, value_name = "RELEASE")]
+    /// Judge all kernels by the rules of this release, or of rfc-2024, instead of their own, to see that differences are
+    /// noticed.
+    #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
     /// A deliberate fault of the guest, to see that it is noticed (tests of mmdiff itself).
     #[arg(long, value_name = "NAME", value_enum)]
@@ -126,7 +127,7 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
         amount,
         corpus: corpus(&args.corpus, workspace)?,
         jobs: args.jobs.unwrap_or_else(default_jobs),
-        profile: args.profile.as_deref().map(show::release).transpose()?,
+        profile: args.profile.as_deref().map(show::named).transpose()?,
         mix: None,
         reruns: 5,
         known: Known::load(&workspace.join("corpus/findings/known.toml"))?,

@@ -265,11 +265,11 @@ fn show_tells_where_two_kernels_part() {
     let path = program.to_str().unwrap();
     let (text, _) = expect(
         0,
-        &["show", path, "--release", "6.18.5", "--against", "7.3"],
+        &["show", path, "--profile", "6.18.5", "--against", "7.3"],
     );
     assert!(text.contains("part at op 1: guard-install"), "{text}");
     assert!(text.contains("VmFlags ac gu"), "{text}");
-    let (text, _) = expect(0, &["show", path, "--release", "7.2", "--against", "7.3"]);
+    let (text, _) = expect(0, &["show", path, "--profile", "7.2", "--against", "7.3"]);
     assert!(text.contains("agree"), "{text}");
     expect(2, &["show", path, "--against", "soon"]);
 }

@@ -128,7 +128,6 @@ impl<'a> Row<'a> {
                 return None;
             }
         };
-        kernel.judged_by(&profile);
         let info = kernel.info().clone();
         let mut state = lock(&self.state);
         if state.result.release.is_empty() {
@@ -161,13 +160,12 @@ impl<'a> Row<'a> {
 
     /// The profile to judge by: the one asked for, the one found by an earlier boot, or what probing finds.
     fn profile(&self, ctx: &Context<'_>, kernel: &mut dyn Kernel) -> Result<Profile, String> {
-        if let Some(release) = ctx.settings.profile {
-            return Ok(Profile::at_release(release, probe::arch(kernel.info())));
-        }
         if let Some(profile) = lock(&self.state).profile.clone() {
+            kernel.judged_by(&profile);
             return Ok(profile);
         }
-        let profile = probe::probe(kernel).map_err(|e| format!("while probing: {e}"))?;
+        let profile = probe::profile(kernel, ctx.settings.profile)
+            .map_err(|e| format!("while probing: {e}"))?;
         lock(&self.state).profile = Some(profile.clone());
         Ok(profile)
     }

@@ -6,7 +6,7 @@ use super::results::{Listener, RowResult, Sink, Summary};
 use super::row::Row;
 use super::{CpuAccount, Known};
 use crate::kernel::{Kernel, KernelSource};
-use oracle::profile::Release;
+use oracle::profile::Named;
 use oracle::program::Program;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -33,8 +33,8 @@ pub struct Settings {
     pub corpus: Vec<CorpusProgram>,
     /// VMs side by side.
     pub jobs: usize,
-    /// Judge every kernel by this release's profile instead of its own.
-    pub profile: Option<Release>,
+    /// Judge every kernel by this profile instead of its own.
+    pub profile: Option<Named>,
     /// Programs to run over and over in place of generated ones (the bench's frozen mix).
     pub mix: Option<Vec<Arc<Program>>>,
     /// Re-runs of each suspect; crashes get at most two, each costs a boot.

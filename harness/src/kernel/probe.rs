@@ -4,7 +4,7 @@
 
 use super::{Execution, Kernel};
 use super::{KernelError, KernelInfo, Prepared, Smaps};
-use oracle::profile::{Arch, Behaviour, Profile, Release, BEHAVIOURS};
+use oracle::profile::{Arch, Behaviour, Named, Profile, Release, BEHAVIOURS};
 use oracle::program::Program;
 use std::sync::Arc;
 
@@ -33,6 +33,20 @@ pub fn arch(info: &KernelInfo) -> Arch {
         "aarch64" => Arch::Aarch64,
         _ => Arch::X86_64,
     }
+}
+
+/// The profile to judge a kernel by, which has nothing in flight: the one asked for, otherwise what probing finds. The kernel
+/// is told of it ([`Kernel::judged_by`]).
+///
+/// # Errors
+/// See [`ProbeError`].
+pub fn profile(kernel: &mut dyn Kernel, asked: Option<Named>) -> Result<Profile, ProbeError> {
+    let profile = match asked {
+        Some(named) => named.profile(arch(kernel.info())),
+        None => probe(kernel)?,
+    };
+    kernel.judged_by(&profile);
+    Ok(profile)
 }
 
 /// Probes a kernel that has nothing in flight.

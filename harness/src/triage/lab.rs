@@ -66,11 +66,8 @@ impl<'a, 'l> Lab<'a, 'l> {
         let started = Instant::now();
         let mut kernel = source.boot("minimize-1").map_err(|e| e.to_string())?;
         let info = kernel.info().clone();
-        let profile = match settings.profile {
-            Some(release) => Profile::at_release(release, probe::arch(&info)),
-            None => probe::probe(kernel.as_mut()).map_err(|e| format!("while probing: {e}"))?,
-        };
-        kernel.judged_by(&profile);
+        let profile = probe::profile(kernel.as_mut(), settings.profile)
+            .map_err(|e| format!("while probing: {e}"))?;
         Ok(Lab {
             source,
             settings,

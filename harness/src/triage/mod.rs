@@ -24,7 +24,7 @@ pub use weight::Weight;
 
 use crate::campaign::{Bucket, Story};
 use crate::kernel::KernelInfo;
-use oracle::profile::Release;
+use oracle::profile::Named;
 use oracle::program::{CheckError, Need, Program};
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub struct Settings {
     /// The bucket to keep. `None`: the one that the program ends in most often.
     pub bucket: Option<Bucket>,
     /// Judge by this release's profile instead of the kernel's own.
-    pub profile: Option<Release>,
+    pub profile: Option<Named>,
     pub limits: Limits,
 }
 

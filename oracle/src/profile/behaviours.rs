@@ -240,6 +240,26 @@ behaviours! {
         spans: &[span(BOTH, EVER, NEVER_ENDED)],
         probe: Some(probes::KSM),
     }
+    rfc_anon_vma_after {
+        what: "guard install prepares the anon_vma after its walk, and only where it put a marker into an empty slot",
+        source: "[PATCH RFC 3/4] mm: madvise: implement lightweight guard page mechanism (October 2024); as merged in 6.13, before \
+                 the walk and always. No probe: a kernel that does this today has a mistake",
+        spans: &[],
+        probe: None,
+    }
+    rfc_gives_up {
+        what: "guard install fails with EAGAIN when a second walk still meets a slot in use",
+        source: "[PATCH RFC 3/4]; as merged in 6.13, it starts over unseen after three. No probe: a kernel that does this today has \
+                 a mistake",
+        spans: &[],
+        probe: None,
+    }
+    rfc_remove_splits {
+        what: "guard remove splits every huge page that it meets",
+        source: "[PATCH RFC 3/4]; as merged in 6.13, it skips them. No probe: a kernel that does this today has a mistake",
+        spans: &[],
+        probe: None,
+    }
     exec_only_pkey {
         what: "PROT_EXEC alone is guarded by a protection key: data accesses raise SEGV_PKUERR",
         source: "arch/x86/mm/pkeys.c; needs a processor with protection keys, as QEMU's max is",

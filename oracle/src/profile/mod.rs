@@ -5,10 +5,12 @@
 //! table.
 
 mod behaviours;
+mod named;
 mod probes;
 mod release;
 
 pub use behaviours::{Behaviour, Profile, Span, BEHAVIOURS};
+pub use named::Named;
 pub use probes::Probe;
 pub use release::{Arch, Release};
 

@@ -5,7 +5,7 @@
 //! meets a slot in use it stops, zaps the whole part, and walks again. Another thread may fill a slot again between zap and
 //! walk, which is why the kernel tries several times; alone, the second walk always succeeds.
 
-use super::errno::EINVAL;
+use super::errno::{EAGAIN, EINVAL};
 use super::registry::Rule;
 use super::{anon_vma, hit, tables, Ctx};
 use crate::judge::Class;
@@ -103,6 +103,23 @@ pub const REMOVE_LEAVES_OTHERS: Rule = Rule {
     about: &[Class::PageState, Class::Value, Class::VmFlags, Class::Vma],
 };
 
+pub const REMOVE_SPLITS: Rule = Rule {
+    name: "guard/remove/splits-huge",
+    text: "In the patch of 2024 guard remove splits each huge page of its range, though none can hold a marker: values stay, the PMD \
+           mapping is lost.",
+    source: "[PATCH RFC 3/4] mm: madvise: implement lightweight guard page mechanism, and Jann Horn's answer to it",
+    since: "profile rfc-2024 only",
+    about: &[Class::PageState],
+};
+
+pub const INSTALL_ANON_VMA_AFTER: Rule = Rule {
+    name: "guard/install/anon-vma-after",
+    text: "In the patch of 2024 anonymous memory gets its anon_vma after the walk, if the walk put a marker into an empty slot.",
+    source: "[PATCH RFC 3/4] mm: madvise: implement lightweight guard page mechanism, and Jann Horn's answer to it",
+    since: "profile rfc-2024 only",
+    about: &[Class::Vma],
+};
+
 pub const REMOVE_KEEPS_TABLES: Rule = Rule {
     name: "guard/remove/keeps-tables",
     text: "Guard remove neither makes nor frees page tables: where a guard stood, later faults get small pages until the table \
@@ -115,12 +132,16 @@ pub const REMOVE_KEEPS_TABLES: Rule = Rule {
 /// How often install walks and zaps before it would return to user space and start over.
 const ROUNDS: u32 = 3;
 
+/// How often the patch of 2024 walked, with a zap in between, before it gave up.
+const RFC_ROUNDS: u32 = 2;
+
 /// What a walk of guard install came to.
-enum Walk {
-    /// Every slot of the part holds a guard.
-    Complete,
-    /// A slot or a huge page was in use; what lies before it is guarded.
-    Populated,
+struct Walk {
+    /// Every slot of the part holds a guard; otherwise a slot or a huge page was in use, and what lies before it is
+    /// guarded.
+    complete: bool,
+    /// It put a marker into a slot.
+    installed: bool,
 }
 
 /// GUARD_INSTALL on the part `[start, end)` of a VMA. Returns where the walk over VMAs goes on.
@@ -134,30 +155,46 @@ pub(crate) fn install(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u
         hit!(ctx, INSTALL_MAYBE_GUARD);
         ctx.mm.vmas[i].maybe_guard = true;
     }
-    if ctx.mm.vmas[i].is_anon() {
+    let late = ctx.world.profile.rfc_anon_vma_after;
+    if ctx.mm.vmas[i].is_anon() && !late {
         hit!(ctx, INSTALL_ANON_VMA);
         anon_vma::prepare(ctx, i);
-    } else if !ctx.world.profile.maybe_guard {
+    } else if !late && !ctx.world.profile.maybe_guard {
         hit!(ctx, INSTALL_FILE_ANON_VMA);
         anon_vma::prepare(ctx, i);
     }
-    for _ in 0..ROUNDS {
-        match install_walk(ctx, start, end) {
-            Walk::Complete => break,
-            Walk::Populated => {
-                hit!(ctx, INSTALL_ZAPS);
-                tables::zap(ctx, start, end, tables::Zap::Guard);
+    let gives_up = ctx.world.profile.rfc_gives_up;
+    let mut installed = false;
+    for _ in 0..if gives_up { RFC_ROUNDS } else { ROUNDS } {
+        let walk = install_walk(ctx, start, end);
+        installed |= walk.installed;
+        if walk.complete {
+            if late && installed {
+                hit!(ctx, INSTALL_ANON_VMA_AFTER);
+                anon_vma::prepare(ctx, i);
             }
+            return Ok(end);
         }
+        hit!(ctx, INSTALL_ZAPS);
+        tables::zap(ctx, start, end, tables::Zap::Guard);
+    }
+    // Nobody fills a slot between zap and walk when the op is alone: the second walk is complete. What happens otherwise
+    // is here for the shape of the mechanism.
+    if gives_up {
+        return Err(EAGAIN);
     }
     Ok(end)
 }
 
 /// One walk: a marker into each empty slot, up to the first slot in use.
 fn install_walk(ctx: &mut Ctx, start: u32, end: u32) -> Walk {
+    let mut walk = Walk {
+        complete: false,
+        installed: false,
+    };
     for (block, from, to) in by_block(start, end, ctx.geometry()) {
         match ctx.mm.tables[block] {
-            Table::Huge => return Walk::Populated,
+            Table::Huge => return walk,
             Table::None => {
                 hit!(ctx, INSTALL_ALLOCATES_TABLES);
                 ctx.mm.tables[block] = Table::Pte;
@@ -168,14 +205,18 @@ fn install_walk(ctx: &mut Ctx, start: u32, end: u32) -> Walk {
         while at < to {
             let (next, slot) = ctx.mm.slots.stretch(at, to);
             match slot {
-                None => ctx.mm.slots.set(at, next, Slot::Guard),
+                None => {
+                    ctx.mm.slots.set(at, next, Slot::Guard);
+                    walk.installed = true;
+                }
                 Some(Slot::Guard) => hit!(ctx, INSTALL_IDEMPOTENT),
-                Some(_) => return Walk::Populated,
+                Some(_) => return walk,
             }
             at = next;
         }
     }
-    Walk::Complete
+    walk.complete = true;
+    walk
 }
 
 /// GUARD_REMOVE on the part `[start, end)` of a VMA. Returns where the walk over VMAs goes on.
@@ -188,6 +229,10 @@ pub(crate) fn remove(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u3
     for (block, from, to) in by_block(start, end, ctx.geometry()) {
         match ctx.mm.tables[block] {
             Table::None => hit!(ctx, REMOVE_KEEPS_TABLES),
+            Table::Huge if ctx.world.profile.rfc_remove_splits => {
+                hit!(ctx, REMOVE_SPLITS);
+                ctx.mm.split_pmd(block, ctx.geometry());
+            }
             Table::Huge => hit!(ctx, REMOVE_LEAVES_OTHERS),
             Table::Pte => {
                 hit!(ctx, REMOVE_KEEPS_TABLES);

@@ -16,7 +16,7 @@ use super::registry::{index_of, Rule, RuleId, RULES};
 use crate::geometry::Geometry;
 use crate::judge::strip::check_expect;
 use crate::judge::{Observation, VmFlag};
-use crate::profile::{Arch, Profile, Release};
+use crate::profile::{Arch, Named, Release};
 use crate::program::Program;
 use crate::space::World;
 use std::collections::BTreeSet;
@@ -24,8 +24,8 @@ use std::collections::BTreeSet;
 /// A program that shows a rule.
 struct Case {
     rule: &'static Rule,
-    /// Release and architecture whose profile the model runs with; the newest on x86-64 if `None`.
-    on: Option<(Release, Arch)>,
+    /// Profile and architecture that the model runs with.
+    on: (Named, Arch),
     /// transparent_hugepage/use_zero_page is off.
     no_zero_page: bool,
     /// Take the last branch of each step instead of the first.
@@ -44,7 +44,7 @@ impl Case {
     const fn new(rule: &'static Rule, program: &'static str) -> Case {
         Case {
             rule,
-            on: None,
+            on: (Named::NEWEST, Arch::X86_64),
             no_zero_page: false,
             unusual: false,
             unusual_end: false,
@@ -55,7 +55,13 @@ impl Case {
     }
 
     const fn on(mut self, major: u16, minor: u16, arch: Arch) -> Case {
-        self.on = Some((Release(major, minor, 0), arch));
+        self.on = (Named::Release(Release(major, minor, 0)), arch);
+        self
+    }
+
+    /// As the seed thread's patch had it.
+    const fn on_rfc(mut self) -> Case {
+        self.on = (Named::Rfc2024, Arch::X86_64);
         self
     }
 
@@ -86,10 +92,7 @@ impl Case {
 
     /// Everything that is wrong with it.
     fn check(&self) -> Vec<String> {
-        let mut profile = match self.on {
-            Some((release, arch)) => Profile::at_release(release, arch),
-            None => Profile::newest(),
-        };
+        let mut profile = self.on.0.profile(self.on.1);
         profile.huge_zero_page &= !self.no_zero_page;
         let program = match Program::load(self.program) {
             Ok(program) => program,

@@ -31,6 +31,12 @@ pub(super) const CASES: &[Case] = &[
          guard-install 0+4..0+5\nmmap 0+2..0+4 rw private fixed\n    => 0+0 |....|G.|\n",
     ),
     Case::new(
+        &guard::INSTALL_ANON_VMA_AFTER,
+        "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+6 rw private fixed\nguard-install 0+0..0+1\nguard-install 0+4..0+5\n\
+         mmap 0+2..0+4 rw private fixed\n    => 0+0 |G...|G.|\nfork 1\n    => 1: 0+0 |G...|G.|\n",
+    )
+    .on_rfc(),
+    Case::new(
         &guard::INSTALL_ANON_ONLY,
         "mmap 0+0..0+2 rw shared fixed\nguard-install 0+0..0+1 => EINVAL\nguard-remove 0+0..0+1 => EINVAL\n    => 0+0 |..|\n",
     )
@@ -60,6 +66,12 @@ pub(super) const CASES: &[Case] = &[
         &guard::REMOVE_LEAVES_OTHERS,
         "thp always\n\nmmap 0+0..1+2 rw private fixed\nwrite 0+0..0+1 tag 1\nwrite 1+0..1+1 tag 1\nguard-remove 0+0..1+2 => ok\n    => 0+0 |A*pmd a.|\n",
     ),
+    Case::new(
+        &guard::REMOVE_SPLITS,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+2 tag 1\n    => 0+0 |A*pmd|\nguard-remove 0+0..0+1 => ok\n    => 0+0 |a*pmd|\n\
+         read 0+0..0+3 => reads 1*2 0\n",
+    )
+    .on_rfc(),
     Case::new(
         &guard::REMOVE_KEEPS_TABLES,
         "thp always\n\nmmap 0+0..2+0 rw private fixed\nguard-install 1+0..1+1\nguard-remove 0+0..2+0\nwrite 0+0..0+1 tag 1\n\
