@@ -54,6 +54,17 @@ pub enum AccelChoice {
     Tcg,
 }
 
+/// What is known of a kernel image besides its bytes.
+struct Named {
+    label: String,
+    /// uname release, where the lock says it.
+    release: Option<String>,
+    /// Bytes per page, where that is known.
+    page_size: Option<u32>,
+    /// Package or path, and hash, for run.json.
+    origin: String,
+}
+
 /// Kernels that can be booted.
 pub struct Rig {
     pub sources: Vec<Arc<dyn KernelSource>>,
@@ -215,8 +226,13 @@ impl Builder<'_> {
                 Origin::NewestOfSeries => "newest of its series; the locked one is gone",
             }
         );
-        let page_size = Some(fetched.kernel.page_size);
-        self.add(label, arch, &fetched.image, page_size, &modules, origin)
+        let named = Named {
+            label,
+            release: Some(fetched.kernel.release.clone()),
+            page_size: Some(fetched.kernel.page_size),
+            origin,
+        };
+        self.add(named, &fetched.image, arch, &modules)
     }
 
     fn own(&mut self, image: &KernelImage) -> Result<()> {
@@ -225,17 +241,21 @@ impl Builder<'_> {
             |n| n.to_string_lossy().into_owned(),
         );
         let origin = format!("{} sha256:{}", image.path.display(), image.sha256);
-        self.add(label, image.arch, image, image.page_size, &[], origin)
+        let named = Named {
+            label,
+            release: None,
+            page_size: image.page_size,
+            origin,
+        };
+        self.add(named, image, image.arch, &[])
     }
 
     fn add(
         &mut self,
-        label: String,
-        arch: Arch,
+        named: Named,
         image: &KernelImage,
-        page_size: Option<u32>,
+        arch: Arch,
         modules: &[Module],
-        origin: String,
     ) -> Result<()> {
         let image = image.unpacked(&self.store.root().join("images"))?;
         let initramfs = self.initramfs(arch, modules)?;
@@ -246,15 +266,18 @@ impl Builder<'_> {
             &self.consoles.join("accel-probe.log"),
         );
         config.append.clone_from(&self.options.append);
-        config.page_size = page_size;
+        config.page_size = named.page_size;
         config.accel = match self.options.accel {
             AccelChoice::Tcg => Accel::Tcg,
             AccelChoice::Kvm => Accel::Kvm,
             AccelChoice::Auto => vm::probe_accel(&config, self.store.root())?,
         };
-        self.rig.origins.insert(format!("{label} {arch}"), origin);
+        self.rig
+            .origins
+            .insert(format!("{} {arch}", named.label), named.origin);
         let source = VmSource {
-            label,
+            label: named.label,
+            release: named.release,
             config,
             consoles: self.consoles.clone(),
             guest_fault: None,

@@ -10,7 +10,7 @@ use harness::campaign::{
 };
 use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
-use harness::report::{matrix_table, wrap, Bars, Folder, Host, Record};
+use harness::report::{boundaries_text, matrix_table, wrap, Bars, Folder, Host, Record};
 use oracle::program::stats::Stats;
 use oracle::rules::RULES;
 use std::collections::BTreeMap;
@@ -190,6 +190,10 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
         say!("{}", statistics_text(&stats));
     }
     say!("{}", matrix_table(&summary.rows));
+    let changed = boundaries_text(&summary.rows);
+    if !changed.is_empty() {
+        say!("what changed from one kernel to the next (boundaries.csv has every class, with a program):\n{changed}");
+    }
     say!("{}\n", closing(&summary, &path));
     Ok(exit(&summary))
 }

@@ -48,6 +48,7 @@ fn nothing_new_is_0() {
     assert!(text.contains(" 0 new divergences"), "{text}");
     for file in [
         "matrix.csv",
+        "boundaries.csv",
         "divergences.csv",
         "run.json",
         "results.jsonl",

@@ -5,7 +5,7 @@ use super::judge::{judge, Judged, ProgramVerdict};
 use super::row::Row;
 use super::run::Context;
 use super::story::{crash_story, Kind, Story};
-use super::Tally;
+use super::{differences, Tally};
 use crate::kernel::{Event, Execution, Kernel, KernelError, KernelInfo, Prepared};
 use oracle::judge::{Class, Tightness};
 use oracle::profile::Profile;
@@ -63,6 +63,8 @@ pub struct Lane<'a> {
     kernel: Option<Box<dyn Kernel>>,
     info: KernelInfo,
     profile: Profile,
+    /// The profile of the kernel that this one is compared with.
+    before: Option<Profile>,
     queue: VecDeque<Batch>,
     flights: VecDeque<Flight>,
     confirms: BTreeMap<u64, Confirm>,
@@ -86,6 +88,7 @@ impl<'a> Lane<'a> {
             kernel: None,
             info: row.expected_info(),
             profile: Profile::newest(),
+            before: None,
             queue: VecDeque::new(),
             flights: VecDeque::new(),
             confirms: BTreeMap::new(),
@@ -167,6 +170,7 @@ impl<'a> Lane<'a> {
             Some((kernel, profile)) => {
                 self.info = kernel.info().clone();
                 self.profile = profile;
+                self.before = self.row.before(&self.info);
                 self.kernel = Some(kernel);
                 true
             }
@@ -206,7 +210,31 @@ impl<'a> Lane<'a> {
                 self.info.geometry,
             )
         });
+        if matches!(judged.verdict, ProgramVerdict::Fine) && matches!(work.origin, Origin::Planned)
+        {
+            self.compare(&work, &execution);
+        }
         self.judged(work, judged);
+    }
+
+    /// Books what an execution that the rules explain shows of the kernel before this one.
+    fn compare(&self, work: &Work, execution: &Execution) {
+        let Some(before) = &self.before else {
+            return;
+        };
+        let program = &work.prepared.program;
+        let found = self.ctx.judging.charge(|| {
+            differences(
+                program,
+                execution,
+                before,
+                &self.profile,
+                self.info.geometry,
+            )
+        });
+        if !found.is_empty() {
+            self.row.differs(found, &work.name);
+        }
     }
 
     /// Books what became of a program.
@@ -243,7 +271,7 @@ impl<'a> Lane<'a> {
             Kind::Hang => tally.hangs += 1,
             Kind::Crash => tally.crashes += 1,
         }
-        if self.row.examples(self.ctx, &bucket) > EXAMPLES {
+        if self.row.examples(self.ctx, &bucket, &work.name) > EXAMPLES {
             return;
         }
         let number = self.next_suspect;

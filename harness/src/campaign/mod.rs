@@ -10,10 +10,12 @@
 //! | `judge` | from an execution to a verdict on the program |
 //! | `story` | what a report needs to know about a suspect |
 //! | `confirm` | re-runs of what looks wrong |
+//! | `boundary` | what differs between two kernels, and which behaviours explain it |
 //! | `known` | divergences that are understood (corpus/findings/known.toml) |
 //! | `needs`, `smaps` | what a program needs; when VmFlags are read |
 //! | `tally`, `bucket`, `cpu` | counts, buckets, CPU time |
 
+mod boundary;
 mod bucket;
 mod confirm;
 mod cpu;
@@ -29,6 +31,7 @@ pub mod smaps;
 mod story;
 mod tally;
 
+pub use boundary::{differences, Change, Difference};
 pub use bucket::{divergence_id, Bucket};
 pub use cpu::CpuAccount;
 pub use feed::{load_corpus, load_program, program_seed, CorpusError, CorpusProgram, Feed, BLOCK};

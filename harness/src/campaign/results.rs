@@ -1,7 +1,7 @@
 //! What a campaign comes to, where it goes, and who looks on.
 
 use super::story::Story;
-use super::{Bucket, Tally};
+use super::{Bucket, Change, Tally};
 use crate::kernel::KernelInfo;
 use oracle::program::Program;
 use serde::Serialize;
@@ -41,6 +41,13 @@ pub struct RowResult {
     pub tally: Tally,
     /// New buckets, with the number of programs in each.
     pub buckets: Vec<(Bucket, u64)>,
+    /// The first program of each new bucket.
+    #[serde(skip)]
+    pub first_programs: BTreeMap<Bucket, String>,
+    /// uname release of the kernel before it in the order of versions, on the same architecture, where the campaign has one.
+    pub before: Option<String>,
+    /// How it differs from that one, as programs showed it.
+    pub changes: Vec<Change>,
     /// Known findings that were met, with the number of programs.
     pub known_met: BTreeMap<String, u64>,
     /// Why the kernel was not run at all.

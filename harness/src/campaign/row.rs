@@ -5,10 +5,10 @@ use super::feed::BLOCK;
 use super::lane::{Batch, Origin, Work};
 use super::results::{Progress, Reported, RowResult};
 use super::run::{lock, Amount, Context, Settings};
-use super::{divergence_id, needs, smaps, Bucket, Finding, Tally};
+use super::{divergence_id, needs, smaps, Bucket, Change, Difference, Finding, Tally};
 use crate::kernel::{probe, BootError, Kernel, KernelInfo, KernelSource, Prepared};
 use oracle::geometry::Geometry;
-use oracle::profile::Profile;
+use oracle::profile::{Profile, Release};
 use oracle::rules::RuleSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -33,6 +33,8 @@ pub struct Row<'a> {
 struct State {
     result: RowResult,
     buckets: BTreeMap<Bucket, u64>,
+    /// By what they are and what explains them: the first program, and how many there were.
+    changes: BTreeMap<(Bucket, Vec<&'static str>), (String, u64)>,
     rules: RuleSet,
     started: Option<Instant>,
     ended: Option<Instant>,
@@ -43,13 +45,14 @@ struct State {
 
 impl<'a> Row<'a> {
     /// A row whose work are `corpus_blocks` blocks of the corpus and then generated ones, `blocks` in all (`None`: until
-    /// time is up), done by so many `lanes`.
+    /// time is up), done by so many `lanes`. `before`: uname release of the kernel that it is compared with.
     pub fn new(
         index: usize,
         source: &'a dyn KernelSource,
         corpus_blocks: u64,
         blocks: Option<u64>,
         lanes: usize,
+        before: Option<&str>,
     ) -> Row<'a> {
         Row {
             index,
@@ -62,6 +65,7 @@ impl<'a> Row<'a> {
                 result: RowResult {
                     kernel: source.label().to_string(),
                     arch: source.arch().to_string(),
+                    before: before.map(str::to_string),
                     ..RowResult::default()
                 },
                 ..State::default()
@@ -282,6 +286,23 @@ impl<'a> Row<'a> {
         state.through += 1;
     }
 
+    /// The profile of the kernel before it in the order of versions, as the table gives it.
+    pub fn before(&self, info: &KernelInfo) -> Option<Profile> {
+        let state = lock(&self.state);
+        let release = Release::parse(state.result.before.as_deref()?)?;
+        Some(Profile::at_release(release, probe::arch(info)))
+    }
+
+    /// Books how a program showed the kernel to differ from the one before it.
+    pub fn differs(&self, differences: Vec<Difference>, program: &str) {
+        let mut state = lock(&self.state);
+        for difference in differences {
+            let key = (difference.bucket, difference.rows);
+            let first = || (program.to_string(), 0);
+            state.changes.entry(key).or_insert_with(first).1 += 1;
+        }
+    }
+
     /// Books an infrastructure error's text; its count comes with a tally.
     pub fn error(&self, ctx: &Context<'_>, text: String) {
         ctx.listener.event(&Progress::Error {
@@ -314,8 +335,12 @@ impl<'a> Row<'a> {
     }
 
     /// Books one more program of a new bucket; says how many there are now.
-    pub fn examples(&self, ctx: &Context<'_>, bucket: &Bucket) -> u64 {
+    pub fn examples(&self, ctx: &Context<'_>, bucket: &Bucket, program: &str) -> u64 {
         let mut state = lock(&self.state);
+        if !state.buckets.contains_key(bucket) {
+            let first = program.to_string();
+            state.result.first_programs.insert(bucket.clone(), first);
+        }
         let through = state.through;
         if state.result.first_suspect.is_none() {
             state.result.first_suspect = Some(through);
@@ -376,6 +401,16 @@ impl<'a> Row<'a> {
             result.seconds = ended.saturating_duration_since(started).as_secs_f64();
         }
         result.buckets = state.buckets.iter().map(|(b, n)| (b.clone(), *n)).collect();
+        let change =
+            |((bucket, rows), (first_program, programs)): (&(Bucket, Vec<_>), &(String, u64))| {
+                Change {
+                    bucket: bucket.clone(),
+                    rows: rows.clone(),
+                    first_program: first_program.clone(),
+                    programs: *programs,
+                }
+            };
+        result.changes = state.changes.iter().map(change).collect();
         let rules: BTreeSet<String> = state.rules.iter().map(|rule| rule.to_string()).collect();
         result.rules = rules.into_iter().collect();
         result

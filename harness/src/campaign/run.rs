@@ -6,7 +6,7 @@ use super::results::{Listener, RowResult, Sink, Summary};
 use super::row::Row;
 use super::{CpuAccount, Known};
 use crate::kernel::{Kernel, KernelSource};
-use oracle::profile::Named;
+use oracle::profile::{Named, Release};
 use oracle::program::Program;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -139,7 +139,19 @@ pub fn run(
         .iter()
         .enumerate()
         .map(|(index, source)| {
-            Row::new(index, source.as_ref(), corpus_blocks, blocks, lanes_per_row)
+            let before = settings
+                .profile
+                .is_none()
+                .then(|| before(sources, index))
+                .flatten();
+            Row::new(
+                index,
+                source.as_ref(),
+                corpus_blocks,
+                blocks,
+                lanes_per_row,
+                before,
+            )
         })
         .collect();
     let slice = match settings.amount {
@@ -181,6 +193,19 @@ pub fn run(
         judging: ctx.judging.seconds(),
         interrupted: stop.load(Ordering::Relaxed),
     })
+}
+
+/// The uname release of the kernel before one in the order of versions, of the same architecture.
+fn before(sources: &[Arc<dyn KernelSource>], index: usize) -> Option<&str> {
+    let own = Release::parse(sources[index].release()?)?;
+    let others = sources
+        .iter()
+        .filter(|other| other.arch() == sources[index].arch());
+    others
+        .filter_map(|other| Some((Release::parse(other.release()?)?, other.release()?)))
+        .filter(|(release, _)| *release < own)
+        .max_by_key(|(release, _)| *release)
+        .map(|(_, name)| name)
 }
 
 /// The seed of the program named `seed/block/index`.

@@ -18,6 +18,8 @@ const OP_LIMIT_MS: f64 = 2000.0;
 pub struct VmSource {
     /// How the user names the kernel.
     pub label: String,
+    /// Its uname release, where the lock says it.
+    pub release: Option<String>,
     /// Everything but the console log.
     pub config: VmConfig,
     /// Folder for console logs.
@@ -103,6 +105,10 @@ impl KernelSource for VmSource {
 
     fn arch(&self) -> &str {
         self.config.arch.name()
+    }
+
+    fn release(&self) -> Option<&str> {
+        self.release.as_deref()
     }
 
     fn guest_fault(&self) -> Option<wire::GuestFault> {

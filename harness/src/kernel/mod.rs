@@ -209,6 +209,11 @@ pub trait KernelSource: Send + Sync {
     /// `x86_64` or `aarch64`.
     fn arch(&self) -> &str;
 
+    /// Its uname release, where that is known before it boots.
+    fn release(&self) -> Option<&str> {
+        None
+    }
+
     /// A deliberate fault of the guest in every program that is not a probe.
     fn guest_fault(&self) -> Option<wire::GuestFault> {
         None

@@ -1,6 +1,7 @@
 //! The output folder. Results go to `results.jsonl` as they come, one flush per block, so that a killed run leaves what
 //! it had; tables that are rewritten are replaced whole.
 
+use super::boundaries::boundaries_csv;
 use super::divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
 use super::matrix::matrix_csv;
 use super::Record;
@@ -183,6 +184,8 @@ impl Sink for Folder {
         if let Some(row) = rows.last() {
             self.line(&Line::Row { row })?;
         }
-        self.replace("matrix.csv", &matrix_csv(rows).map_err(io::Error::from)?)
+        self.replace("matrix.csv", &matrix_csv(rows).map_err(io::Error::from)?)?;
+        let boundaries = boundaries_csv(rows).map_err(io::Error::from)?;
+        self.replace("boundaries.csv", &boundaries)
     }
 }

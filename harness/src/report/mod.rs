@@ -9,6 +9,7 @@
 //! | `progress` | what is shown while a campaign runs |
 //! | `words` | outcomes and actors in words |
 
+mod boundaries;
 mod divergence;
 mod folder;
 mod matrix;
@@ -16,6 +17,7 @@ mod progress;
 mod record;
 mod words;
 
+pub use boundaries::{boundaries_csv, boundaries_text, BOUNDARY_COLUMNS};
 pub use divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
 pub use folder::Folder;
 pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
