@@ -1,6 +1,7 @@
 //! The commands of mmdiff. One file per verb; this one only says which is which and turns errors into exit codes.
 
 mod bench;
+mod compare;
 mod exit;
 mod faults;
 mod folders;
@@ -40,6 +41,7 @@ enum Verb {
     Run(run::RunArgs),
     Minimize(minimize::MinimizeArgs),
     Show(show::ShowArgs),
+    Compare(compare::CompareArgs),
     Rules(rules::RulesArgs),
     Kernels(kernels::KernelsArgs),
     Test(test::TestArgs),
@@ -56,6 +58,7 @@ fn main() -> std::process::ExitCode {
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
         Verb::Show(args) => show::run(args),
+        Verb::Compare(args) => compare::run(args, &workspace),
         Verb::Rules(args) => rules::run(args, &workspace),
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),

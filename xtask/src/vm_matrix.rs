@@ -27,7 +27,8 @@ const STATS_PROGRAMS: u64 = 1000;
 /// Without options: the newest kernel of each series in vm-images/kernels.lock, x86-64 and arm64, 1,000 generated
 /// programs and the whole corpus on each. Kernels are fetched and verified, QEMU and the arm64 compiler are installed
 /// if they are missing and we may. Results go to a new folder under target/mmdiff/runs/: matrix.csv, divergences.csv,
-/// run.json, results.jsonl (grows while it runs), a program and a report for each divergence, console logs.
+/// boundaries.csv (what changed from each kernel to the next), run.json, results.jsonl (grows while it runs), a program
+/// and a report for each divergence, console logs.
 ///
 /// Examples:
 ///   cargo xtask vm-matrix
@@ -233,7 +234,8 @@ fn closing(summary: &Summary, path: &Path) -> String {
     text + &format!("\n{}", path.display())
 }
 
-fn corpus(paths: &[PathBuf], workspace: &Path) -> Result<Vec<CorpusProgram>> {
+/// The programs of these files and folders, or of corpus/; named from the workspace on.
+pub fn corpus(paths: &[PathBuf], workspace: &Path) -> Result<Vec<CorpusProgram>> {
     let default = [workspace.join("corpus")];
     let paths = if paths.is_empty() {
         &default[..]

@@ -293,3 +293,14 @@ fn help_teaches() {
     let (text, _) = expect(0, &["vm-matrix", "--help"]);
     assert!(text.contains("Examples:"), "{text}");
 }
+
+#[test]
+fn kernels_that_cannot_be_compared_are_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let compare = |a: &str| expect(2, &["compare", a, "7.3", "--out", out.to_str().unwrap()]).1;
+    let err = compare("no-such-series");
+    assert!(err.contains("no-such-series"), "{err}");
+    let err = compare("/nowhere/bzImage");
+    assert!(err.contains("/nowhere/bzImage"), "{err}");
+}

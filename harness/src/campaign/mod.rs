@@ -11,6 +11,7 @@
 //! | `story` | what a report needs to know about a suspect |
 //! | `confirm` | re-runs of what looks wrong |
 //! | `boundary` | what differs between two kernels, and which behaviours explain it |
+//! | `pair` | two kernels on the same programs |
 //! | `known` | divergences that are understood (corpus/findings/known.toml) |
 //! | `needs`, `smaps` | what a program needs; when VmFlags are read |
 //! | `tally`, `bucket`, `cpu` | counts, buckets, CPU time |
@@ -24,6 +25,7 @@ mod judge;
 mod known;
 mod lane;
 mod needs;
+mod pair;
 mod results;
 mod row;
 mod run;
@@ -38,6 +40,7 @@ pub use feed::{load_corpus, load_program, program_seed, CorpusError, CorpusProgr
 pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
 pub use known::{Finding, Known, KnownError};
 pub use needs::lacks;
+pub use pair::{compare, PairError, PairResult, PairSettings, Unexplained};
 pub use results::{Discard, Listener, Progress, Quiet, Reported, RowResult, Sink, Summary};
 pub use run::{run, seed_of, Amount, CampaignError, Settings};
 pub use story::{crash_story, shown, Kind, Story};

@@ -265,6 +265,22 @@ impl Oracle {
         })
     }
 
+    /// Keeps only the worlds that the other oracle holds possible as well. False, and nothing changed, when there is none: what
+    /// the two have seen cannot be the same.
+    pub fn agree_with(&mut self, other: &Oracle) -> bool {
+        let common: Vec<World> = self
+            .worlds
+            .iter()
+            .filter(|world| other.worlds.contains(world))
+            .cloned()
+            .collect();
+        if common.is_empty() {
+            return false;
+        }
+        self.worlds = common;
+        true
+    }
+
     /// The worlds that explain everything seen so far. Never empty; after a divergence, those that were expected.
     pub fn worlds(&self) -> &[World] {
         &self.worlds
