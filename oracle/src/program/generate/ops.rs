@@ -50,12 +50,13 @@ impl Writer<'_, '_, '_> {
     pub fn first_mmap(&mut self) -> Op {
         let range = self.new_mapping();
         let backing = self.backing();
+        let readonly = matches!(backing, Backing::File(map) if map.shared && map.readonly);
         Op::Mmap {
             range: self.fitted(range, backing),
-            prot: if self.dice.chance(80) {
-                Prot::RW
-            } else {
-                self.prot()
+            prot: match self.dice.chance(80) {
+                true if readonly => Prot::R,
+                true => Prot::RW,
+                false => self.prot(),
             },
             backing,
             place: Place::Fixed,
@@ -94,9 +95,9 @@ impl Writer<'_, '_, '_> {
             (7, Kind::Advice(Advice::DontNeed)),
             (hugepage, Kind::Advice(Advice::HugePage)),
             (2, Kind::Advice(Advice::NoHugePage)),
-            (4, Kind::Advice(Advice::Free)),
-            (3, Kind::Advice(Advice::Cold)),
-            (3, Kind::Advice(Advice::PageOut)),
+            (3, Kind::Advice(Advice::Free)),
+            (2, Kind::Advice(Advice::Cold)),
+            (2, Kind::Advice(Advice::PageOut)),
             (2, Kind::Advice(Advice::PopulateRead)),
             (2, Kind::Advice(Advice::PopulateWrite)),
             (9, Kind::Hint),
@@ -195,9 +196,16 @@ impl Writer<'_, '_, '_> {
                 Some((range, prot)) if !wild && self.dice.chance(40) => {
                     Op::Mprotect { range, prot }
                 }
-                _ => Op::Mprotect {
-                    range: self.call_range(actor, wild),
-                    prot: self.prot(),
+                _ => match self.forever_readonly(actor) {
+                    // What may never be written: does mprotect know?
+                    Some(range) if !wild && self.dice.chance(50) => Op::Mprotect {
+                        range,
+                        prot: Prot::RW,
+                    },
+                    _ => Op::Mprotect {
+                        range: self.call_range(actor, wild),
+                        prot: self.prot(),
+                    },
                 },
             },
             Kind::Hint => Op::Madvise {
@@ -234,6 +242,10 @@ impl Writer<'_, '_, '_> {
         if let Some(like) = like.filter(|_| self.dice.chance(65)) {
             (prot, backing) = like.0;
             range = like.1;
+        }
+        if matches!(backing, Backing::File(map) if map.shared && map.readonly && prot.write) {
+            // EACCES: now and then will do.
+            prot.write = self.dice.chance(30);
         }
         let place =
             self.dice
@@ -285,6 +297,13 @@ impl Writer<'_, '_, '_> {
             }
         }
         self.dice.pick(&pairs)
+    }
+
+    /// A VMA that cannot be made writable, where there is one.
+    fn forever_readonly(&mut self, actor: u8) -> Option<Range> {
+        let vmas = self.world.vmas(actor).iter().filter(|v| !v.may_write);
+        let ranges: Vec<Range> = vmas.map(|v| range(v.start.into(), v.end.into())).collect();
+        self.dice.pick(&ranges)
     }
 
     fn backing(&mut self) -> Backing {
