@@ -4,9 +4,8 @@ use super::boundary::{differences, Change};
 use super::feed::{CorpusProgram, Feed, BLOCK};
 use super::judge::{judge, ProgramVerdict};
 use super::{lacks, Bucket};
-use crate::kernel::{
-    probe, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Smaps,
-};
+use crate::kernel::{Execution, KernelInfo, KernelSource};
+use machine::{run_both, Machine, Ran};
 use oracle::geometry::Geometry;
 use oracle::judge::Oracle;
 use oracle::profile::Profile;
@@ -14,6 +13,8 @@ use oracle::program::Program;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+
+mod machine;
 
 /// What two kernels are compared on.
 pub struct PairSettings {
@@ -65,9 +66,6 @@ pub struct PairError {
     pub kernel: String,
     pub why: String,
 }
-
-/// Deaths of one kernel before the comparison is given up.
-const MOST_DEATHS: u32 = 20;
 
 /// Compares two kernels. `stop` ends it after the block that runs; `progress` hears of programs done and programs in all.
 ///
@@ -137,129 +135,6 @@ pub fn compare(
 /// Does the same for both kernels at the same time.
 fn both<T: Send>(work: impl Fn(usize) -> T + Sync) -> (T, T) {
     rayon::join(|| work(0), || work(1))
-}
-
-/// One of the two kernels.
-struct Machine<'a> {
-    source: &'a dyn KernelSource,
-    /// 0 or 1; console logs are named after it.
-    index: usize,
-    name: String,
-    kernel: Option<Box<dyn Kernel>>,
-    info: KernelInfo,
-    profile: Profile,
-    boots: u32,
-}
-
-/// What became of a program on one kernel.
-#[derive(Debug, Clone)]
-enum Ran {
-    Through(Execution),
-    /// It took the kernel with it.
-    Died(String),
-}
-
-impl<'a> Machine<'a> {
-    fn open(source: &'a dyn KernelSource, index: usize) -> Result<Machine<'a>, PairError> {
-        let name = format!("{} {}", source.label(), source.arch());
-        let failed = |why: String| PairError {
-            kernel: name.clone(),
-            why,
-        };
-        let mut kernel = source
-            .boot(&format!("compare-{index}-1"))
-            .map_err(|e| failed(e.to_string()))?;
-        let profile = probe::profile(kernel.as_mut(), None)
-            .map_err(|e| failed(format!("while probing: {e}")))?;
-        Ok(Machine {
-            source,
-            index,
-            info: kernel.info().clone(),
-            kernel: Some(kernel),
-            profile,
-            boots: 1,
-            name,
-        })
-    }
-
-    fn failed(&self, why: String) -> PairError {
-        PairError {
-            kernel: self.name.clone(),
-            why,
-        }
-    }
-
-    /// The kernel, booted again when it has died.
-    fn kernel(&mut self) -> Result<&mut Box<dyn Kernel>, PairError> {
-        let kernel = match self.kernel.take() {
-            Some(kernel) => kernel,
-            None => self.boot_again()?,
-        };
-        Ok(self.kernel.insert(kernel))
-    }
-
-    fn boot_again(&mut self) -> Result<Box<dyn Kernel>, PairError> {
-        if self.boots > MOST_DEATHS {
-            return Err(self.failed(format!("died {MOST_DEATHS} times: given up")));
-        }
-        self.boots += 1;
-        let booted = self
-            .source
-            .boot(&format!("compare-{}-{}", self.index, self.boots));
-        let mut kernel = booted.map_err(|e| self.failed(e.to_string()))?;
-        kernel.judged_by(&self.profile);
-        Ok(kernel)
-    }
-
-    /// Runs programs, in order; one that kills the kernel is told so, and the others go on on a new one.
-    fn run(&mut self, programs: &[Arc<Program>]) -> Result<Vec<Ran>, PairError> {
-        let mut ran: Vec<Ran> = Vec::with_capacity(programs.len());
-        while ran.len() < programs.len() {
-            let first = ran.len();
-            let batch: Vec<Prepared> = programs[first..]
-                .iter()
-                .zip(first as u64 + 1..)
-                .map(|(program, id)| Prepared {
-                    id,
-                    program: program.clone(),
-                    smaps: Smaps::Changes,
-                    fault: None,
-                })
-                .collect();
-            let kernel = self.kernel()?;
-            if let Err(error) = collect(kernel.as_mut(), &batch, &mut ran) {
-                self.kernel = None;
-                match error {
-                    KernelError::Crash { kind, .. } => {
-                        ran.push(Ran::Died(format!("crash: {kind}")))
-                    }
-                    KernelError::LockedUp { why, .. } => {
-                        ran.push(Ran::Died(format!("stopped answering: {why}")));
-                    }
-                    KernelError::Lost { why, .. } if self.boots > MOST_DEATHS => {
-                        return Err(self.failed(why));
-                    }
-                    KernelError::Lost { .. } => {}
-                }
-            }
-        }
-        Ok(ran)
-    }
-}
-
-/// Submits a batch and takes what comes back, in order, until its end.
-fn collect(
-    kernel: &mut dyn Kernel,
-    batch: &[Prepared],
-    into: &mut Vec<Ran>,
-) -> Result<(), KernelError> {
-    kernel.submit(batch)?;
-    loop {
-        match kernel.next()? {
-            Event::Execution(execution) => into.push(Ran::Through(execution)),
-            Event::BatchDone { .. } => return Ok(()),
-        }
-    }
 }
 
 /// The comparison as it grows.
@@ -491,80 +366,5 @@ fn died(what: &str, kernel: &KernelInfo) -> Found {
     }
 }
 
-/// Runs the same programs on both at the same time.
-fn run_both(
-    machines: &mut [Machine<'_>; 2],
-    programs: &[Arc<Program>],
-) -> Result<[Vec<Ran>; 2], PairError> {
-    let [a, b] = machines;
-    let (a, b) = rayon::join(|| a.run(programs), || b.run(programs));
-    Ok([a?, b?])
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::simulated::{Simulated, FAULTS};
-    use oracle::profile::{Arch, Release};
-
-    fn settings() -> PairSettings {
-        PairSettings {
-            seed: 3,
-            programs: 300,
-            corpus: Vec::new(),
-            reruns: 3,
-        }
-    }
-
-    fn model(major: u16, minor: u16) -> Simulated {
-        let release = Release(major, minor, 0);
-        Simulated {
-            profile: Profile::at_release(release, Arch::X86_64),
-            release: release.to_string(),
-            ..Simulated::default()
-        }
-    }
-
-    fn compared(a: &Simulated, b: &Simulated) -> PairResult {
-        compare(&settings(), [a, b], &AtomicBool::new(false), &|_, _| {}).unwrap()
-    }
-
-    #[test]
-    fn a_kernel_is_like_itself() {
-        let result = compared(&model(7, 3), &model(7, 3));
-        assert_eq!((result.programs, result.same), (300, 300));
-        assert!(result.explained.is_empty() && result.unexplained.is_empty());
-    }
-
-    #[test]
-    fn differences_between_releases_are_explained_by_rows() {
-        let result = compared(&model(6, 18), &model(7, 3));
-        assert!(result.unexplained.is_empty(), "{:?}", result.unexplained);
-        let rows: Vec<&str> = result
-            .explained
-            .iter()
-            .flat_map(|(change, _)| change.rows.iter().copied())
-            .collect();
-        assert!(rows.contains(&"maybe_guard"), "{rows:?}");
-        assert!(!rows.contains(&"guards"), "{rows:?}");
-        let differing = result.programs - result.same - result.permitted;
-        assert!(differing > 0 && differing < 300, "{differing}");
-    }
-
-    /// A mistake of one kernel is explained by nothing, whichever side it is on.
-    #[test]
-    fn a_mistake_is_unexplained() {
-        let fault = FAULTS.iter().find(|f| f.name == "guard-is-open");
-        let broken = Simulated {
-            fault: Some(fault.expect("the fault")),
-            release: "7.3.0-patched".into(),
-            ..model(7, 3)
-        };
-        for pair in [[&model(7, 3), &broken], [&broken, &model(7, 3)]] {
-            let result = compared(pair[0], pair[1]);
-            let first = result.unexplained.first().expect("something unexplained");
-            assert!(first.what.contains("7.3.0-patched only"), "{}", first.what);
-            assert!(result.explained.is_empty(), "{:?}", result.explained);
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,64 @@
+use super::*;
+use crate::kernel::simulated::{Simulated, FAULTS};
+use oracle::profile::{Arch, Release};
+
+fn settings() -> PairSettings {
+    PairSettings {
+        seed: 3,
+        programs: 300,
+        corpus: Vec::new(),
+        reruns: 3,
+    }
+}
+
+fn model(major: u16, minor: u16) -> Simulated {
+    let release = Release(major, minor, 0);
+    Simulated {
+        profile: Profile::at_release(release, Arch::X86_64),
+        release: release.to_string(),
+        ..Simulated::default()
+    }
+}
+
+fn compared(a: &Simulated, b: &Simulated) -> PairResult {
+    compare(&settings(), [a, b], &AtomicBool::new(false), &|_, _| {}).unwrap()
+}
+
+#[test]
+fn a_kernel_is_like_itself() {
+    let result = compared(&model(7, 3), &model(7, 3));
+    assert_eq!((result.programs, result.same), (300, 300));
+    assert!(result.explained.is_empty() && result.unexplained.is_empty());
+}
+
+#[test]
+fn differences_between_releases_are_explained_by_rows() {
+    let result = compared(&model(6, 18), &model(7, 3));
+    assert!(result.unexplained.is_empty(), "{:?}", result.unexplained);
+    let rows: Vec<&str> = result
+        .explained
+        .iter()
+        .flat_map(|(change, _)| change.rows.iter().copied())
+        .collect();
+    assert!(rows.contains(&"maybe_guard"), "{rows:?}");
+    assert!(!rows.contains(&"guards"), "{rows:?}");
+    let differing = result.programs - result.same - result.permitted;
+    assert!(differing > 0 && differing < 300, "{differing}");
+}
+
+/// A mistake of one kernel is explained by nothing, whichever side it is on.
+#[test]
+fn a_mistake_is_unexplained() {
+    let fault = FAULTS.iter().find(|f| f.name == "guard-is-open");
+    let broken = Simulated {
+        fault: Some(fault.expect("the fault")),
+        release: "7.3.0-patched".into(),
+        ..model(7, 3)
+    };
+    for pair in [[&model(7, 3), &broken], [&broken, &model(7, 3)]] {
+        let result = compared(pair[0], pair[1]);
+        let first = result.unexplained.first().expect("something unexplained");
+        assert!(first.what.contains("7.3.0-patched only"), "{}", first.what);
+        assert!(result.explained.is_empty(), "{:?}", result.explained);
+    }
+}
