@@ -10,6 +10,7 @@
 //! | [`supervisor`] | PID 1's life: workers, the dead, hangs |
 //! | [`worker`] | batches, isolation of programs |
 //! | [`log`] | what the kernel complains about |
+//! | [`heap`] | memory of our own that does not grow |
 //! | [`control`] | memory shared by supervisor, worker and actors |
 //! | [`actor`] | turns, fork, exit |
 //! | [`files`] | files that programs map |
@@ -24,6 +25,7 @@ mod bar;
 mod boot;
 mod control;
 mod files;
+mod heap;
 mod knobs;
 mod log;
 mod look;
@@ -38,6 +40,11 @@ use control::Control;
 use knobs::KnobFiles;
 use wire::{layout, Response};
 use worker::Setup;
+
+// Tests have threads.
+#[cfg(not(test))]
+#[global_allocator]
+static HEAP: heap::Heap = heap::Heap::new();
 
 fn main() {
     // SAFETY: no memory involved.
