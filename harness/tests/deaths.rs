@@ -10,7 +10,7 @@ use harness::kernel::simulated::{Mishap, Simulated, Strike};
 const PROGRAMS: u64 = 100;
 
 /// An op that few programs have: each of them costs a kernel.
-const RARE: &str = "exit";
+const RARE: &str = "munlock";
 
 fn with(mishap: Mishap) -> (Summary, Memory) {
     let kernel = Simulated {

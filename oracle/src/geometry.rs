@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Number of PMD-sized blocks in the arena.
 pub const BLOCKS: u8 = 3;
 
+/// PMD-sized blocks that an ordinary user may lock in memory (RLIMIT_MEMLOCK): fewer than the arena has.
+pub const MEMLOCK_BLOCKS: u8 = 2;
+
 /// How far, in pages, a position may lie from its block's border. Half of the smallest block (512 pages), so
 /// that every page has one canonical position, whatever the geometry.
 pub const REACH: i16 = 256;
@@ -33,6 +36,11 @@ impl Geometry {
     /// Pages in the whole arena.
     pub fn arena_pages(self) -> u32 {
         self.pages_per_pmd * u32::from(BLOCKS)
+    }
+
+    /// Pages that an ordinary user may lock in memory.
+    pub fn memlock_pages(self) -> u32 {
+        self.pages_per_pmd * u32::from(MEMLOCK_BLOCKS)
     }
 
     /// Bytes in the whole arena.

@@ -11,7 +11,7 @@ use crate::judge::{Observation, Oracle, Outcome, Verdict};
 use crate::profile::{Arch, Profile, Release};
 use crate::program::generate::from_unstructured;
 use crate::program::{ActorId, Advice, Op, Place, Program, Step, MAX_ACTORS};
-use crate::space::{Branch, World};
+use crate::space::{Branch, Locked, World};
 use arbitrary::Unstructured;
 
 /// A law that does not hold, with the program that shows it.
@@ -179,16 +179,19 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
     }
     if before != after && branch.outcome == Outcome::Errno(22) {
         // EINVAL of a range's form comes before anything is done; VMAs that refuse come later.
-        let refuses = matches!(
-            step.op,
-            Op::Madvise {
-                advice: Advice::WipeOnFork
-                    | Advice::Free
-                    | Advice::PopulateRead
-                    | Advice::PopulateWrite,
-                ..
-            }
-        );
+        let mut vmas = before.vmas(step.actor).iter();
+        let locked = vmas.any(|v| v.locked != Locked::No);
+        let refuses = match step.op {
+            Op::Madvise { advice, .. } => match advice {
+                Advice::WipeOnFork
+                | Advice::Free
+                | Advice::PopulateRead
+                | Advice::PopulateWrite => true,
+                Advice::DontNeed | Advice::Cold | Advice::PageOut | Advice::GuardInstall => locked,
+                _ => false,
+            },
+            _ => false,
+        };
         if !refuses {
             return Err("a call that fails with EINVAL changes nothing".into());
         }

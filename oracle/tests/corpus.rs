@@ -100,6 +100,11 @@ fn the_corpus_is_large_and_says_what_it_expects() {
             guards(program),
             "{name}: the header should say whether guards are needed"
         );
+        assert_eq!(
+            uses("mseal") || uses("mseal-unknown-flag"),
+            program.needs.contains(&Need::Mseal),
+            "{name}: the header should say whether mseal is needed"
+        );
     }
     let strips = programs.iter().filter(|(_, p)| {
         let mut all = p.steps.iter().flat_map(|s| &s.expect);

@@ -6,7 +6,7 @@ use crate::control::{Control, State, TooLong};
 use crate::files::Files;
 use crate::log::KernelLog;
 use crate::look::Eyes;
-use crate::perform::Bench;
+use crate::perform::{Bench, Traces};
 use crate::sys::{self, Errno};
 use crate::{arena::Arena, boot};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -32,6 +32,8 @@ pub struct Actor {
     pub me: u8,
     /// Somebody has forked, so there may be children to wait for.
     pub forked: bool,
+    /// What this process's ops have left behind.
+    pub traces: Traces,
 }
 
 /// Why an actor cannot go on.
@@ -136,6 +138,7 @@ impl Actor {
                     fault: program.fault,
                     files: &self.files,
                     buffer: &mut scratch.values,
+                    traces: &mut self.traces,
                 }
                 .perform(op)?
             }

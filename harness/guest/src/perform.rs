@@ -7,6 +7,9 @@ use crate::look::value_runs;
 use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE};
 use wire::{Fault, GuestFault, Op, OpResult, ARENA_BASE};
 
+/// mseal, the same number on both architectures; libc does not know it on all targets.
+const SYS_MSEAL: i64 = 462;
+
 /// More than any user address space has.
 const BEYOND: u64 = 1 << 57;
 
@@ -17,6 +20,19 @@ pub struct Bench<'a> {
     pub files: &'a Files,
     /// Room for loaded values.
     pub buffer: &'a mut [u64],
+    /// What the ops have done to the process that unmapping the arena does not undo.
+    pub traces: &'a mut Traces,
+}
+
+/// What a program leaves behind besides what is mapped in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traces {
+    /// mlockall was called: what this process maps may be locked.
+    pub locks_future: bool,
+    /// mlockall has locked and populated what this process had mapped.
+    pub locked_current: bool,
+    /// Something is sealed and cannot be unmapped.
+    pub sealed: bool,
 }
 
 fn ret(result: Result<u64, Errno>, fault: Option<GuestFault>) -> OpResult {
@@ -127,6 +143,44 @@ impl Bench<'_> {
                 let result = unsafe { sys::call(libc::SYS_madvise, args) };
                 Ok(ret(result, fault))
             }
+            Op::Mlock { at, len, flags } => {
+                let start = self.range(at, len, true)?;
+                let (number, flags) = match flags {
+                    0 => (libc::SYS_mlock, 0),
+                    flags => (libc::SYS_mlock2, flags.into()),
+                };
+                // SAFETY: above.
+                let result = unsafe { sys::call(number, [start, len, flags, 0, 0, 0]) };
+                Ok(ret(result, fault))
+            }
+            Op::Munlock { at, len } => {
+                let start = self.range(at, len, true)?;
+                // SAFETY: above.
+                let result = unsafe { sys::call(libc::SYS_munlock, [start, len, 0, 0, 0, 0]) };
+                Ok(ret(result, fault))
+            }
+            Op::Mlockall { flags } => {
+                // SAFETY: changes no content and unmaps nothing, of the guest neither.
+                let result =
+                    unsafe { sys::call(libc::SYS_mlockall, [flags.into(), 0, 0, 0, 0, 0]) };
+                self.traces.locks_future |= result.is_ok();
+                let current = flags & libc::MCL_CURRENT as u32 != 0;
+                self.traces.locked_current |= result.is_ok() && current;
+                Ok(ret(result, fault))
+            }
+            Op::Munlockall => {
+                // SAFETY: as mlockall.
+                let result = unsafe { sys::call(libc::SYS_munlockall, [0; 6]) };
+                Ok(ret(result, fault))
+            }
+            Op::Mseal { at, len, flags } => {
+                let start = self.range(at, len, true)?;
+                let args = [start, len, flags.into(), 0, 0, 0];
+                // SAFETY: above.
+                let result = unsafe { sys::call(SYS_MSEAL, args) };
+                self.traces.sealed |= result.is_ok();
+                Ok(ret(result, fault))
+            }
             Op::Read { at, pages } => {
                 let start = self.access_range(at, pages)?;
                 let mut values: Vec<(u32, u64)> = Vec::new();
@@ -205,6 +259,7 @@ mod tests {
             fault: None,
             files: &Files::default(),
             buffer: &mut [],
+            traces: &mut Traces::default(),
         };
         let block = 2 << 20;
         assert!(bench.range(-block, 5 * block as u64, true).is_ok());

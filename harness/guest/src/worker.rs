@@ -2,9 +2,14 @@
 //!
 //! One worker plays many programs. After each it unmaps the arena with its margins; as nothing else of the process is
 //! mapped near, the kernel frees every page table there, so the next program finds what a new process would. The files of
-//! a program have no names and go with it. What
-//! unmapping does not undo (an actor 0 that has left, a hang, khugepaged or KSM that know the process) ends the worker,
-//! and the supervisor makes a new one.
+//! a program have no names and go with it. What unmapping does not undo (an actor 0 that has left, a hang, khugepaged or
+//! KSM that know the process, memory that is sealed, memory of the worker itself that mlockall has brought in) ends the
+//! worker, and the supervisor makes a new one.
+//!
+//! mlockall means the whole process, so three things keep the guest out of what programs see of it. MCL_CURRENT needs an
+//! address space no larger than the limit: a reservation makes it larger for every ordinary user, whatever the page size,
+//! and root has no limit. After MCL_FUTURE whatever is mapped counts as locked: the guest maps nothing while a program
+//! runs, its heap is there from the start ([`crate::heap`]). And munlockall ends it all after the program.
 
 use crate::actor::{tell_host, Actor, USER};
 use crate::arena::Arena;
@@ -14,6 +19,7 @@ use crate::files::Files;
 use crate::knobs::KnobFiles;
 use crate::log::KernelLog;
 use crate::look::{Eyes, Features};
+use crate::perform::Traces;
 use crate::sys;
 use std::sync::atomic::Ordering::Relaxed;
 use wire::layout::{self, Phase, Progress};
@@ -21,9 +27,6 @@ use wire::{ring, End, Mode, Program, Request, Response};
 
 /// Programs that one worker plays before it is replaced anyway.
 const PROGRAMS: u32 = 1000;
-/// Bytes of memory that an ordinary user may lock: the default of current kernels.
-const MEMLOCK: u64 = 8 << 20;
-
 /// What the supervisor hands to a worker.
 #[derive(Clone, Copy)]
 pub struct Setup {
@@ -55,9 +58,11 @@ pub fn run(setup: Setup) -> ! {
 impl Worker {
     fn new(setup: Setup) -> Result<Worker, String> {
         let text = |what: &'static str| move |e: sys::Errno| format!("{what}: {e}");
+        let page = sys::page_size();
+        let memlock = u64::from(wire::MEMLOCK_BLOCKS) * page * (page / 8);
         let limit = libc::rlimit {
-            rlim_cur: MEMLOCK,
-            rlim_max: MEMLOCK,
+            rlim_cur: memlock,
+            rlim_max: memlock,
         };
         let group = USER as u64;
         // SAFETY: `limit` lives; the rest touches no memory.
@@ -72,7 +77,7 @@ impl Worker {
         }
         let bar = setup.device.map_all().map_err(text("mmap of the BAR"))?;
         let words = setup.device.map_words().map_err(text("mmap of the BAR"))?;
-        let page = sys::page_size();
+        reserve(memlock).map_err(text("mmap of a reservation"))?;
         let arena = Arena {
             page,
             pages: 3 * (page / 8),
@@ -91,6 +96,7 @@ impl Worker {
             user: USER,
             me: 0,
             forked: false,
+            traces: Traces::default(),
         };
         Ok(Worker {
             setup,
@@ -168,7 +174,13 @@ impl Worker {
                     .program
                     .store(control.program.load(Relaxed) + 1, Relaxed);
                 self.played += 1;
-                if self.played >= PROGRAMS || program.knobs.khugepaged || program.knobs.ksm {
+                let Traces {
+                    sealed,
+                    locked_current,
+                    ..
+                } = self.actor.traces;
+                let knows_us = program.knobs.khugepaged || program.knobs.ksm;
+                if self.played >= PROGRAMS || knows_us || sealed || locked_current {
                     control.set_state(State::Replace);
                     sys::exit(0);
                 }
@@ -241,6 +253,16 @@ impl Worker {
             while sys::wait_child(-1, false).is_some() {}
             self.actor.forked = false;
         }
+        let traces = self.actor.traces;
+        if traces.locks_future {
+            // SAFETY: touches no memory.
+            let _ = unsafe { sys::call(libc::SYS_munlockall, [0; 6]) };
+        }
+        if traces.sealed {
+            // This worker is not used again.
+            return;
+        }
+        self.actor.traces.locks_future = false;
         let arena = self.actor.arena;
         let args = [arena.low(), arena.high() - arena.low(), 0, 0, 0, 0];
         // SAFETY: the arena and its margins hold nothing of ours.
@@ -251,6 +273,14 @@ impl Worker {
         }
         self.actor.files = Files::default();
     }
+}
+
+/// Address space that nobody can use, so that there is more of it than `bytes`.
+fn reserve(bytes: u64) -> Result<u64, sys::Errno> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let none = libc::PROT_NONE as u64;
+    // SAFETY: a new mapping where nothing is.
+    unsafe { sys::call(libc::SYS_mmap, [0, bytes, none, flags as u64, u64::MAX, 0]) }
 }
 
 /// Sends what the kernel has complained about while the program ran, before the program's execution.

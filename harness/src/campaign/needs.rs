@@ -17,6 +17,7 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
     match need {
         Need::Guards => profile.guards,
         Need::GuardsShared => profile.guards_shared,
+        Need::Mseal => profile.mseal,
         Need::Thp => info.thp,
         Need::Page4K => info.geometry.page_size == 4096,
     }

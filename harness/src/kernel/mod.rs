@@ -70,7 +70,13 @@ impl Smaps {
 /// Whether an op can change the VmFlags of a VMA that it leaves in place, or make a VMA.
 fn can_change_flags(op: &Op) -> bool {
     match op {
-        Op::Mmap { .. } | Op::Mprotect { .. } | Op::Fork { .. } => true,
+        Op::Mmap { .. }
+        | Op::Mprotect { .. }
+        | Op::Mlock { .. }
+        | Op::Mlockall { .. }
+        | Op::Munlockall
+        | Op::Mseal { .. }
+        | Op::Fork { .. } => true,
         Op::Madvise { advice, .. } => advice.reach() >= AdviceReach::Flags,
         Op::Munmap { .. } | Op::Read { .. } | Op::Write { .. } | Op::Exit => false,
     }

@@ -76,7 +76,8 @@ fn diverging(source: &Simulated, wanted: usize) -> Vec<(u64, Program)> {
         .collect()
 }
 
-/// The program with ops of actor 0 of other generated programs before it, up to `ops` ops.
+/// The program with ops of actor 0 of other generated programs before it, up to `ops` ops. None of them seals anything or
+/// locks everything, which would hide what comes later.
 fn padded(program: &Program, ops: usize, from_seed: u64) -> Program {
     let mut long = program.clone();
     let mut seed = from_seed;
@@ -87,6 +88,7 @@ fn padded(program: &Program, ops: usize, from_seed: u64) -> Program {
             .steps
             .into_iter()
             .filter(|s| s.actor == 0 && !matches!(s.op, Op::Fork { .. } | Op::Exit))
+            .filter(|s| !matches!(s.op, Op::Mseal { .. } | Op::Mlockall { .. }))
             .take(ops - long.steps.len())
             .collect();
         steps.append(&mut long.steps);

@@ -3,7 +3,7 @@
 use oracle::geometry::{Geometry, Pos};
 use oracle::judge::Outcome;
 use oracle::profile::Profile;
-use oracle::program::{Backing, Knobs, Op, Place, Program, Prot};
+use oracle::program::{Backing, Knobs, LockCall, Op, Place, Program, Prot};
 use oracle::space::World;
 use std::collections::BTreeSet;
 
@@ -81,7 +81,8 @@ impl Weight {
                     w.kinds += usize::from(place != Place::Fixed);
                     w.kinds += usize::from(flags.populate)
                         + usize::from(flags.noreserve)
-                        + usize::from(flags.stack);
+                        + usize::from(flags.stack)
+                        + usize::from(flags.locked);
                 }
                 Op::Mprotect { prot, .. } => w.prots += bits(prot),
                 Op::Write { tag, .. } => {
@@ -92,7 +93,18 @@ impl Weight {
                     w.forks += 1;
                     w.actors += usize::from(child);
                 }
-                Op::Munmap { .. } | Op::Madvise { .. } | Op::Read { .. } | Op::Exit => {}
+                Op::Mlock { call, .. } => w.kinds += usize::from(call != LockCall::Lock),
+                Op::Mlockall { flags } => {
+                    w.kinds += usize::from(flags.current)
+                        + usize::from(flags.future)
+                        + usize::from(flags.on_fault);
+                }
+                Op::Mseal { unknown_flag, .. } => w.kinds += usize::from(unknown_flag),
+                Op::Munmap { .. }
+                | Op::Madvise { .. }
+                | Op::Munlockall
+                | Op::Read { .. }
+                | Op::Exit => {}
             }
             let Some(range) = step.op.range() else {
                 continue;

@@ -94,7 +94,30 @@ fn hostile(id: u64) -> Vec<Program> {
     // Needs an actor that does not live.
     let wrong = program(id + 10, &[step(0, all), step(4, write(0, 1, 1))]);
     programs.extend([loud, root, wrong]);
+    programs.extend(lasting(id + 11));
     programs
+}
+
+/// Programs that change what the process will map, what it has mapped, and what cannot be unmapped.
+fn lasting(id: u64) -> Vec<Program> {
+    let some = mmap(0, 64, 3, PRIVATE | FIXED);
+    let block = mmap(512, 512, 3, PRIVATE | FIXED);
+    let future = program(id, &[step(0, Op::Mlockall { flags: 2 }), step(0, some)]);
+    let mut all = program(
+        id + 1,
+        &[
+            step(0, some),
+            step(0, Op::Mlockall { flags: 3 }),
+            step(0, block),
+        ],
+    );
+    all.knobs.root = true;
+    let (at, len) = (4096, 3 * 4096);
+    let sealed = program(
+        id + 2,
+        &[step(0, some), step(0, Op::Mseal { at, len, flags: 0 })],
+    );
+    vec![future, all, sealed]
 }
 
 fn check(arch: Arch) {

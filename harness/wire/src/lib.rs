@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 /// to a PUD, far below what the kernel picks by itself.
 pub const ARENA_BASE: u64 = 0x10_0000_0000;
 
+/// PMD blocks of memory that an ordinary user may lock (RLIMIT_MEMLOCK).
+pub const MEMLOCK_BLOCKS: u8 = 2;
+
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -84,6 +87,26 @@ pub enum Op {
         at: i64,
         len: u64,
         advice: i32,
+    },
+    /// mlock; with flags mlock2.
+    Mlock {
+        at: i64,
+        len: u64,
+        flags: u32,
+    },
+    Munlock {
+        at: i64,
+        len: u64,
+    },
+    /// `flags` are MCL_* bits.
+    Mlockall {
+        flags: u32,
+    },
+    Munlockall,
+    Mseal {
+        at: i64,
+        len: u64,
+        flags: u32,
     },
     /// Eight-byte loads at `at`, `at + page size`, ...: `pages` of them, up to the first fault.
     Read {
@@ -160,9 +183,12 @@ impl Op {
             Op::Mmap { at, len, .. }
             | Op::Munmap { at, len }
             | Op::Mprotect { at, len, .. }
-            | Op::Madvise { at, len, .. } => (at, len),
+            | Op::Madvise { at, len, .. }
+            | Op::Mlock { at, len, .. }
+            | Op::Munlock { at, len }
+            | Op::Mseal { at, len, .. } => (at, len),
             Op::Read { at, pages } | Op::Write { at, pages, .. } => (at, u64::from(pages) * page),
-            Op::Fork { .. } | Op::Exit => return i64::MAX,
+            Op::Mlockall { .. } | Op::Munlockall | Op::Fork { .. } | Op::Exit => return i64::MAX,
         };
         at.saturating_add_unsigned(len)
     }

@@ -20,7 +20,14 @@ struct Reach {
 fn reach(step: &Step, g: Geometry) -> Reach {
     let limit = i64::from(g.arena_pages());
     let (vmas, flags) = match step.op {
-        Op::Mmap { .. } | Op::Munmap { .. } | Op::Mprotect { .. } | Op::Fork { .. } => (true, true),
+        Op::Mmap { .. }
+        | Op::Munmap { .. }
+        | Op::Mprotect { .. }
+        | Op::Mlock { .. }
+        | Op::Mlockall { .. }
+        | Op::Munlockall
+        | Op::Mseal { .. }
+        | Op::Fork { .. } => (true, true),
         Op::Madvise { advice, .. } => {
             let reach = advice.reach();
             (reach >= AdviceReach::Vmas, reach >= AdviceReach::Flags)
@@ -30,6 +37,7 @@ fn reach(step: &Step, g: Geometry) -> Reach {
     let (pages, actors) = match step.op {
         Op::Fork { child } => ((0, limit as u32), vec![step.actor, child]),
         Op::Exit => ((0, 0), vec![]),
+        Op::Mlockall { .. } | Op::Munlockall => ((0, limit as u32), vec![step.actor]),
         _ => {
             let range = step.op.range().map(|r| {
                 let start = r.start.page_index(g).clamp(0, limit);

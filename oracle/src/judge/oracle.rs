@@ -167,6 +167,8 @@ impl Oracle {
             Op::Fork { .. } => errno == ENOMEM || errno == EAGAIN,
             // A VMA that cannot be split for want of memory is EAGAIN for advice.
             Op::Madvise { .. } => errno == EAGAIN || errno == ENOMEM,
+            // ENOMEM is what mlock and mlockall say for other reasons.
+            Op::Mlock { .. } | Op::Mlockall { .. } => errno == EAGAIN,
             _ => errno == ENOMEM,
         };
         told && self.branches.iter().all(|b| b.outcome == Outcome::Ok)
@@ -230,6 +232,7 @@ impl Oracle {
         };
         let reached = match step.op {
             Op::Fork { child } => actor == step.actor || actor == child,
+            Op::Mlockall { .. } | Op::Munlockall => actor == step.actor,
             _ => actor == step.actor && self.in_range(step, from, to),
         };
         if !reached && only_sharing(difference) {

@@ -85,7 +85,10 @@ fn the_model_explains_itself() {
                     other => panic!("seed {seed}, step {i} on {release}: {other:?}\n{program}"),
                 }
             }
-            assert!(oracle.worlds().len() <= 2, "seed {seed} on {release}");
+            // Without PAGEMAP_SCAN nobody can tell whether a block that was populated as a whole is a huge page.
+            let most = if profile.pagemap_scan { 2 } else { 8 };
+            let worlds = oracle.worlds().len();
+            assert!(worlds <= most, "seed {seed} on {release}: {worlds}");
             tightness += oracle.tightness();
         }
     }

@@ -234,6 +234,19 @@ behaviours! {
         spans: &[since(6, 7)],
         probe: Some(probes::STACK_NO_HUGE),
     }
+    mseal {
+        what: "there is mseal",
+        source: "6.10, mseal: wire up mseal syscall. 6.10 and 6.11 look at all VMAs of a range before they refuse anything, and \
+                 are not modelled",
+        spans: &[since(6, 10)],
+        probe: Some(probes::MSEAL),
+    }
+    lock_on_fault_named {
+        what: "VmFlags have a name for memory that is locked on fault (`lf`); others call it `??`",
+        source: "fs/proc/task_mmu.c show_smap_vma_flags: not in 6.1, in 6.12",
+        spans: &[since(6, 12)],
+        probe: Some(probes::LOCK_ON_FAULT_NAMED),
+    }
     ksm {
         what: "madvise knows MERGEABLE and UNMERGEABLE (CONFIG_KSM)",
         source: "mm/madvise.c madvise_behavior_valid",

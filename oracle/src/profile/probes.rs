@@ -173,6 +173,17 @@ pub const STACK_NO_HUGE: Probe = Probe {
     read: |seen| has_flag(seen, b"nh"),
 };
 
+/// Of nothing, so that nothing is sealed.
+pub const MSEAL: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nmseal 0+0..0+0\n",
+    read: succeeded,
+};
+
+pub const LOCK_ON_FAULT_NAMED: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nmlock-onfault 0+0..0+1\n",
+    read: |seen| has_flag(seen, b"lf"),
+};
+
 pub const KSM: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed\nmergeable 0+0..0+1\n",
     read: succeeded,

@@ -110,8 +110,10 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
             if let Backing::File(map) = backing {
                 file_page(map.page)?;
             }
-            if flags.populate && place == Place::Hint {
-                return Err("populate goes with fixed or noreplace".into());
+            for (name, set) in [("populate", flags.populate), ("locked", flags.locked)] {
+                if set && place == Place::Hint {
+                    return Err(format!("{name} goes with fixed or noreplace"));
+                }
             }
         }
         Op::Read { range } => access_range(range)?,
@@ -143,7 +145,13 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
                 return Err("the last living actor cannot exit: nobody would be left".into());
             }
         }
-        Op::Munmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } => {}
+        Op::Munmap { .. }
+        | Op::Mprotect { .. }
+        | Op::Madvise { .. }
+        | Op::Mlock { .. }
+        | Op::Mlockall { .. }
+        | Op::Munlockall
+        | Op::Mseal { .. } => {}
     }
     expectations(step, actors)
 }

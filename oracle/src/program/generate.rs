@@ -11,9 +11,11 @@
 //! | `places` | where things are, and ranges around them |
 //! | `ops` | which op comes next |
 //! | `files` | mappings of files |
+//! | `locks` | which of the mlock family, and mseal |
 
 mod dice;
 mod files;
+mod locks;
 mod ops;
 mod places;
 
@@ -154,8 +156,8 @@ impl Writer<'_, '_, '_> {
                 let branches = self.world.apply(&step);
                 let fails = branches.first().is_none_or(|b| !succeeds(&b.outcome));
                 let idle = branches.first().is_some_and(|b| !self.changes(&b.world));
-                // A load that finds its pages changes nothing and is still worth having.
-                let idle = idle && !matches!(op, Op::Read { .. });
+                // A load that finds its pages changes nothing and is still worth having; what mlockall changes shows later.
+                let idle = idle && !matches!(op, Op::Read { .. } | Op::Mlockall { .. });
                 (fails && !self.dice.chance(60)) || (idle && !fails && !self.dice.chance(30))
             };
             if !dull {

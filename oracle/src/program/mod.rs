@@ -5,17 +5,20 @@
 //! | `text` | printing and parsing the text form (`.prog` files; docs/program-format.md) |
 //! | `file` | the files that programs map |
 //! | `check` | what a program must satisfy beyond its grammar |
+//! | `lock` | what is said to mlock and its kin |
 //! | `generate` | `Arbitrary`-based generation, aware of the model |
 //! | `stats` | what a set of programs exercises |
 
 mod check;
 mod file;
 pub mod generate;
+mod lock;
 pub mod stats;
 pub(crate) mod text;
 
 pub use check::{CheckError, MAX_ACCESS_PAGES};
 pub use file::{File, FileKind, FileStart};
+pub use lock::{LockAll, LockCall};
 pub use text::{ParseError, MAX_TEXT_BYTES};
 
 use crate::geometry::{Pos, Range};
@@ -106,6 +109,8 @@ pub struct MapFlags {
     pub noreserve: bool,
     /// MAP_STACK.
     pub stack: bool,
+    /// MAP_LOCKED; not with [`Place::Hint`].
+    pub locked: bool,
 }
 
 /// madvise behaviours.
@@ -248,6 +253,20 @@ pub enum Op {
         range: Range,
         advice: Advice,
     },
+    /// mlock, mlock2 or munlock.
+    Mlock {
+        range: Range,
+        call: LockCall,
+    },
+    Mlockall {
+        flags: LockAll,
+    },
+    Munlockall,
+    /// mseal, with flags 0 or with one that no kernel knows.
+    Mseal {
+        range: Range,
+        unknown_flag: bool,
+    },
     /// Loads eight bytes from the start of every page in the range, in ascending order; stops at the first fault.
     Read {
         range: Range,
@@ -274,6 +293,14 @@ impl Op {
             Op::Munmap { .. } => "munmap",
             Op::Mprotect { .. } => "mprotect",
             Op::Madvise { advice, .. } => advice.name(),
+            Op::Mlock { call, .. } => call.name(),
+            Op::Mlockall { .. } => "mlockall",
+            Op::Munlockall => "munlockall",
+            Op::Mseal {
+                unknown_flag: false,
+                ..
+            } => "mseal",
+            Op::Mseal { .. } => "mseal-unknown-flag",
             Op::Read { .. } => "read",
             Op::Write { .. } => "write",
             Op::Fork { .. } => "fork",
@@ -299,9 +326,11 @@ impl Op {
             | Op::Munmap { range }
             | Op::Mprotect { range, .. }
             | Op::Madvise { range, .. }
+            | Op::Mlock { range, .. }
+            | Op::Mseal { range, .. }
             | Op::Read { range }
             | Op::Write { range, .. } => Some(range),
-            Op::Fork { .. } | Op::Exit => None,
+            Op::Mlockall { .. } | Op::Munlockall | Op::Fork { .. } | Op::Exit => None,
         }
     }
 }
@@ -358,6 +387,8 @@ pub enum Need {
     Thp,
     /// 4 KiB pages.
     Page4K,
+    /// mseal.
+    Mseal,
 }
 
 /// One line of a program: an actor performs an op.

@@ -6,6 +6,7 @@
 mod of_file;
 
 use super::errno::{EFAULT, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
+use super::mlock::{self, FaultIn};
 use super::registry::Rule;
 use super::{anon_vma, hit, populate, thp, Ctx};
 use crate::geometry::Range;
@@ -13,7 +14,7 @@ use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
 use crate::space::mm::{block_of, block_pages, Table};
 use crate::space::slots::Slot;
-use crate::space::{Branch, Content};
+use crate::space::{Branch, Content, Vma};
 
 pub const VALUE: Rule = Rule {
     name: "access/value",
@@ -120,18 +121,30 @@ pub(crate) enum Purpose {
     PopulateRead,
     /// The same for a store to come, which breaks copy-on-write.
     PopulateWrite,
-    /// mmap faults in what it has just mapped, whatever loads and stores may do there.
-    FaultIn {
-        write: bool,
-    },
+    /// The kernel faults in what was mapped or locked, whatever loads and stores may do there: private writable memory for
+    /// a store, other memory for a load.
+    FaultIn(OnError),
+}
+
+/// What becomes of the rest where a page cannot be faulted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnError {
+    /// The call ends with ENOMEM.
+    Tell,
+    /// It goes on at the next VMA.
+    NextVma,
+    /// Nothing more is faulted in; nobody is told.
+    Stop,
 }
 
 impl Purpose {
-    fn is_write(self) -> bool {
-        matches!(
-            self,
-            Purpose::Store(_) | Purpose::PopulateWrite | Purpose::FaultIn { write: true }
-        )
+    /// Whether it is like a store to this VMA.
+    fn is_write(self, vma: &Vma) -> bool {
+        match self {
+            Purpose::Load | Purpose::PopulateRead => false,
+            Purpose::Store(_) | Purpose::PopulateWrite => true,
+            Purpose::FaultIn(_) => vma.prot.write && !vma.shared,
+        }
     }
 
     fn is_populate(self) -> bool {
@@ -203,7 +216,7 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
         Purpose::PopulateRead | Purpose::PopulateWrite => {
             hit!(state.ctx, populate::LIKE_ACCESS);
         }
-        Purpose::FaultIn { .. } => {}
+        Purpose::FaultIn(_) => {}
     }
     let mut errno = None;
     while state.done.pages < state.wanted {
@@ -235,8 +248,7 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
         }
     }
     let errno = errno.or(state.hole.then_some(ENOMEM));
-    let told = !matches!(state.purpose, Purpose::FaultIn { .. });
-    let outcome = match (errno.filter(|_| told), state.purpose.is_populate()) {
+    let outcome = match (errno, state.purpose.is_populate()) {
         (Some(errno), _) => Outcome::Errno(errno),
         (None, true) => Outcome::Ok,
         (None, false) => Outcome::Access(state.done),
@@ -258,7 +270,7 @@ fn huge_page(state: &mut State, zero_page_stands_there: bool) {
     let ctx = &mut state.ctx;
     if zero_page_stands_there {
         thp::replace_zero(ctx, page);
-    } else if state.purpose.is_write() {
+    } else if state.purpose.is_write(&ctx.mm.vmas[i]) {
         thp::map_huge(ctx, i, page);
     } else {
         thp::map_huge_for_read(ctx, i, page);
@@ -288,7 +300,7 @@ fn next(state: &mut State) -> Next {
         hit!(state.ctx, UNMAPPED);
         return Next::Fault(SIGSEGV, SEGV_MAPERR);
     };
-    let write = purpose.is_write();
+    let write = purpose.is_write(&state.ctx.mm.vmas[i]);
     let refused = match purpose {
         Purpose::Load | Purpose::Store(_) => {
             denied(&mut state.ctx, i, write).map(|code| Next::Fault(SIGSEGV, code))
@@ -296,7 +308,11 @@ fn next(state: &mut State) -> Next {
         Purpose::PopulateRead | Purpose::PopulateWrite => {
             populate::refused(&mut state.ctx, i, write).map(Next::Errno)
         }
-        Purpose::FaultIn { .. } => None,
+        Purpose::FaultIn(on_error) => match mlock::fault_in(&mut state.ctx, i) {
+            FaultIn::Wanted => None,
+            FaultIn::Nothing => Some(rest_of_vma(state, i)),
+            FaultIn::Impossible => Some(impossible(state, i, on_error)),
+        },
     };
     if let Some(refused) = refused {
         return refused;
@@ -311,6 +327,9 @@ fn next(state: &mut State) -> Next {
         .min(wanted_end);
     let (end, slot) = ctx.mm.slots.stretch(page, limit);
     if slot == Some(Slot::Guard) {
+        if let Purpose::FaultIn(on_error) = purpose {
+            return impossible(state, i, on_error);
+        }
         if purpose.is_populate() {
             hit!(ctx, populate::GUARD);
             return Next::Errno(EFAULT);
@@ -319,23 +338,57 @@ fn next(state: &mut State) -> Next {
         return Next::Fault(SIGSEGV, SEGV_MAPERR);
     }
     let (anon, shared) = (ctx.mm.vmas[i].is_anon(), ctx.mm.vmas[i].shared);
-    match (anon, write) {
+    let next = match (anon, write) {
         (true, false) => load_anon(state, i, page, end, slot),
         (true, true) => store_anon(ctx, i, page, end, slot, purpose.content(page)),
         (false, false) => of_file::load(state, i, page, end, slot),
         (false, true) if shared => of_file::store_shared(ctx, i, page, end, slot, purpose),
         (false, true) => of_file::store_private(ctx, i, page, end, slot, purpose),
+    };
+    match (next, purpose) {
+        (Next::Errno(_), Purpose::FaultIn(on_error)) => impossible(state, i, on_error),
+        (next, _) => next,
+    }
+}
+
+/// Nothing is to be done for the rest of VMA `i`.
+fn rest_of_vma(state: &State, i: usize) -> Next {
+    let at = state.first + i64::from(state.done.pages);
+    let rest = state.wanted - state.done.pages;
+    Next::Done(rest.min((i64::from(state.ctx.mm.vmas[i].end) - at) as u32))
+}
+
+/// A page of VMA `i` cannot be faulted in.
+fn impossible(state: &mut State, i: usize, on_error: OnError) -> Next {
+    match on_error {
+        OnError::Tell => {
+            hit!(state.ctx, mlock::IMPOSSIBLE);
+            Next::Errno(ENOMEM)
+        }
+        OnError::NextVma => {
+            hit!(state.ctx, mlock::PASSED_OVER);
+            rest_of_vma(state, i)
+        }
+        OnError::Stop => Next::Done(state.wanted - state.done.pages),
     }
 }
 
 /// Populating has come to a hole.
 fn hole(state: &mut State) -> Next {
+    if matches!(state.purpose, Purpose::FaultIn(_)) {
+        return over_hole(state);
+    }
     if state.ctx.world.profile.populate_stops_at_hole {
         hit!(state.ctx, populate::HOLE);
         return Next::Errno(ENOMEM);
     }
     hit!(state.ctx, populate::OVER_HOLES);
     state.hole = true;
+    over_hole(state)
+}
+
+/// Goes on behind a hole.
+fn over_hole(state: &State) -> Next {
     let at = state.first + i64::from(state.done.pages);
     let mm = &state.ctx.mm;
     let next = mm.vmas.get(mm.first_vma_after(at.max(0) as u32));

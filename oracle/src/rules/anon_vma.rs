@@ -68,6 +68,8 @@ fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
         && a.noreserve == b.noreserve
         && a.advice == b.advice
         && a.hints == b.hints
+        && a.locked == b.locked
+        && a.sealed == b.sealed
         && pkey(a) == pkey(b)
         && a.pgoff + (a.end - a.start) == b.pgoff
 }

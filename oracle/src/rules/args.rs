@@ -61,6 +61,21 @@ impl Span {
         }
     }
 
+    /// As a call sees it that rounds the start down and lets the length reach from there.
+    pub fn whole_pages(range: Range, g: Geometry) -> Span {
+        let page = i64::from(g.page_size);
+        let start = range.start.page_index(g);
+        let bytes = range.end.byte_offset(g) - start * page;
+        let pages = (bytes + page - 1).div_euclid(page);
+        Span {
+            aligned: true,
+            empty: pages == 0,
+            wraps: pages < 0,
+            start,
+            end: start + pages,
+        }
+    }
+
     /// The part inside the arena, and whether there is a part outside, where nothing is ever mapped.
     pub fn clip(self, g: Geometry) -> (u32, u32, bool) {
         let limit = i64::from(g.arena_pages());

@@ -1,5 +1,6 @@
 //! Linux errno and signal numbers, the same on both architectures.
 
+pub const EPERM: i32 = 1;
 pub const ESRCH: i32 = 3;
 pub const EAGAIN: i32 = 11;
 pub const ENOMEM: i32 = 12;
@@ -7,6 +8,7 @@ pub const EACCES: i32 = 13;
 pub const EFAULT: i32 = 14;
 pub const EEXIST: i32 = 17;
 pub const EINVAL: i32 = 22;
+pub const ENOSYS: i32 = 38;
 
 pub const SIGBUS: i32 = 7;
 pub const SIGSEGV: i32 = 11;

@@ -10,7 +10,7 @@ use crate::judge::Class;
 use crate::space::folio::Large;
 use crate::space::mm::{block_of, block_pages, by_block, Mm, Table};
 use crate::space::slots::{PageId, Slot};
-use crate::space::Content;
+use crate::space::{Content, Locked};
 use std::sync::Arc;
 
 pub const SPLIT: Rule = Rule {
@@ -26,7 +26,7 @@ pub const SPLIT: Rule = Rule {
 pub const SPLIT_FINDS_ZEROS: Rule = Rule {
     name: "folio/split-finds-zeros",
     text: "When a huge page is split into small ones, those of its pages that hold nothing but zeros are given up and the shared \
-           zero page is mapped in their place, outside the range too.",
+           zero page is mapped in their place, outside the range too, but not in locked memory.",
     source: "mm/migrate.c try_to_map_unused_to_zeropage; 6.12, mm: remap unused subpages to shared zeropage when splitting \
              isolated thp",
     since: "6.12",
@@ -292,8 +292,14 @@ fn split_in(mm: &mut Mm, large: Large, zeros: bool, g: Geometry) -> bool {
         mm.tables[block] = Table::Pte;
         let empty =
             |slot| matches!(slot, Some(Slot::Anon { content, .. }) if content == Content::ZERO);
-        if zeros && empty(mm.slots.get(page)) {
-            mm.slots.set(page, page + pages, Slot::Zero);
+        if !zeros || !empty(mm.slots.get(page)) {
+            continue;
+        }
+        let end = page + pages;
+        let open = mm.vmas.iter().filter(|v| v.locked == Locked::No);
+        let parts: Vec<(u32, u32)> = open.map(|v| (v.start.max(page), v.end.min(end))).collect();
+        for (from, to) in parts.into_iter().filter(|(from, to)| from < to) {
+            mm.slots.set(from, to, Slot::Zero);
             found = true;
         }
     }

@@ -1,12 +1,12 @@
 //! fork and exit.
 
 use super::registry::Rule;
-use super::{hit, Ctx};
+use super::{hit, mlock, Ctx};
 use crate::judge::{Class, Outcome};
 use crate::program::ActorId;
 use crate::space::mm::{by_block, Mm, Table};
 use crate::space::slots::Slot;
-use crate::space::{AnonVma, Branch};
+use crate::space::{AnonVma, Branch, Locked};
 use std::sync::Arc;
 
 pub const COPIES_VMAS: Rule = Rule {
@@ -109,7 +109,14 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
     if mm.vmas.len() < all {
         hit!(ctx, LEAVES_OUT);
     }
+    if ctx.mm.new_are_locked != Locked::No {
+        hit!(ctx, mlock::FORK_UNLOCKS);
+    }
     for vma in &mut mm.vmas {
+        if vma.locked != Locked::No {
+            hit!(ctx, mlock::FORK_UNLOCKS);
+            vma.locked = Locked::No;
+        }
         if vma.hints.wipe_on_fork {
             hit!(ctx, WIPES);
             vma.anon_vma = None;

@@ -8,7 +8,7 @@ use super::{hit, Ctx};
 use crate::judge::{Class, PageKind, SpaceSeen};
 use crate::space::mm::{block_of, block_pages, Mm, Table};
 use crate::space::slots::{Run, Slot};
-use crate::space::World;
+use crate::space::{Locked, World};
 use std::sync::Arc;
 
 pub const FREES: Rule = Rule {
@@ -27,6 +27,15 @@ pub const MAY_TAKE: Rule = Rule {
     source: "madvise(2), MADV_FREE; mm/rmap.c try_to_unmap_one: a clean folio that is not swapbacked is discarded",
     since: "all",
     about: &[Class::PageState, Class::Residency, Class::Value],
+};
+
+pub const LOCKED_ELSEWHERE: Rule = Rule {
+    name: "madvise/free/locked-elsewhere-stays",
+    text: "A page that another address space has locked is not marked by FREE: when the other lets go of it, PAGEOUT does not \
+           take it.",
+    source: "mm/folio.c folio_mark_lazyfree (before 7.3 mm/swap.c): folio_test_unevictable",
+    since: "all",
+    about: &[Class::PageState, Class::Value],
 };
 
 pub const SHARED: Rule = Rule {
@@ -76,15 +85,38 @@ fn free_piece(ctx: &mut Ctx, piece: Piece) {
         } else if all_or_nothing {
             // A large folio is marked as a whole, by its first page.
             if !dirty.meets(id.0, id.0 + u64::from(pages)) {
-                ctx.mm.lazy.insert(first, last);
+                mark(ctx, first, last);
             }
         } else {
             // A folio that is marked dirty keeps the mark while others map it; one that is not has none to lose.
             let marked: Vec<(u64, u64)> = dirty.within(first, last).collect();
-            ctx.mm.lazy.insert(first, last);
+            mark(ctx, first, last);
             for (from, to) in marked {
                 ctx.mm.lazy.remove(from, to);
             }
+        }
+    }
+}
+
+/// Marks pages that others map too as lazily freed, but for those that are locked there: their folios stay what they are.
+fn mark(ctx: &mut Ctx, first: u64, last: u64) {
+    let mut held: Vec<(u64, u64)> = Vec::new();
+    for mm in ctx.world.actors.iter().flatten() {
+        for vma in mm.vmas.iter().filter(|v| v.locked != Locked::No) {
+            for run in mm.slots.runs_in(vma.start, vma.end) {
+                if let Slot::Anon { id, .. } = run.slot {
+                    held.push((id.0, id.0 + u64::from(run.end - run.start)));
+                }
+            }
+        }
+    }
+    if held.is_empty() {
+        return ctx.mm.lazy.insert(first, last);
+    }
+    hit!(ctx, LOCKED_ELSEWHERE);
+    for id in first..last {
+        if !held.iter().any(|(from, to)| (*from..*to).contains(&id)) {
+            ctx.mm.lazy.insert(id, id + 1);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{free, guard, hints, hit, merge, reclaim, tables, Ctx};
+use super::{free, guard, hints, hit, merge, mlock, mseal, reclaim, tables, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::Advice;
@@ -104,20 +104,24 @@ pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
         Ok(span) => span,
         Err(outcome) => return outcome,
     };
-    walk(ctx, span, |ctx, i, start, end| match advice {
-        Advice::GuardInstall => guard::install(ctx, i, start, end),
-        Advice::GuardRemove => guard::remove(ctx, i, start, end),
-        Advice::DontNeed | Advice::DontNeedLocked => Ok(dontneed(ctx, i, start, end)),
-        Advice::Free => free::free(ctx, i, start, end),
-        Advice::Cold => Ok(reclaim::cold(ctx, start, end)),
-        Advice::PageOut => Ok(reclaim::pageout(ctx, start, end)),
-        Advice::WillNeed => {
-            hit!(ctx, hints::WILLNEED);
-            Ok(end)
+    walk(ctx, span, |ctx, i, start, end| {
+        mseal::refuses(ctx, i, advice)?;
+        mlock::refuses(ctx, i, advice)?;
+        match advice {
+            Advice::GuardInstall => guard::install(ctx, i, start, end),
+            Advice::GuardRemove => guard::remove(ctx, i, start, end),
+            Advice::DontNeed | Advice::DontNeedLocked => Ok(dontneed(ctx, i, start, end)),
+            Advice::Free => free::free(ctx, i, start, end),
+            Advice::Cold => Ok(reclaim::cold(ctx, start, end)),
+            Advice::PageOut => Ok(reclaim::pageout(ctx, start, end)),
+            Advice::WillNeed => {
+                hit!(ctx, hints::WILLNEED);
+                Ok(end)
+            }
+            Advice::HugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::Huge)),
+            Advice::NoHugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::NoHuge)),
+            _ => hints::set(ctx, i, start, end, advice),
         }
-        Advice::HugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::Huge)),
-        Advice::NoHugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::NoHuge)),
-        _ => hints::set(ctx, i, start, end, advice),
     })
 }
 

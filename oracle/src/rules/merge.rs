@@ -101,6 +101,8 @@ fn alike(a: &Vma, b: &Vma) -> bool {
         && a.noreserve == b.noreserve
         && a.advice == b.advice
         && a.hints == b.hints
+        && a.locked == b.locked
+        && a.sealed == b.sealed
         && a.may_write == b.may_write
         && a.same_file(b)
 }
@@ -273,6 +275,8 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
                 vma.account = new.account;
                 vma.advice = new.advice;
                 vma.hints = new.hints;
+                vma.locked = new.locked;
+                vma.sealed = new.sealed;
             }
             end
         }

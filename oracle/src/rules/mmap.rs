@@ -1,15 +1,15 @@
 //! mmap: private and shared anonymous memory and files, at a fixed place or at a hint.
 
-use super::access::{touch, Purpose};
+use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{args, hit, merge, munmap, Ctx};
+use super::{args, hit, merge, mlock, munmap, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Backing, MapFlags, Place, Prot};
 use crate::space::object::{Object, ObjectId};
-use crate::space::{Branch, Hints, HugeAdvice, Vma};
+use crate::space::{Branch, Hints, HugeAdvice, Locked, Vma};
 use std::sync::Arc;
 
 pub const MAPS: Rule = Rule {
@@ -125,66 +125,92 @@ pub const FILE: Rule = Rule {
 pub const FILE_DENIED: Rule = Rule {
     name: "mmap/file/readonly-is-eacces",
     text: "A shared writable mapping through a descriptor that cannot write is EACCES, and MAP_FIXED leaves what is there. It is \
-           found out after the address (EINVAL, EEXIST).",
+           found out after the address (EINVAL, EEXIST) and the limit of locked memory (EAGAIN).",
     source: "mm/mmap.c do_mmap; mmap(2), EACCES",
     since: "all",
     about: &[Class::Errno, Class::Vma, Class::PageState],
 };
 
-/// What MAP_POPULATE does after the mapping has been made. Returns every way it may go.
-pub(crate) fn populate(mut ctx: Ctx, range: Range, prot: Prot, backing: Backing) -> Vec<Branch> {
-    hit!(ctx, POPULATES);
-    let keyed = prot == Prot::new(false, false, true) && ctx.world.profile.exec_only_pkey;
-    if prot == Prot::NONE || keyed {
-        return vec![ctx.finish(Outcome::Ok)];
-    }
-    let span = Span::new(range, ctx.geometry());
-    let write = prot.write && !backing.is_shared();
-    touch(ctx, span.start, span.end, Purpose::FaultIn { write })
-}
-
 /// mmap(2).
 pub(crate) fn mmap(
-    ctx: &mut Ctx,
+    mut ctx: Ctx,
     range: Range,
     prot: Prot,
     backing: Backing,
     place: Place,
     flags: MapFlags,
-) -> Outcome {
+) -> Vec<Branch> {
+    let span = args::Span::new(range, ctx.geometry());
+    let locked = match make(&mut ctx, span, prot, backing, place, flags) {
+        Ok(locked) => locked,
+        Err(outcome) => return vec![ctx.finish(outcome)],
+    };
+    if flags.populate {
+        hit!(ctx, POPULATES);
+    }
+    let actor = ctx.actor;
+    let branches = if flags.populate || locked != Locked::No {
+        let purpose = Purpose::FaultIn(OnError::NextVma);
+        touch(ctx, span.start, span.end, purpose)
+    } else {
+        vec![ctx.finish(Outcome::Ok)]
+    };
+    if span.aligned {
+        return branches;
+    }
+    let again = branches.into_iter();
+    again
+        .map(|branch| not_there(Ctx::resume(branch, actor), span))
+        .collect()
+}
+
+/// The mapping is not where it was asked for: the guest unmaps it.
+fn not_there(mut ctx: Ctx, span: Span) -> Branch {
+    hit!(ctx, HINT_ROUNDS_DOWN);
+    let (start, end, _) = span.clip(ctx.geometry());
+    // What was just mapped is not sealed.
+    let _ = munmap::unmap(&mut ctx, start, end);
+    ctx.finish(Outcome::Elsewhere)
+}
+
+/// Makes the mapping, pages apart.
+fn make(
+    ctx: &mut Ctx,
+    span: Span,
+    prot: Prot,
+    backing: Backing,
+    place: Place,
+    flags: MapFlags,
+) -> Result<Locked, Outcome> {
     let g = ctx.geometry();
-    let span = args::Span::new(range, g);
     if let Some(errno) = refused(ctx, span, place) {
-        return Outcome::Errno(errno);
+        return Err(Outcome::Errno(errno));
     }
     let (start, end, outside) = span.clip(g);
-    let denied = matches!(backing, Backing::File(map) if map.shared && map.readonly && prot.write);
-    if denied && place != Place::NoReplace {
-        hit!(ctx, FILE_DENIED);
-        return Outcome::Errno(EACCES);
-    }
     // Programs map inside the arena only; what a hint reaches outside of it is not the oracle's business.
     let used = outside || ctx.mm.is_mapped_in(start, end);
+    if place == Place::NoReplace {
+        hit!(ctx, NO_REPLACE);
+        if ctx.mm.is_mapped_in(start, end) {
+            return Err(Outcome::Errno(EEXIST));
+        }
+    }
+    let locked = mlock::of_new(ctx, flags.locked, span.end - span.start).map_err(Outcome::Errno)?;
+    if matches!(backing, Backing::File(map) if map.shared && map.readonly && prot.write) {
+        hit!(ctx, FILE_DENIED);
+        return Err(Outcome::Errno(EACCES));
+    }
     match place {
         Place::Hint if used => {
             hit!(ctx, HINT_TAKEN);
-            return Outcome::Elsewhere;
+            return Err(Outcome::Elsewhere);
         }
         Place::Hint => hit!(ctx, HINT_FREE),
-        Place::NoReplace if ctx.mm.is_mapped_in(start, end) => {
-            hit!(ctx, NO_REPLACE);
-            return Outcome::Errno(EEXIST);
-        }
-        Place::NoReplace if denied => {
-            hit!(ctx, FILE_DENIED);
-            return Outcome::Errno(EACCES);
-        }
-        Place::NoReplace => hit!(ctx, NO_REPLACE),
         Place::Fixed if used => {
             hit!(ctx, FIXED_REPLACES);
-            munmap::unmap(ctx, start, end);
+            munmap::unmap(ctx, start, end).map_err(Outcome::Errno)?;
         }
-        Place::Fixed => {}
+        Place::Fixed | Place::NoReplace => {}
     }
     hit!(ctx, MAPS);
     hit!(ctx, NEW_IS_EMPTY);
@@ -225,6 +251,8 @@ pub(crate) fn mmap(
             noreserve: flags.noreserve,
             advice,
             hints: Hints::default(),
+            locked,
+            sealed: false,
             maybe_guard: false,
             may_write: !(readonly && backing.is_shared()),
             anon_vma: None,
@@ -233,12 +261,7 @@ pub(crate) fn mmap(
             pgoff,
         },
     );
-    if !span.aligned {
-        hit!(ctx, HINT_ROUNDS_DOWN);
-        munmap::unmap(ctx, start, end);
-        return Outcome::Elsewhere;
-    }
-    Outcome::Ok
+    Ok(locked)
 }
 
 /// What mmap refuses, in the kernel's order: length, then address.

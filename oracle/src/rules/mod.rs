@@ -11,6 +11,8 @@
 //! | `free` | madvise FREE |
 //! | `reclaim` | madvise COLD and PAGEOUT |
 //! | `folio` | large folios: when one is split, when it counts as shared |
+//! | `mlock` | mlock and its kin, locked mappings |
+//! | `mseal` | mseal, and what a seal refuses |
 //! | `guard` | madvise GUARD_INSTALL and GUARD_REMOVE, as the kernel's steps |
 //! | `access` | loads and stores: faults and signals |
 //! | `file` | faults on files and shared memory |
@@ -35,8 +37,10 @@ pub(crate) mod hints;
 pub(crate) mod limits;
 pub(crate) mod madvise;
 pub(crate) mod merge;
+pub(crate) mod mlock;
 pub(crate) mod mmap;
 pub(crate) mod mprotect;
+pub(crate) mod mseal;
 pub(crate) mod munmap;
 pub(crate) mod populate;
 pub(crate) mod reclaim;
@@ -92,6 +96,22 @@ impl Ctx {
             .sharing_in(self.actor, &self.mm, start, end, slot)
     }
 
+    /// Goes on with a branch to which an earlier part of the call has come.
+    pub fn resume(branch: Branch, actor: ActorId) -> Ctx {
+        let Branch {
+            mut world, rules, ..
+        } = branch;
+        let mm = world.actors[usize::from(actor)].take();
+        Ctx {
+            world,
+            actor,
+            mm: mm.map(Arc::unwrap_or_clone).unwrap_or_default(),
+            rules,
+            ways: Vec::new(),
+            gone: 0,
+        }
+    }
+
     pub fn geometry(&self) -> Geometry {
         self.world.geometry
     }
@@ -142,15 +162,9 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
             backing,
             place,
             flags,
-        } => {
-            let outcome = mmap::mmap(&mut ctx, range, prot, backing, place, flags);
-            if flags.populate && outcome == Outcome::Ok {
-                return mmap::populate(ctx, range, prot, backing);
-            }
-            outcome
-        }
+        } => return mmap::mmap(ctx, range, prot, backing, place, flags),
         Op::Munmap { range } => munmap::munmap(&mut ctx, range),
-        Op::Mprotect { range, prot } => mprotect::mprotect(&mut ctx, range, prot),
+        Op::Mprotect { range, prot } => return mprotect::mprotect(ctx, range, prot),
         Op::Madvise {
             range,
             advice: advice @ (Advice::PopulateRead | Advice::PopulateWrite),
@@ -160,6 +174,13 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
             advice: advice @ (Advice::Free | Advice::Cold | Advice::PageOut),
         } => return every_way(ctx, |ctx| madvise::madvise(ctx, range, advice)),
         Op::Madvise { range, advice } => madvise::madvise(&mut ctx, range, advice),
+        Op::Mlock { range, call } => return mlock::mlock(ctx, range, call),
+        Op::Mlockall { flags } => return mlock::mlockall(ctx, flags),
+        Op::Munlockall => mlock::munlockall(&mut ctx),
+        Op::Mseal {
+            range,
+            unknown_flag,
+        } => mseal::mseal(&mut ctx, range, unknown_flag),
         Op::Read { range } => return access::access(ctx, range, Purpose::Load),
         Op::Write { range, tag } => return access::access(ctx, range, Purpose::Store(tag)),
         Op::Fork { child } => fork::fork(&mut ctx, child),

@@ -1,12 +1,14 @@
 //! mprotect.
 
+use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
-use super::errno::{EACCES, EINVAL, ENOMEM};
+use super::errno::{EACCES, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{hit, merge, Ctx};
+use super::{hit, merge, mlock, mseal, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::Prot;
+use crate::space::{Branch, Locked};
 
 pub const KEEPS_PAGES: Rule = Rule {
     name: "mprotect/keeps-pages",
@@ -78,48 +80,82 @@ pub const MAY_WRITE: Rule = Rule {
 };
 
 /// mprotect(2).
-pub(crate) fn mprotect(ctx: &mut Ctx, range: Range, prot: Prot) -> Outcome {
-    let g = ctx.geometry();
-    let span = Span::new(range, g);
-    if !span.aligned {
-        hit!(ctx, ALIGNMENT);
-        return Outcome::Errno(EINVAL);
+pub(crate) fn mprotect(mut ctx: Ctx, range: Range, prot: Prot) -> Vec<Branch> {
+    let span = Span::new(range, ctx.geometry());
+    if let Some(outcome) = at_once(&mut ctx, span) {
+        return vec![ctx.finish(outcome)];
     }
-    if span.empty {
-        hit!(ctx, EMPTY);
-        return Outcome::Ok;
-    }
-    if span.wraps {
-        hit!(ctx, WRAPS);
-        return Outcome::Errno(ENOMEM);
-    }
-    let (start, end, outside) = span.clip(g);
-    if span.start < 0 || ctx.mm.vma_index(start).is_none() {
-        hit!(ctx, FIRST_UNMAPPED);
-        return Outcome::Errno(ENOMEM);
-    }
-    let mut at = start;
-    while at < end {
-        let Some(i) = ctx.mm.vma_index(at) else {
-            break;
+    let (start, end, outside) = span.clip(ctx.geometry());
+    let mut branches = Vec::with_capacity(1);
+    // Locked memory is faulted in on the way, which may go more than one way: what is left to do, the most usual last.
+    let mut open = vec![(ctx, start)];
+    while let Some((mut ctx, at)) = open.pop() {
+        let Some(i) = ctx.mm.vma_index(at).filter(|_| at < end) else {
+            let outcome = if at < end || outside {
+                hit!(ctx, HOLE);
+                Outcome::Errno(ENOMEM)
+            } else {
+                Outcome::Ok
+            };
+            branches.push(ctx.finish(outcome));
+            continue;
         };
         if prot.write && !ctx.mm.vmas[i].may_write {
             hit!(ctx, MAY_WRITE);
-            return Outcome::Errno(EACCES);
+            branches.push(ctx.finish(Outcome::Errno(EACCES)));
+            continue;
         }
-        at = fixup(ctx, i, at, end, prot);
+        if ctx.mm.vmas[i].sealed {
+            hit!(ctx, mseal::PROTECT);
+            branches.push(ctx.finish(Outcome::Errno(EPERM)));
+            continue;
+        }
+        let to = ctx.mm.vmas[i].end.min(end);
+        let faults_in = faults_in(&ctx, i, prot);
+        let next = fixup(&mut ctx, i, at, to, prot);
+        if !faults_in {
+            open.push((ctx, next));
+            continue;
+        }
+        hit!(ctx, mlock::MPROTECT);
+        let actor = ctx.actor;
+        let ways = touch(ctx, at.into(), to.into(), Purpose::FaultIn(OnError::Stop)).into_iter();
+        open.extend(ways.rev().map(|way| (Ctx::resume(way, actor), next)));
     }
-    if at < end || outside {
-        hit!(ctx, HOLE);
-        return Outcome::Errno(ENOMEM);
-    }
-    Outcome::Ok
+    branches
 }
 
-/// Changes one VMA from `start` up to `end` or its own end. Returns where to go on.
-fn fixup(ctx: &mut Ctx, i: usize, start: u32, end: u32, prot: Prot) -> u32 {
+/// How the call ends for the form of its range, or for its first page.
+fn at_once(ctx: &mut Ctx, span: Span) -> Option<Outcome> {
+    if !span.aligned {
+        hit!(ctx, ALIGNMENT);
+        return Some(Outcome::Errno(EINVAL));
+    }
+    if span.empty {
+        hit!(ctx, EMPTY);
+        return Some(Outcome::Ok);
+    }
+    if span.wraps {
+        hit!(ctx, WRAPS);
+        return Some(Outcome::Errno(ENOMEM));
+    }
+    let (start, _, _) = span.clip(ctx.geometry());
+    if span.start < 0 || ctx.mm.vma_index(start).is_none() {
+        hit!(ctx, FIRST_UNMAPPED);
+        return Some(Outcome::Errno(ENOMEM));
+    }
+    None
+}
+
+/// Whether a change to `prot` brings the pages of VMA `i` in.
+fn faults_in(ctx: &Ctx, i: usize, prot: Prot) -> bool {
     let vma = &ctx.mm.vmas[i];
-    let to = vma.end.min(end);
+    vma.locked != Locked::No && !vma.shared && !vma.prot.write && prot.write
+}
+
+/// Changes one VMA from `start` to `to`, within it. Returns where to go on.
+fn fixup(ctx: &mut Ctx, i: usize, start: u32, to: u32, prot: Prot) -> u32 {
+    let vma = &ctx.mm.vmas[i];
     if vma.prot == prot {
         hit!(ctx, SAME);
         return to;

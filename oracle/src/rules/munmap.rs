@@ -1,12 +1,13 @@
 //! munmap, and the unmapping that MAP_FIXED does.
 
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
-use super::errno::EINVAL;
+use super::errno::{EINVAL, EPERM};
 use super::registry::Rule;
-use super::{hit, merge, tables, Ctx};
+use super::{hit, merge, mseal, tables, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::space::mm::{block_of, block_pages, Table};
+use crate::space::Vma;
 
 pub const REMOVES: Rule = Rule {
     name: "munmap/removes",
@@ -53,12 +54,14 @@ pub(crate) fn munmap(ctx: &mut Ctx, range: Range) -> Outcome {
     if outside || !covered(ctx, start, end) {
         hit!(ctx, HOLES);
     }
-    unmap(ctx, start, end);
-    Outcome::Ok
+    match unmap(ctx, start, end) {
+        Ok(()) => Outcome::Ok,
+        Err(errno) => Outcome::Errno(errno),
+    }
 }
 
 /// Whether every page of a range is mapped.
-fn covered(ctx: &Ctx, start: u32, end: u32) -> bool {
+pub(crate) fn covered(ctx: &Ctx, start: u32, end: u32) -> bool {
     let mut at = start;
     for vma in &ctx.mm.vmas[ctx.mm.first_vma_after(start)..] {
         if at >= end || vma.start > at {
@@ -70,11 +73,23 @@ fn covered(ctx: &Ctx, start: u32, end: u32) -> bool {
 }
 
 /// Removes VMAs, slots and page tables of `[start, end)`.
-pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) {
+///
+/// # Errors
+/// EPERM when something there is sealed.
+pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
     if !ctx.mm.is_mapped_in(start, end) {
-        return;
+        return Ok(());
     }
     hit!(ctx, REMOVES);
+    let sealed = |vma: &&Vma| vma.sealed && vma.start < end && start < vma.end;
+    if let Some(vma) = ctx.mm.vmas.iter().find(sealed) {
+        let splits = vma.start >= start;
+        hit!(ctx, mseal::UNMAP);
+        if splits {
+            merge::split(ctx, start);
+        }
+        return Err(EPERM);
+    }
     merge::split(ctx, start);
     merge::split(ctx, end);
     let first = ctx.mm.first_vma_after(start);
@@ -97,4 +112,5 @@ pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) {
             }
         }
     }
+    Ok(())
 }

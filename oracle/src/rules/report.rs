@@ -8,7 +8,7 @@ use crate::judge::{Class, PageKind, PageRun, PageSeen, SpaceSeen, VmFlag, VmaSee
 use crate::program::ActorId;
 use crate::space::mm::{block_pages, by_block, Mm, Table};
 use crate::space::slots::{Run, Slot};
-use crate::space::{Content, HugeAdvice, Vma, World};
+use crate::space::{Content, HugeAdvice, Locked, Vma, World};
 
 pub const UNTOUCHED: Rule = Rule {
     name: "space/untouched",
@@ -30,8 +30,9 @@ pub const VM_FLAGS: Rule = Rule {
     name: "report/vm-flags",
     text: "smaps shows rd wr ex as protected, mr and me always, mw but for what may never be written, ms for shared mappings, sh too if \
            they may be written, ac, nr, hg, nh, rr, sr, \
-           dc, wf, dd, mg and gu as set, and sd on \
-           kernels with soft-dirty bits: every mapping here is newer than the last clear_refs.",
+           dc, wf, dd, mg, lo, lf, sl and gu as set, and sd on \
+           kernels with soft-dirty bits: every mapping here is newer than the last clear_refs. Old kernels have no name for lf: they \
+           show `??`.",
     source: "fs/proc/task_mmu.c show_smap_vma_flags",
     since: "all; gu from 6.19 (and late 6.18.y)",
     about: &[Class::VmFlags],
@@ -113,6 +114,10 @@ fn show_vma(world: &World, vma: &Vma) -> VmaSeen {
 
 /// The VmFlags of a VMA, sorted.
 fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
+    let on_fault = match world.profile.lock_on_fault_named {
+        true => b"lf",
+        false => b"??",
+    };
     let mut flags: Vec<VmFlag> = [
         (b"rd", vma.prot.read),
         (b"wr", vma.prot.write),
@@ -132,6 +137,9 @@ fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
         (b"wf", vma.hints.wipe_on_fork),
         (b"dd", vma.hints.dont_dump),
         (b"mg", vma.hints.mergeable),
+        (b"lo", vma.locked != Locked::No),
+        (on_fault, vma.locked == Locked::OnFault),
+        (b"sl", vma.sealed),
         (b"gu", vma.maybe_guard),
         (b"sd", world.profile.soft_dirty),
     ]

@@ -7,8 +7,10 @@ mod faults;
 mod files;
 mod guards;
 mod hints;
+mod locked;
 mod mappings;
 mod populated;
+mod sealed;
 mod shown;
 mod vmas;
 
@@ -162,6 +164,8 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         advice::CASES,
         mappings::CASES,
         populated::CASES,
+        locked::CASES,
+        sealed::CASES,
         faults::CASES,
         files::CASES,
         shown::CASES,

@@ -2,7 +2,7 @@
 
 use super::ranges::Ranges;
 use super::slots::{PageId, Slot, Slots};
-use super::vma::Vma;
+use super::vma::{Locked, Vma};
 use crate::geometry::{Geometry, BLOCKS};
 
 /// What a PMD entry holds.
@@ -27,6 +27,8 @@ pub(crate) struct Mm {
     /// Ids of anonymous pages that were lazily freed here and not stored to since: their mappings are clean, and the
     /// kernel may take the pages.
     pub lazy: Ranges,
+    /// What new mappings are, as mlockall said.
+    pub new_are_locked: Locked,
 }
 
 impl Mm {
@@ -56,6 +58,14 @@ impl Mm {
     /// Whether all of the pages from `id` on are lazily freed here.
     pub fn all_lazy(&self, id: PageId, pages: u32) -> bool {
         self.lazy.contains_all(id.0, id.0 + u64::from(pages))
+    }
+
+    /// Pages of `[start, end)` that lie in locked VMAs, touched or not.
+    pub fn locked_pages(&self, start: u32, end: u32) -> u32 {
+        let locked = self.vmas.iter().filter(|v| v.locked != Locked::No);
+        locked
+            .map(|v| v.end.min(end).saturating_sub(v.start.max(start)))
+            .sum()
     }
 
     /// Splits the huge mapping of a block: an anonymous one into the slots of a page table; one of shared memory is

@@ -31,6 +31,17 @@ pub struct Hints {
     pub mergeable: bool,
 }
 
+/// Whether pages are to stay in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Locked {
+    #[default]
+    No,
+    /// VM_LOCKED (`lo`): all of them.
+    All,
+    /// VM_LOCKED and VM_LOCKONFAULT (`lo lf`): those that were touched.
+    OnFault,
+}
+
 /// The anon_vma of a VMA, which links anonymous pages back to the VMAs that map them. User space sees it in what merges
 /// and in what fork copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +69,9 @@ pub struct Vma {
     /// VM_HUGEPAGE (`hg`) or VM_NOHUGEPAGE (`nh`).
     pub advice: HugeAdvice,
     pub hints: Hints,
+    pub locked: Locked,
+    /// VM_SEALED (`sl`): it stays as it is.
+    pub sealed: bool,
     /// VM_MAYBE_GUARD (`gu`).
     pub maybe_guard: bool,
     /// VM_MAYWRITE (`mw`): mprotect may make it writable.

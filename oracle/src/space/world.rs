@@ -4,7 +4,7 @@ use super::folio::Folios;
 use super::mm::{block_of, Mm, Table};
 use super::object::{Object, ObjectId};
 use super::slots::{PageId, Slot};
-use super::vma::Vma;
+use super::vma::{Locked, Vma};
 use crate::geometry::{Geometry, BLOCKS};
 use crate::judge::{Outcome, SpaceSeen};
 use crate::profile::Profile;
@@ -139,6 +139,13 @@ impl World {
                 huge,
             },
         }
+    }
+
+    /// Whether an actor has locked memory, or will have when it maps some.
+    pub fn locks(&self, actor: ActorId) -> bool {
+        self.mm(actor).is_some_and(|mm| {
+            mm.new_are_locked != Locked::No || mm.vmas.iter().any(|v| v.locked != Locked::No)
+        })
     }
 
     /// Runs of guard markers: (first page, pages), ascending.

@@ -8,7 +8,8 @@ use super::{Disagreement, End, Execution, Prepared, Smaps};
 use oracle::geometry::Geometry;
 use oracle::judge::{Access, Fault, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
 use oracle::program::{
-    self, Advice, Backing, File, FileKind, Op, Place, Program, Prot, ShmemThp, Thp,
+    self, Advice, Backing, File, FileKind, LockAll, LockCall, Op, Place, Program, Prot, ShmemThp,
+    Thp,
 };
 use oracle::space::Content;
 use std::collections::BTreeMap;
@@ -37,16 +38,33 @@ const MAP_SHARED: u32 = 0x01;
 const MAP_PRIVATE: u32 = 0x02;
 const MAP_FIXED: u32 = 0x10;
 const MAP_ANONYMOUS: u32 = 0x20;
+const MAP_LOCKED: u32 = 0x2000;
 const MAP_NORESERVE: u32 = 0x4000;
 const MAP_POPULATE: u32 = 0x8000;
 const MAP_STACK: u32 = 0x2_0000;
 const MAP_FIXED_NOREPLACE: u32 = 0x10_0000;
+const MLOCK_ONFAULT: u32 = 1;
+const MCL_CURRENT: u32 = 1;
+const MCL_FUTURE: u32 = 2;
+const MCL_ONFAULT: u32 = 4;
+/// A flag that neither mlock2 nor mseal knows.
+const UNKNOWN_FLAG: u32 = 0x80;
+
+// The guest sets the limit, the rules know it.
+const _: () = assert!(wire::MEMLOCK_BLOCKS == oracle::geometry::MEMLOCK_BLOCKS);
 
 /// The PROT_* bits of a protection.
 fn prot_bits(prot: Prot) -> u32 {
     (if prot.read { PROT_READ } else { 0 })
         | (if prot.write { PROT_WRITE } else { 0 })
         | (if prot.exec { PROT_EXEC } else { 0 })
+}
+
+/// The MCL_* bits of mlockall's flags.
+fn mcl_bits(flags: LockAll) -> u32 {
+    (if flags.current { MCL_CURRENT } else { 0 })
+        | (if flags.future { MCL_FUTURE } else { 0 })
+        | (if flags.on_fault { MCL_ONFAULT } else { 0 })
 }
 
 /// The MADV_* number of an advice (the same on both architectures).
@@ -149,7 +167,8 @@ fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
                 Place::NoReplace => MAP_FIXED_NOREPLACE,
             } | if flags.populate { MAP_POPULATE } else { 0 }
                 | if flags.noreserve { MAP_NORESERVE } else { 0 }
-                | if flags.stack { MAP_STACK } else { 0 },
+                | if flags.stack { MAP_STACK } else { 0 }
+                | if flags.locked { MAP_LOCKED } else { 0 },
             file: match backing {
                 Backing::File(map) => Some(wire::FileMap {
                     file: files
@@ -175,6 +194,28 @@ fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
             at: range.start.byte_offset(g),
             len: range.byte_len(g),
             advice: advice_number(advice),
+        },
+        Op::Mlock { range, call } => {
+            let (at, len) = (range.start.byte_offset(g), range.byte_len(g));
+            let mlock = |flags| wire::Op::Mlock { at, len, flags };
+            match call {
+                LockCall::Lock => mlock(0),
+                LockCall::LockOnFault => mlock(MLOCK_ONFAULT),
+                LockCall::UnknownFlag => mlock(UNKNOWN_FLAG),
+                LockCall::Unlock => wire::Op::Munlock { at, len },
+            }
+        }
+        Op::Mlockall { flags } => wire::Op::Mlockall {
+            flags: mcl_bits(flags),
+        },
+        Op::Munlockall => wire::Op::Munlockall,
+        Op::Mseal {
+            range,
+            unknown_flag,
+        } => wire::Op::Mseal {
+            at: range.start.byte_offset(g),
+            len: range.byte_len(g),
+            flags: if unknown_flag { UNKNOWN_FLAG } else { 0 },
         },
         Op::Read { range } => {
             let (at, pages) = accessed(range, g);

@@ -4,9 +4,10 @@
 use super::fault::{
     is_advice, madvise, pages, resized, runs_of, Act, Answer, Plan, SimFault, ARENA,
 };
+use super::locks::{future_forgotten, lock_call, lock_inherited, seals_up_to_hole};
 use oracle::geometry::{Pos, Range};
 use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
-use oracle::program::{Advice, MapFlags, Op, Place, Prot, Step};
+use oracle::program::{Advice, LockCall, MapFlags, Op, Place, Prot, Step};
 use oracle::space::{Content, Hints, PageState, World};
 
 const EPERM: i32 = 1;
@@ -163,6 +164,44 @@ faults! {
         Act::Instead(|_, s| mistaken(s, Advice::Cold, Advice::PageOut));
     "advice" "cold-drops-guards" "MADV_COLD removes guards"
         Act::Instead(|_, s| is_advice(s, Advice::Cold).and_then(|range| Plan::and(s, &[madvise(range, Advice::GuardRemove)])));
+    "mlock" "mlock-skipped" "mlock does nothing and returns 0"
+        Act::Instead(|_, s| lock_call(s, LockCall::Lock).and_then(|_| Plan::skip()));
+    "mlock" "onfault-is-mlock" "mlock2 with MLOCK_ONFAULT does what mlock should"
+        Act::Instead(|_, s| {
+            let range = lock_call(s, LockCall::LockOnFault)?;
+            Plan::instead(s.actor, Op::Mlock { range, call: LockCall::Lock })
+        });
+    "mlock" "hole-is-fine" "mlock over a hole, a guard or PROT_NONE memory, and beyond the limit, returns 0"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Mlock { .. }) { swap(o, ENOMEM, None) });
+    "mlock" "guards-in-locked" "guard install in locked memory returns 0"
+        Act::Outcome(|w, s, o| if w.locks(s.actor) && is_advice(s, Advice::GuardInstall).is_some() {
+            swap(o, EINVAL, None)
+        });
+    "mlock" "future-forgotten" "mlockall with MCL_FUTURE does not lock what is mapped later"
+        Act::Instead(future_forgotten);
+    "mlock" "munlock-short" "munlock misses the last page"
+        Act::Instead(|_, s| {
+            let range = resized(lock_call(s, LockCall::Unlock)?, -1)?;
+            Plan::instead(s.actor, Op::Mlock { range, call: LockCall::Unlock })
+        });
+    "mlock" "inherited" "the child of a fork has its parent's locks"
+        Act::View(lock_inherited);
+    "mseal" "seal-skipped" "mseal does nothing and returns 0"
+        Act::Instead(|_, s| if matches!(s.op, Op::Mseal { .. }) { Plan::skip() } else { None });
+    "mseal" "seals-up-to-hole" "mseal seals what lies before a hole"
+        Act::Instead(seals_up_to_hole);
+    "mseal" "unmap-is-quiet" "munmap of sealed memory returns 0 and unmaps nothing"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Munmap { .. }) { swap(o, EPERM, None) });
+    "mseal" "mprotect-is-eacces" "mprotect of sealed memory returns EACCES"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Mprotect { .. }) { swap(o, EPERM, Some(EACCES)) });
+    "mseal" "lost-in-fork" "the child of a fork has no seals"
+        Act::View(|_, _, s, seen| if let Op::Fork { child } = s.op {
+            for (_, space) in seen.spaces.iter_mut().filter(|(actor, _)| *actor == child) {
+                for flags in space.vmas.iter_mut().filter_map(|vma| vma.flags.as_mut()) {
+                    flags.retain(|f| *f != VmFlag(*b"sl"));
+                }
+            }
+        });
     "fork" "cow-broken" "a write to memory shared by fork reaches the other process too"
         Act::Instead(cow_broken);
     "fork" "stays-exclusive" "pages shared by fork are still shown as mapped exclusively"

@@ -102,8 +102,10 @@ pub fn set_range(op: &mut Op, new: Range) {
         | Op::Munmap { range }
         | Op::Mprotect { range, .. }
         | Op::Madvise { range, .. }
+        | Op::Mlock { range, .. }
+        | Op::Mseal { range, .. }
         | Op::Read { range }
         | Op::Write { range, .. } => *range = new,
-        Op::Fork { .. } | Op::Exit => {}
+        Op::Mlockall { .. } | Op::Munlockall | Op::Fork { .. } | Op::Exit => {}
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that is a word: knobs, needs, comments, expectations; protections, flags, tags.
 
 use super::{with, Offer, Scene};
-use oracle::program::{Backing, File, FileMap, Knobs, Op, Place, Program, Prot};
+use oracle::program::{Backing, File, FileMap, Knobs, LockCall, Op, Place, Program, Prot};
 
 /// Comments, needs and expectations left out, knobs at their default: all at once, then one by one. Needs stay where the
 /// expectations are what the program is about: those hold only where the needs are met.
@@ -46,7 +46,7 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
 
 /// Every op the plainest of its kind: private memory, the first file from its start, fixed places, reads in place of writes; all, then one by one.
 pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
-    let changes: [fn(&mut Op); 11] = [
+    let changes: [fn(&mut Op); 17] = [
         |op| {
             if let Op::Mmap { backing, .. } = op {
                 *backing = Backing::PrivateAnon;
@@ -81,6 +81,36 @@ pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
         |op| {
             if let Op::Mmap { flags, .. } = op {
                 flags.stack = false;
+            }
+        },
+        |op| {
+            if let Op::Mmap { flags, .. } = op {
+                flags.locked = false;
+            }
+        },
+        |op| {
+            if let Op::Mlock { call, .. } = op {
+                *call = LockCall::Lock;
+            }
+        },
+        |op| {
+            if let Op::Mseal { unknown_flag, .. } = op {
+                *unknown_flag = false;
+            }
+        },
+        |op| {
+            if let Op::Mlockall { flags } = op {
+                flags.on_fault = false;
+            }
+        },
+        |op| {
+            if let Op::Mlockall { flags } = op {
+                flags.current = false;
+            }
+        },
+        |op| {
+            if let Op::Mlockall { flags } = op {
+                flags.future = false;
             }
         },
         |op| {

@@ -18,6 +18,9 @@ enum Kind {
     Advice(Advice),
     /// One of [`HINTS`].
     Hint,
+    /// Of the mlock family.
+    Lock,
+    Seal,
     Read,
     Write,
     Fork,
@@ -74,9 +77,10 @@ impl Writer<'_, '_, '_> {
         let special = vmas.any(|v| v.hints.wipe_on_fork || v.hints.dont_fork);
         let fork = match (may_fork, guarded || special) {
             (false, _) => 0,
-            (true, false) => 4,
-            (true, true) => 9,
+            (true, false) => 5,
+            (true, true) => 11,
         };
+        let locked = self.world.locks(actor);
         let huge_mode = self.program.knobs.thp == Thp::Madvise;
         let hugepage = if huge_mode && !self.whole_blocks(actor).is_empty() {
             8
@@ -101,6 +105,8 @@ impl Writer<'_, '_, '_> {
             (2, Kind::Advice(Advice::PopulateRead)),
             (2, Kind::Advice(Advice::PopulateWrite)),
             (9, Kind::Hint),
+            (if locked { 9 } else { 4 }, Kind::Lock),
+            (2, Kind::Seal),
             (13, Kind::Read),
             (23, Kind::Write),
             (fork, Kind::Fork),
@@ -221,6 +227,8 @@ impl Writer<'_, '_, '_> {
                 };
                 Op::Madvise { range, advice }
             }
+            Kind::Lock => self.lock(actor, wild),
+            Kind::Seal => self.seal(actor, wild),
             Kind::Read => Op::Read {
                 range: self.access(actor, false),
             },
@@ -256,6 +264,7 @@ impl Writer<'_, '_, '_> {
             populate: place != Place::Hint && small && self.dice.chance(9),
             noreserve: self.dice.chance(8),
             stack: self.dice.chance(5),
+            locked: place != Place::Hint && self.dice.chance(if small { 6 } else { 4 }),
         };
         Op::Mmap {
             range,
@@ -320,18 +329,18 @@ impl Writer<'_, '_, '_> {
     /// All eight protections, those that programs use more often.
     fn prot(&mut self) -> Prot {
         self.dice.weighted(&[
-            (52, Prot::RW),
+            (51, Prot::RW),
             (17, Prot::R),
             (15, Prot::NONE),
             (4, Prot::new(true, true, true)),
             (4, Prot::new(true, false, true)),
             (3, Prot::new(false, true, false)),
             (3, Prot::new(false, false, true)),
-            (2, Prot::new(false, true, true)),
+            (3, Prot::new(false, true, true)),
         ])
     }
 
-    fn call_range(&mut self, actor: u8, wild: bool) -> Range {
+    pub fn call_range(&mut self, actor: u8, wild: bool) -> Range {
         if wild {
             self.wild_range(actor)
         } else {
@@ -340,7 +349,7 @@ impl Writer<'_, '_, '_> {
     }
 
     /// A block, or a VMA that holds one: where huge-page advice matters.
-    fn huge_range(&mut self, actor: u8) -> Range {
+    pub fn huge_range(&mut self, actor: u8) -> Range {
         let blocks = self.whole_blocks(actor);
         match self.dice.pick(&blocks) {
             Some((start, end)) => range(start, end),

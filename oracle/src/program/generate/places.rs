@@ -156,7 +156,7 @@ impl Writer<'_, '_, '_> {
     }
 
     /// A few pages inside a VMA, at its start, its end, or at a border inside.
-    fn part(&mut self, actor: u8) -> Range {
+    pub fn part(&mut self, actor: u8) -> Range {
         let vmas = self.vma_extents(actor);
         let Some((start, end)) = self.dice.pick(&vmas) else {
             let at = i64::from(self.dice.below(BLOCKS.into())) * BLOCK;

@@ -51,6 +51,8 @@ fn the_mix_is_what_was_asked_for() {
         "dontneed",
         "hugepage",
         "nohugepage",
+        "mlock",
+        "mseal",
         "read",
         "write",
         "exit",

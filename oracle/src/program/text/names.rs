@@ -61,6 +61,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("guards-shared", Need::GuardsShared),
     ("thp", Need::Thp),
     ("page4k", Need::Page4K),
+    ("mseal", Need::Mseal),
 ];
 
 /// Spellings of [`Thp`].

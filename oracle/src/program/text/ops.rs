@@ -6,15 +6,25 @@ use super::names::{list, nearest, value_of, ERRNOS, PROTS, SIGNALS};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
-    ActorId, Advice, Backing, Expect, File, FileMap, MapFlags, Op, Place, Prot, ValueTags,
-    MAX_ACTORS, MAX_FILE_PAGE,
+    ActorId, Advice, Backing, Expect, File, FileMap, LockAll, LockCall, MapFlags, Op, Place, Prot,
+    ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
 
-/// Op names that are not an advice's.
-const NAMES: [&str; 7] = [
-    "mmap", "munmap", "mprotect", "read", "write", "fork", "exit",
+/// Op names that are not an advice's, nor a [`LockCall`]'s.
+const NAMES: [&str; 11] = [
+    "mmap",
+    "munmap",
+    "mprotect",
+    "mlockall",
+    "munlockall",
+    "mseal",
+    "mseal-unknown-flag",
+    "read",
+    "write",
+    "fork",
+    "exit",
 ];
 
 /// `1:` before an op or a strip, if it is there.
@@ -58,6 +68,12 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
             range: range(c)?,
             prot: prot(c)?,
         },
+        "mlockall" => Op::Mlockall { flags: lock_all(c) },
+        "munlockall" => Op::Munlockall,
+        "mseal" | "mseal-unknown-flag" => Op::Mseal {
+            range: range(c)?,
+            unknown_flag: word.text != "mseal",
+        },
         "read" => Op::Read { range: range(c)? },
         "write" => {
             let range = range(c)?;
@@ -77,15 +93,28 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
             }
         }
         "exit" => Op::Exit,
-        name => match advice(name) {
-            Some(advice) => Op::Madvise {
+        name => match (advice(name), lock_call(name)) {
+            (Some(advice), _) => Op::Madvise {
                 range: range(c)?,
                 advice,
             },
-            None => return Err(unknown_op(c, word)),
+            (_, Some(call)) => Op::Mlock {
+                range: range(c)?,
+                call,
+            },
+            _ => return Err(unknown_op(c, word)),
         },
     };
     Ok(op)
+}
+
+/// A word that may be there or not.
+fn flag(c: &mut Cursor<'_>, name: &str) -> bool {
+    let there = c.peek().text == name;
+    if there {
+        c.word();
+    }
+    there
 }
 
 /// The flags that stand at an mmap's end, in this order.
@@ -94,16 +123,21 @@ fn map_flags(c: &mut Cursor<'_>) -> MapFlags {
         populate: flag(c, "populate"),
         noreserve: flag(c, "noreserve"),
         stack: flag(c, "stack"),
+        locked: flag(c, "locked"),
     }
 }
 
-/// A word that may stand here or not.
-fn flag(c: &mut Cursor<'_>, name: &str) -> bool {
-    let there = c.peek().text == name;
-    if there {
-        c.word();
+/// The flags of mlockall, in this order.
+fn lock_all(c: &mut Cursor<'_>) -> LockAll {
+    LockAll {
+        current: flag(c, "current"),
+        future: flag(c, "future"),
+        on_fault: flag(c, "onfault"),
     }
-    there
+}
+
+fn lock_call(name: &str) -> Option<LockCall> {
+    LockCall::ALL.into_iter().find(|call| call.name() == name)
 }
 
 /// `private`, `shared`, `shared memfd0`, `private ramfs0+3 readonly`.
@@ -145,6 +179,7 @@ fn unknown_op(c: &Cursor<'_>, word: Word<'_>) -> ParseError {
     let names: Vec<&str> = NAMES
         .into_iter()
         .chain(Advice::ALL.map(Advice::name))
+        .chain(LockCall::ALL.map(LockCall::name))
         .collect();
     let mut error = c.expected("an op", word);
     error.help = Some(match nearest(word.text, names.iter().copied()) {

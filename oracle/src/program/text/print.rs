@@ -56,24 +56,33 @@ impl fmt::Display for Op {
                     write!(f, " {map}")?;
                 }
                 write!(f, " {place}")?;
-                for (name, set) in [
-                    ("populate", flags.populate),
-                    ("noreserve", flags.noreserve),
-                    ("stack", flags.stack),
-                ] {
-                    if set {
-                        write!(f, " {name}")?;
-                    }
-                }
-                Ok(())
+                words(
+                    f,
+                    &[
+                        ("populate", flags.populate),
+                        ("noreserve", flags.noreserve),
+                        ("stack", flags.stack),
+                        ("locked", flags.locked),
+                    ],
+                )
             }
             Op::Mprotect { range, prot } => write!(f, " {range} {prot}"),
             Op::Write { range, tag } => write!(f, " {range} tag {tag}"),
-            Op::Munmap { range } | Op::Madvise { range, .. } | Op::Read { range } => {
-                write!(f, " {range}")
-            }
+            Op::Munmap { range }
+            | Op::Madvise { range, .. }
+            | Op::Mlock { range, .. }
+            | Op::Mseal { range, .. }
+            | Op::Read { range } => write!(f, " {range}"),
+            Op::Mlockall { flags } => words(
+                f,
+                &[
+                    ("current", flags.current),
+                    ("future", flags.future),
+                    ("onfault", flags.on_fault),
+                ],
+            ),
             Op::Fork { child } => write!(f, " {child}"),
-            Op::Exit => Ok(()),
+            Op::Munlockall | Op::Exit => Ok(()),
         }
     }
 }
@@ -90,6 +99,14 @@ impl fmt::Display for FileMap {
         }
         Ok(())
     }
+}
+
+/// The words that are to be there, each behind a blank.
+fn words(f: &mut fmt::Formatter<'_>, words: &[(&str, bool)]) -> fmt::Result {
+    for (word, _) in words.iter().filter(|(_, there)| *there) {
+        write!(f, " {word}")?;
+    }
+    Ok(())
 }
 
 /// The op with its actor, without expectations and comments: `1: read 0+2..0+3`.

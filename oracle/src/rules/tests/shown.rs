@@ -18,6 +18,12 @@ pub(super) const CASES: &[Case] = &[
         .on(7, 3, Aarch64)
         .flags(&[(0, "!sd")]),
     Case::new(
+        &report::VM_FLAGS,
+        "mmap 0+0..0+2 rw private fixed\nmlock-onfault 0+0..0+1\nmlock 0+1..0+2\n",
+    )
+    .on(6, 1, X86_64)
+    .flags(&[(0, "lo ?? !lf"), (1, "lo !??")]),
+    Case::new(
         &report::RESIDENT,
         "mmap 0+0..0+4 rw shared fixed\nwrite 0+0..0+2 tag 1\nguard-install 0+1..0+3\nmmap 0+4..0+6 r private fixed\nread 0+4..0+5\n",
     )

@@ -1,0 +1,133 @@
+//! mseal: memory whose mapping cannot be changed any more. What it refuses stands where it is refused: in munmap, mmap,
+//! mprotect and madvise.
+
+use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
+use super::errno::{EINVAL, ENOMEM, ENOSYS, EPERM};
+use super::registry::Rule;
+use super::{hit, merge, munmap, Ctx};
+use crate::geometry::Range;
+use crate::judge::{Class, Outcome};
+use crate::program::Advice;
+
+pub const SEALS: Rule = Rule {
+    name: "mseal/seals",
+    text: "mseal sets `sl` on every VMA of the range, in ascending order, splitting at the range's ends and merging with like \
+           neighbours. Nothing takes it away again; a child inherits it. No page changes.",
+    source: "mm/mseal.c; mseal(2)",
+    since: "6.10",
+    about: &[Class::VmFlags, Class::Vma, Class::Errno],
+};
+
+pub const MISSING: Rule = Rule {
+    name: "mseal/missing",
+    text: "Before 6.10 there is no mseal: ENOSYS, whatever the arguments.",
+    source: "6.10, mseal: wire up mseal syscall",
+    since: "before 6.10",
+    about: &[Class::Errno],
+};
+
+pub const UNKNOWN_FLAG: Rule = Rule {
+    name: "mseal/unknown-flag",
+    text: "Any flag is EINVAL, before the range is looked at.",
+    source: "mm/mseal.c; mseal(2)",
+    since: "6.10",
+    about: &[Class::Errno],
+};
+
+pub const HOLE: Rule = Rule {
+    name: "mseal/hole-seals-nothing",
+    text: "A hole anywhere in the range is ENOMEM, and then nothing is sealed.",
+    source: "mm/mseal.c range_contains_unmapped (before 6.17 check_mm_seal); mseal(2)",
+    since: "6.10",
+    about: &[Class::Errno, Class::VmFlags, Class::Vma],
+};
+
+pub const UNMAP: Rule = Rule {
+    name: "mseal/munmap-is-eperm",
+    text: "munmap, and MAP_FIXED, of a range that reaches into a sealed VMA is EPERM and unmaps nothing. A VMA that is not sealed \
+           and begins before the range has been split at the range's start by then, and stays so.",
+    source: "mm/vma.c vms_gather_munmap_vmas; mseal(2)",
+    since: "6.12",
+    about: &[Class::Errno, Class::Vma, Class::PageState],
+};
+
+pub const PROTECT: Rule = Rule {
+    name: "mseal/mprotect-is-eperm",
+    text: "mprotect stops at a sealed VMA with EPERM, even if it has the protection already; VMAs before it are changed.",
+    source: "mm/mprotect.c mprotect_fixup; mseal(2)",
+    since: "6.12",
+    about: &[Class::Errno, Class::Vma],
+};
+
+pub const DISCARD: Rule = Rule {
+    name: "mseal/discard-is-eperm",
+    text: "Advice that discards (DONTNEED, DONTNEED_LOCKED, FREE, guard install; DONTFORK and WIPEONFORK count as such) stops with EPERM \
+           at a sealed VMA of private anonymous memory that is not writable, before it looks for anything else against it. \
+           Writable and shared memory may be discarded, guards may be removed.",
+    source: "mm/madvise.c can_madvise_modify (before 6.17 mm/mseal.c can_modify_vma_madv); mseal(2)",
+    since: "6.10",
+    about: &[Class::Errno, Class::PageState, Class::VmFlags],
+};
+
+/// mseal(2).
+pub(crate) fn mseal(ctx: &mut Ctx, range: Range, unknown_flag: bool) -> Outcome {
+    if !ctx.world.profile.mseal {
+        hit!(ctx, MISSING);
+        return Outcome::Errno(ENOSYS);
+    }
+    if unknown_flag {
+        hit!(ctx, UNKNOWN_FLAG);
+        return Outcome::Errno(EINVAL);
+    }
+    let span = Span::new(range, ctx.geometry());
+    if !span.aligned {
+        hit!(ctx, ALIGNMENT);
+        return Outcome::Errno(EINVAL);
+    }
+    if span.wraps {
+        hit!(ctx, WRAPS);
+        return Outcome::Errno(EINVAL);
+    }
+    if span.empty {
+        hit!(ctx, EMPTY);
+        return Outcome::Ok;
+    }
+    let (start, end, outside) = span.clip(ctx.geometry());
+    if outside || !munmap::covered(ctx, start, end) {
+        hit!(ctx, HOLE);
+        return Outcome::Errno(ENOMEM);
+    }
+    hit!(ctx, SEALS);
+    let mut at = start;
+    while let Some(i) = ctx.mm.vma_index(at).filter(|_| at < end) {
+        let vma = &ctx.mm.vmas[i];
+        let to = vma.end.min(end);
+        if vma.sealed {
+            at = to;
+            continue;
+        }
+        let mut new = vma.clone();
+        new.sealed = true;
+        at = merge::modify(ctx, i, at, to, new);
+    }
+    Outcome::Ok
+}
+
+/// Whether VMA `i` refuses an advice for its seal.
+pub(crate) fn refuses(ctx: &mut Ctx, i: usize, advice: Advice) -> Result<(), i32> {
+    let discards = matches!(
+        advice,
+        Advice::DontNeed
+            | Advice::DontNeedLocked
+            | Advice::Free
+            | Advice::GuardInstall
+            | Advice::DontFork
+            | Advice::WipeOnFork
+    );
+    let vma = &ctx.mm.vmas[i];
+    if discards && vma.sealed && vma.is_anon() && !vma.prot.write {
+        hit!(ctx, DISCARD);
+        return Err(EPERM);
+    }
+    Ok(())
+}
