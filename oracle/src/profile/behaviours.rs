@@ -197,9 +197,9 @@ behaviours! {
     }
     huge_readahead {
         what: "a fault that misses the page cache through a mapping with `hg` reads in a huge page's worth of any file",
-        source: "5.18, mm: readahead: VM_HUGEPAGE; gone where mm/filemap.c do_sync_mmap_readahead asks for large folios of the mapping \
-                 first",
-        spans: &[before(7, 3)],
+        source: "5.18, mm/filemap: Support VM_HUGEPAGE for file mappings; 7.2 asks for large folios of the mapping first \
+                 (mm/filemap.c do_sync_mmap_readahead), 7.1 does not (a run)",
+        spans: &[before(7, 2)],
         probe: Some(probes::HUGE_READAHEAD),
     }
     folio_split_finds_zeros {
