@@ -164,19 +164,6 @@ fn lazy_runs(mm: &Mm) -> Vec<Run> {
     runs
 }
 
-/// The world in which the kernel has taken some of the lazily freed pages: each run of which `choose` says so.
-pub(crate) fn taking(world: &World, mut choose: impl FnMut() -> bool) -> World {
-    let mut changed = world.clone();
-    let g = world.geometry;
-    for mm in changed.actors.iter_mut().flatten() {
-        for run in lazy_runs(mm).into_iter().filter(|_| choose()) {
-            let drops = world.profile.lazyfree_huge_drops_table;
-            take_in(Arc::make_mut(mm), run.start, run.end, g, drops);
-        }
-    }
-    changed
-}
-
 /// How many runs of pages the kernel may take: what they hold is open.
 pub(crate) fn open(world: &World) -> u64 {
     let runs = world.actors.iter().flatten();

@@ -85,12 +85,6 @@ impl World {
         rules::apply(self, step)
     }
 
-    /// The machine after the kernel has taken lazily freed pages (MADV_FREE), as it may at any time: of each run of them
-    /// that `choose` says yes to.
-    pub fn taking_lazily_freed(&self, choose: impl FnMut() -> bool) -> World {
-        rules::free::taking(self, choose)
-    }
-
     /// What a kernel shows of an actor's arena, VmFlags and residency included; nothing for an actor that does not live.
     /// Contents are given where the VMA is readable.
     pub fn seen(&self, actor: ActorId) -> SpaceSeen {

@@ -1,7 +1,6 @@
 //! The model itself as a kernel: what generation, judging, re-running and reporting are tested on, without a VM.
 //!
-//! It takes the most usual of the ways that the rules permit three times out of four, any of them otherwise, and now and then
-//! pages that were lazily freed; a deliberate
+//! It takes the most usual of the ways that the rules permit three times out of four, any of them otherwise; a deliberate
 //! fault ([`FAULTS`]) makes it do something that the rules do not permit, a [`Mishap`] makes it die.
 
 mod fault;
@@ -190,11 +189,6 @@ impl SimulatedKernel {
                     execution.end = strike(when.mishap, prepared.id, index)?;
                     return Ok(execution);
                 }
-            }
-            if !self.probing {
-                // Memory may run short at any time.
-                let dice = &mut self.dice;
-                world = world.taking_lazily_freed(|| dice.next().is_multiple_of(8));
             }
             let before = world.clone();
             let outcome = self.perform(&mut world, step);
