@@ -186,7 +186,8 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
                 Advice::WipeOnFork
                 | Advice::Free
                 | Advice::PopulateRead
-                | Advice::PopulateWrite => true,
+                | Advice::PopulateWrite
+                | Advice::Remove => true,
                 Advice::DontNeed | Advice::Cold | Advice::PageOut | Advice::GuardInstall => locked,
                 _ => false,
             },

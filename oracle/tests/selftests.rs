@@ -51,9 +51,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("mremap-expand", "programs have no mremap"),
     ("mremap-shrink", "programs have no mremap"),
     ("uffd", "programs have no userfaultfd"),
-    ("truncation", "programs have no ftruncate"),
-    ("hole-punch", "programs have no MADV_REMOVE"),
-    ("memfd-write-seal", "programs have no seals of memfds"),
     ("collapse", "programs have no MADV_COLLAPSE"),
 ];
 

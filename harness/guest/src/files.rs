@@ -51,11 +51,48 @@ impl Files {
 
     /// The descriptor that a mapping is made through.
     pub fn descriptor(&self, map: FileMap) -> Result<i32, String> {
-        let open = self
-            .0
-            .get(usize::from(map.file))
-            .ok_or_else(|| format!("the program has no file {}", map.file))?;
+        let open = self.open(map.file)?;
         Ok(if map.readonly { open.read } else { open.write })
+    }
+
+    /// ftruncate(2).
+    pub fn truncate(&self, file: u8, len: u64) -> Result<Result<u64, Errno>, String> {
+        let fd = self.open(file)?.write as u64;
+        // SAFETY: no memory of ours is mapped from these files.
+        Ok(unsafe { sys::call(libc::SYS_ftruncate, [fd, len, 0, 0, 0, 0]) })
+    }
+
+    /// fallocate(2).
+    pub fn punch_hole(
+        &self,
+        file: u8,
+        offset: u64,
+        len: u64,
+    ) -> Result<Result<u64, Errno>, String> {
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let fd = self.open(file)?.write as u64;
+        // SAFETY: as for `truncate`.
+        Ok(unsafe { sys::call(libc::SYS_fallocate, [fd, mode as u64, offset, len, 0, 0]) })
+    }
+
+    /// fcntl(2) with F_ADD_SEALS.
+    pub fn seal(&self, file: u8, seals: u32) -> Result<Result<u64, Errno>, String> {
+        let args = [
+            self.open(file)?.write as u64,
+            libc::F_ADD_SEALS as u64,
+            seals.into(),
+            0,
+            0,
+            0,
+        ];
+        // SAFETY: no memory involved.
+        Ok(unsafe { sys::call(libc::SYS_fcntl, args) })
+    }
+
+    fn open(&self, file: u8) -> Result<&Open, String> {
+        self.0
+            .get(usize::from(file))
+            .ok_or_else(|| format!("the program has no file {file}"))
     }
 }
 

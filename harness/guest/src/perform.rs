@@ -211,6 +211,11 @@ impl Bench<'_> {
                     unsafe { access::store(start, self.arena.page, pages.into(), value) } as u32;
                 Ok(self.access(done, Vec::new(), done < pages))
             }
+            Op::Truncate { file, len } => Ok(ret(self.files.truncate(file, len)?, fault)),
+            Op::PunchHole { file, offset, len } => {
+                Ok(ret(self.files.punch_hole(file, offset, len)?, fault))
+            }
+            Op::Seal { file, seals } => Ok(ret(self.files.seal(file, seals)?, fault)),
             Op::Fork { .. } | Op::Exit => Err("not an op of the bench".to_owned()),
         }
     }

@@ -78,7 +78,13 @@ fn can_change_flags(op: &Op) -> bool {
         | Op::Mseal { .. }
         | Op::Fork { .. } => true,
         Op::Madvise { advice, .. } => advice.reach() >= AdviceReach::Flags,
-        Op::Munmap { .. } | Op::Read { .. } | Op::Write { .. } | Op::Exit => false,
+        Op::Munmap { .. }
+        | Op::Read { .. }
+        | Op::Write { .. }
+        | Op::Truncate { .. }
+        | Op::PunchHole { .. }
+        | Op::Seal { .. }
+        | Op::Exit => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use oracle::geometry::{Geometry, Pos};
 use oracle::judge::Outcome;
 use oracle::profile::Profile;
-use oracle::program::{Backing, Knobs, LockCall, Op, Place, Program, Prot};
+use oracle::program::{Backing, Knobs, LockCall, Op, Place, Program, Prot, Seals};
 use oracle::space::World;
 use std::collections::BTreeSet;
 
@@ -100,6 +100,18 @@ impl Weight {
                         + usize::from(flags.on_fault);
                 }
                 Op::Mseal { unknown_flag, .. } => w.kinds += usize::from(unknown_flag),
+                Op::Truncate { file, pages } => {
+                    w.kinds += 1 + file.index();
+                    w.tags += u64::from(pages);
+                }
+                Op::PunchHole { file, from, to } => {
+                    w.kinds += 1 + file.index();
+                    w.tags += u64::from(from) + u64::from(to);
+                }
+                Op::Seal { file, seals } => {
+                    let all = Seals::EACH.iter();
+                    w.kinds += file.index() + all.filter(|(_, s)| seals.has(*s)).count();
+                }
                 Op::Munmap { .. }
                 | Op::Madvise { .. }
                 | Op::Munlockall

@@ -10,18 +10,41 @@ use wire::{End, Execution, GuestFault, Op, Program};
 
 /// The programs whose executions must always be the same: generated ones of every kind, with and without huge pages.
 fn probes() -> Vec<Program> {
-    (0..24)
-        .map(|seed| {
-            let prepared = Prepared {
-                id: 1000 + seed,
-                program: Arc::new(oracle::program::generate::generate(seed)),
-                smaps: Smaps::Every,
-                fault: None,
-            };
-            to_wire(&prepared, Geometry::K4)
-        })
-        .collect()
+    let probes =
+        (0..24).map(|seed| wire_form(1000 + seed, oracle::program::generate::generate(seed)));
+    let probes: Vec<Program> = probes.collect();
+    assert!(probes.iter().filter(|p| !p.files.is_empty()).count() > 3);
+    probes
 }
+
+fn wire_form(id: u64, program: oracle::program::Program) -> Program {
+    let prepared = Prepared {
+        id,
+        program: Arc::new(program),
+        smaps: Smaps::Every,
+        fault: None,
+    };
+    to_wire(&prepared, Geometry::K4)
+}
+
+/// Leaves every file as different from new as can be, mapped by two actors, of whom the worker is none.
+const FILES: &str = "\
+truncate memfd0 200
+mmap 0+0..0+200 rw shared memfd0 fixed
+write 0+0..0+60 tag 1
+seal memfd0 seal shrink grow future-write
+mmap 1+0..1+20 rw private memfd1 fixed
+truncate memfd1 3
+seal memfd1 seal write grow
+truncate ramfs0 100
+mmap 2+0..2+100 rw shared ramfs0 fixed
+write 2+0..2+40 tag 2
+fork 1
+fork 2
+exit
+1: remove 2+0..2+100
+2: truncate ramfs0 1
+";
 
 /// Programs that leave as much behind as a program can, and those that end badly.
 fn hostile(id: u64) -> Vec<Program> {
@@ -93,8 +116,11 @@ fn hostile(id: u64) -> Vec<Program> {
     root.knobs.shmem_thp = 2;
     // Needs an actor that does not live.
     let wrong = program(id + 10, &[step(0, all), step(4, write(0, 1, 1))]);
-    programs.extend([loud, root, wrong]);
-    programs.extend(lasting(id + 11));
+    let mut files = oracle::program::Program::load(FILES).unwrap();
+    files.knobs.root = true;
+    let files = wire_form(id + 11, files);
+    programs.extend([loud, root, wrong, files]);
+    programs.extend(lasting(id + 12));
     programs
 }
 

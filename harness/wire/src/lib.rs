@@ -119,6 +119,22 @@ pub enum Op {
         pages: u32,
         tag: u16,
     },
+    /// ftruncate. `file` is an index in [`Program::files`] here and below.
+    Truncate {
+        file: u8,
+        len: u64,
+    },
+    /// fallocate with FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE.
+    PunchHole {
+        file: u8,
+        offset: u64,
+        len: u64,
+    },
+    /// fcntl with F_ADD_SEALS; F_SEAL_* bits.
+    Seal {
+        file: u8,
+        seals: u32,
+    },
     Fork {
         child: u8,
     },
@@ -188,7 +204,13 @@ impl Op {
             | Op::Munlock { at, len }
             | Op::Mseal { at, len, .. } => (at, len),
             Op::Read { at, pages } | Op::Write { at, pages, .. } => (at, u64::from(pages) * page),
-            Op::Mlockall { .. } | Op::Munlockall | Op::Fork { .. } | Op::Exit => return i64::MAX,
+            Op::Mlockall { .. }
+            | Op::Munlockall
+            | Op::Truncate { .. }
+            | Op::PunchHole { .. }
+            | Op::Seal { .. }
+            | Op::Fork { .. }
+            | Op::Exit => return i64::MAX,
         };
         at.saturating_add_unsigned(len)
     }

@@ -32,12 +32,19 @@ fn reach(step: &Step, g: Geometry) -> Reach {
             let reach = advice.reach();
             (reach >= AdviceReach::Vmas, reach >= AdviceReach::Flags)
         }
-        Op::Read { .. } | Op::Write { .. } | Op::Exit => (false, false),
+        Op::Read { .. }
+        | Op::Write { .. }
+        | Op::Truncate { .. }
+        | Op::PunchHole { .. }
+        | Op::Seal { .. }
+        | Op::Exit => (false, false),
     };
     let (pages, actors) = match step.op {
         Op::Fork { child } => ((0, limit as u32), vec![step.actor, child]),
         Op::Exit => ((0, 0), vec![]),
         Op::Mlockall { .. } | Op::Munlockall => ((0, limit as u32), vec![step.actor]),
+        // Whoever maps the file, wherever.
+        Op::Truncate { .. } | Op::PunchHole { .. } => ((0, limit as u32), vec![step.actor]),
         _ => {
             let range = step.op.range().map(|r| {
                 let start = r.start.page_index(g).clamp(0, limit);

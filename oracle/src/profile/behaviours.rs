@@ -228,6 +228,12 @@ behaviours! {
         spans: &[since(6, 11)],
         probe: Some(probes::LAZYFREE_HUGE),
     }
+    future_seal_first {
+        what: "mmap asks about F_SEAL_FUTURE_WRITE before it unmaps anything",
+        source: "mm/mmap.c do_mmap calls memfd_check_seals_mmap: read in 6.12.117 and 7.3; 6.1.192 asks in mm/shmem.c shmem_mmap",
+        spans: &[since(6, 12)],
+        probe: Some(probes::FUTURE_SEAL),
+    }
     stack_no_huge {
         what: "MAP_STACK makes memory without huge pages (`nh`)",
         source: "6.7, mm: mmap: map MAP_STACK to VM_NOHUGEPAGE; later only with CONFIG_TRANSPARENT_HUGEPAGE",

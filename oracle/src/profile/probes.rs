@@ -168,6 +168,11 @@ pub const LAZYFREE_HUGE: Probe = Probe {
     read: |seen| Some(page(seen, 0)?.len > 1 || page(seen, 1).is_some()),
 };
 
+pub const FUTURE_SEAL: Probe = Probe {
+    program: "mmap 0+0..0+1 r private fixed\nseal memfd0 future-write\nmmap 0+0..0+1 rw shared memfd0 fixed\n",
+    read: |seen| vmas(seen, 0).map(|vmas| !vmas.is_empty()),
+};
+
 pub const STACK_NO_HUGE: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed stack\n",
     read: |seen| has_flag(seen, b"nh"),

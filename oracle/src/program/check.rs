@@ -2,8 +2,8 @@
 
 use super::text::names::{code_name, errno_name, signal_name};
 use super::{
-    ActorId, Backing, Expect, Op, Place, Program, Step, MAX_ACTORS, MAX_FILE_PAGE, MAX_STEPS,
-    MAX_TEXT_BYTES,
+    ActorId, Backing, Expect, Op, Place, Program, Seals, Step, MAX_ACTORS, MAX_FILE_PAGE,
+    MAX_STEPS, MAX_TEXT_BYTES,
 };
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
@@ -114,6 +114,20 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
                 if set && place == Place::Hint {
                     return Err(format!("{name} goes with fixed or noreplace"));
                 }
+            }
+        }
+        Op::Truncate { pages, .. } => file_page(pages)?,
+        Op::PunchHole { from, to, .. } => {
+            file_page(from.max(to))?;
+            if from > to {
+                return Err(format!(
+                    "a hole ends where it starts or later, not {from}..{to}"
+                ));
+            }
+        }
+        Op::Seal { seals, .. } => {
+            if seals == Seals::NONE {
+                return Err("a seal op adds one seal at least".into());
             }
         }
         Op::Read { range } => access_range(range)?,

@@ -34,6 +34,91 @@ pub struct FileStart {
 /// Pages of every file when a program starts: not a whole number of fault-around's 64 KiB.
 const PAGES: u32 = 24;
 
+/// Seals of a memfd: what shall never happen to it again (fcntl(2), F_ADD_SEALS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Seals {
+    /// F_SEAL_SEAL: no more seals.
+    pub seal: bool,
+    /// F_SEAL_SHRINK.
+    pub shrink: bool,
+    /// F_SEAL_GROW.
+    pub grow: bool,
+    /// F_SEAL_WRITE.
+    pub write: bool,
+    /// F_SEAL_FUTURE_WRITE: as `write`, but what is mapped writable already stays so.
+    pub future_write: bool,
+}
+
+impl Seals {
+    pub const NONE: Seals = Seals {
+        seal: false,
+        shrink: false,
+        grow: false,
+        write: false,
+        future_write: false,
+    };
+
+    /// Each seal alone, with its name in the text form.
+    pub const EACH: [(&'static str, Seals); 5] = [
+        (
+            "seal",
+            Seals {
+                seal: true,
+                ..Seals::NONE
+            },
+        ),
+        (
+            "shrink",
+            Seals {
+                shrink: true,
+                ..Seals::NONE
+            },
+        ),
+        (
+            "grow",
+            Seals {
+                grow: true,
+                ..Seals::NONE
+            },
+        ),
+        (
+            "write",
+            Seals {
+                write: true,
+                ..Seals::NONE
+            },
+        ),
+        (
+            "future-write",
+            Seals {
+                future_write: true,
+                ..Seals::NONE
+            },
+        ),
+    ];
+
+    /// These and those.
+    pub fn and(self, other: Seals) -> Seals {
+        Seals {
+            seal: self.seal || other.seal,
+            shrink: self.shrink || other.shrink,
+            grow: self.grow || other.grow,
+            write: self.write || other.write,
+            future_write: self.future_write || other.future_write,
+        }
+    }
+
+    /// Whether all of `other` are among them.
+    pub fn has(self, other: Seals) -> bool {
+        self.and(other) == self
+    }
+
+    /// Whether stores that do not go through a mapping made before are forbidden.
+    pub fn forbid_writes(self) -> bool {
+        self.write || self.future_write
+    }
+}
+
 impl File {
     /// Every file, in the order of the reference page.
     pub const ALL: [File; 3] = [File::Memfd0, File::Memfd1, File::Ramfs0];

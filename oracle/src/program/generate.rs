@@ -39,7 +39,7 @@ const LENGTH: (u32, u32, u32) = (9, 14, 22);
 const ENOUGH_CHANGES: u32 = 5;
 
 /// One program in so many is about files.
-const FILES: u32 = 4;
+const FILES: u32 = 3;
 
 /// Bytes that a seed is expanded to; more than a program uses up.
 const SEED_BYTES: usize = 4096;

@@ -17,7 +17,7 @@ pub mod stats;
 pub(crate) mod text;
 
 pub use check::{CheckError, MAX_ACCESS_PAGES};
-pub use file::{File, FileKind, FileStart};
+pub use file::{File, FileKind, FileStart, Seals};
 pub use lock::{LockAll, LockCall};
 pub use text::{ParseError, MAX_TEXT_BYTES};
 
@@ -85,7 +85,7 @@ pub struct FileMap {
     pub readonly: bool,
 }
 
-/// Last page of a file that a mapping may start with.
+/// Last page of a file that a mapping may start with, and most pages that a file may have.
 pub const MAX_FILE_PAGE: u16 = 255;
 
 /// How mmap finds its place.
@@ -131,6 +131,7 @@ pub enum Advice {
     WillNeed,
     PopulateRead,
     PopulateWrite,
+    Remove,
     DontFork,
     DoFork,
     WipeOnFork,
@@ -145,7 +146,7 @@ pub enum Advice {
 
 impl Advice {
     /// Every advice, in the order of the reference page.
-    pub const ALL: [Advice; 24] = [
+    pub const ALL: [Advice; 25] = [
         Advice::GuardInstall,
         Advice::GuardRemove,
         Advice::DontNeed,
@@ -161,6 +162,7 @@ impl Advice {
         Advice::WillNeed,
         Advice::PopulateRead,
         Advice::PopulateWrite,
+        Advice::Remove,
         Advice::DontFork,
         Advice::DoFork,
         Advice::WipeOnFork,
@@ -190,6 +192,7 @@ impl Advice {
             Advice::WillNeed => "willneed",
             Advice::PopulateRead => "populate-read",
             Advice::PopulateWrite => "populate-write",
+            Advice::Remove => "remove",
             Advice::DontFork => "dontfork",
             Advice::DoFork => "dofork",
             Advice::WipeOnFork => "wipeonfork",
@@ -214,6 +217,7 @@ impl Advice {
             | Advice::WillNeed
             | Advice::PopulateRead
             | Advice::PopulateWrite
+            | Advice::Remove
             | Advice::Unknown => AdviceReach::Pages,
             Advice::GuardInstall => AdviceReach::Flags,
             _ => AdviceReach::Vmas,
@@ -277,6 +281,22 @@ pub enum Op {
         range: Range,
         tag: u16,
     },
+    /// ftruncate: the file has `pages` pages then.
+    Truncate {
+        file: File,
+        pages: u16,
+    },
+    /// fallocate with FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from page `from` up to page `to` of the file.
+    PunchHole {
+        file: File,
+        from: u16,
+        to: u16,
+    },
+    /// fcntl with F_ADD_SEALS.
+    Seal {
+        file: File,
+        seals: Seals,
+    },
     /// The actor forks; the child is actor `child`.
     Fork {
         child: ActorId,
@@ -303,6 +323,9 @@ impl Op {
             Op::Mseal { .. } => "mseal-unknown-flag",
             Op::Read { .. } => "read",
             Op::Write { .. } => "write",
+            Op::Truncate { .. } => "truncate",
+            Op::PunchHole { .. } => "punch-hole",
+            Op::Seal { .. } => "seal",
             Op::Fork { .. } => "fork",
             Op::Exit => "exit",
         }
@@ -315,6 +338,9 @@ impl Op {
                 backing: Backing::File(map),
                 ..
             } => Some(map.file),
+            Op::Truncate { file, .. } | Op::PunchHole { file, .. } | Op::Seal { file, .. } => {
+                Some(*file)
+            }
             _ => None,
         }
     }
@@ -330,7 +356,13 @@ impl Op {
             | Op::Mseal { range, .. }
             | Op::Read { range }
             | Op::Write { range, .. } => Some(range),
-            Op::Mlockall { .. } | Op::Munlockall | Op::Fork { .. } | Op::Exit => None,
+            Op::Mlockall { .. }
+            | Op::Munlockall
+            | Op::Truncate { .. }
+            | Op::PunchHole { .. }
+            | Op::Seal { .. }
+            | Op::Fork { .. }
+            | Op::Exit => None,
         }
     }
 }

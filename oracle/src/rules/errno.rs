@@ -6,9 +6,11 @@ pub const EAGAIN: i32 = 11;
 pub const ENOMEM: i32 = 12;
 pub const EACCES: i32 = 13;
 pub const EFAULT: i32 = 14;
+pub const EBUSY: i32 = 16;
 pub const EEXIST: i32 = 17;
 pub const EINVAL: i32 = 22;
 pub const ENOSYS: i32 = 38;
+pub const EOPNOTSUPP: i32 = 95;
 
 pub const SIGBUS: i32 = 7;
 pub const SIGSEGV: i32 = 11;

@@ -72,8 +72,8 @@ pub const HUGE_READAHEAD: Rule = Rule {
     text: "A fault that misses the page cache of a file on ramfs, through a mapping with `hg`, reads in all of the file's huge-page \
            sized block up to its end, though the file system reads nothing ahead. Shared memory does not, and newer kernels do \
            so only where the file system has large folios, which ramfs has not.",
-    source: "mm/filemap.c do_sync_mmap_readahead: VM_HUGEPAGE",
-    since: "5.18, up to 7.2",
+    source: "mm/filemap.c do_sync_mmap_readahead: VM_HUGEPAGE; 5.18, mm/filemap: Support VM_HUGEPAGE for file mappings",
+    since: "5.18 to 7.1",
     about: &[Class::Residency, Class::PageState],
 };
 

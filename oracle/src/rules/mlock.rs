@@ -349,7 +349,12 @@ pub(crate) fn fault_in(ctx: &mut Ctx, i: usize) -> FaultIn {
 pub(crate) fn refuses(ctx: &mut Ctx, i: usize, advice: Advice) -> Result<(), i32> {
     let moves = matches!(
         advice,
-        Advice::DontNeed | Advice::Free | Advice::Cold | Advice::PageOut | Advice::GuardInstall
+        Advice::DontNeed
+            | Advice::Free
+            | Advice::Cold
+            | Advice::PageOut
+            | Advice::Remove
+            | Advice::GuardInstall
     );
     if moves && ctx.mm.vmas[i].locked != Locked::No {
         hit!(ctx, REFUSES);

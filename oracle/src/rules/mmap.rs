@@ -2,9 +2,9 @@
 
 use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
-use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM};
+use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{args, hit, merge, mlock, munmap, Ctx};
+use super::{args, hit, merge, mlock, munmap, seal, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Backing, MapFlags, Place, Prot};
@@ -196,9 +196,8 @@ fn make(
         }
     }
     let locked = mlock::of_new(ctx, flags.locked, span.end - span.start).map_err(Outcome::Errno)?;
-    if matches!(backing, Backing::File(map) if map.shared && map.readonly && prot.write) {
-        hit!(ctx, FILE_DENIED);
-        return Err(Outcome::Errno(EACCES));
+    if let Some(errno) = denied(ctx, backing, prot) {
+        return Err(Outcome::Errno(errno));
     }
     match place {
         Place::Hint if used => {
@@ -240,28 +239,43 @@ fn make(
             advice = HugeAdvice::NoHuge;
         }
     }
-    merge::add(
-        ctx,
-        Vma {
-            start,
-            end,
-            prot,
-            shared: backing.is_shared(),
-            account: !backing.is_shared() && prot.write && !flags.noreserve,
-            noreserve: flags.noreserve,
-            advice,
-            hints: Hints::default(),
-            locked,
-            sealed: false,
-            maybe_guard: false,
-            may_write: !(readonly && backing.is_shared()),
-            anon_vma: None,
-            object,
-            readonly,
-            pgoff,
-        },
-    );
+    let forbidden = matches!(backing, Backing::File(map) if seal::forbids(ctx, map));
+    let new = Vma {
+        start,
+        end,
+        prot,
+        shared: backing.is_shared(),
+        account: !backing.is_shared() && prot.write && !flags.noreserve,
+        noreserve: flags.noreserve,
+        advice,
+        hints: Hints::default(),
+        locked,
+        sealed: false,
+        maybe_guard: false,
+        may_write: !(readonly && backing.is_shared()) && (!forbidden || prot.write),
+        anon_vma: None,
+        object,
+        readonly,
+        pgoff,
+    };
+    if forbidden && prot.write {
+        seal::map_late(ctx, new).map_err(Outcome::Errno)?;
+    } else {
+        merge::add(ctx, new);
+    }
     Ok(locked)
+}
+
+/// Why a file cannot be mapped so, whatever the address.
+fn denied(ctx: &mut Ctx, backing: Backing, prot: Prot) -> Option<i32> {
+    let Backing::File(map) = backing else {
+        return None;
+    };
+    if map.shared && map.readonly && prot.write {
+        hit!(ctx, FILE_DENIED);
+        return Some(EACCES);
+    }
+    (prot.write && seal::forbids(ctx, map) && seal::checked_first(ctx, map)).then_some(EPERM)
 }
 
 /// What mmap refuses, in the kernel's order: length, then address.

@@ -6,6 +6,8 @@
 //! | --- | --- |
 //! | `args` | which ranges the calls accept |
 //! | `mmap`, `munmap`, `mprotect`, `madvise` | one system call each |
+//! | `resize` | ftruncate, holes in files, madvise REMOVE |
+//! | `seal` | seals of memfds |
 //! | `hints` | madvise that only sets flags of VMAs |
 //! | `populate` | madvise POPULATE_READ and POPULATE_WRITE |
 //! | `free` | madvise FREE |
@@ -46,6 +48,8 @@ pub(crate) mod populate;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod report;
+pub(crate) mod resize;
+pub(crate) mod seal;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
@@ -183,6 +187,11 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         } => mseal::mseal(&mut ctx, range, unknown_flag),
         Op::Read { range } => return access::access(ctx, range, Purpose::Load),
         Op::Write { range, tag } => return access::access(ctx, range, Purpose::Store(tag)),
+        Op::Truncate { file, pages } => resize::truncate(&mut ctx, file, pages.into()),
+        Op::PunchHole { file, from, to } => {
+            resize::punch_hole(&mut ctx, file, from.into(), to.into())
+        }
+        Op::Seal { file, seals } => seal::add(&mut ctx, file, seals),
         Op::Fork { child } => fork::fork(&mut ctx, child),
         Op::Exit => return vec![fork::exit(ctx)],
     };

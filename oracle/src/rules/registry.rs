@@ -5,7 +5,7 @@
 
 use super::{
     access, anon_vma, args, file, folio, fork, free, guard, hints, limits, madvise, merge, mlock,
-    mmap, mprotect, mseal, munmap, populate, reclaim, report, tables, thp,
+    mmap, mprotect, mseal, munmap, populate, reclaim, report, resize, seal, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -171,6 +171,18 @@ pub(crate) const ALL: &[&Rule] = &[
     &file::COPY,
     &file::HUGE_READAHEAD,
     &file::BEYOND_END,
+    &resize::GROW,
+    &resize::SHRINK,
+    &resize::HOLE,
+    &resize::REMOVE,
+    &resize::NO_HOLES,
+    &resize::KEEPS_GUARDS,
+    &seal::ADDS,
+    &seal::BUSY,
+    &seal::NO_WRITERS,
+    &seal::LATE,
+    &seal::KEEPS_LENGTH,
+    &seal::KEEPS_CONTENTS,
     &thp::FAULT,
     &thp::MAY_FAIL,
     &thp::HUGE_ZERO,

@@ -10,6 +10,7 @@ mod hints;
 mod locked;
 mod mappings;
 mod populated;
+mod resized;
 mod sealed;
 mod shown;
 mod vmas;
@@ -166,6 +167,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         populated::CASES,
         locked::CASES,
         sealed::CASES,
+        resized::CASES,
         faults::CASES,
         files::CASES,
         shown::CASES,

@@ -3,7 +3,7 @@
 
 use super::ranges::Ranges;
 use super::Content;
-use crate::program::{File, FileKind};
+use crate::program::{File, FileKind, Seals};
 
 /// Number of an object in its world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,7 @@ pub(crate) struct Object {
     pub kind: FileKind,
     /// Pages up to the end of the file; none behind it is in the cache.
     pub pages: u32,
+    pub seals: Seals,
     cache: Vec<CacheRun>,
     /// Pages of the cache that were written or faulted in for a write; the others may be dropped and read as zero again.
     dirty: Ranges,
@@ -41,6 +42,8 @@ impl Object {
         Object {
             kind: FileKind::Memfd,
             pages,
+            // Nobody can seal what has no name.
+            seals: Seals::NONE,
             cache: Vec::new(),
             dirty: Ranges::default(),
         }
@@ -52,6 +55,7 @@ impl Object {
         let mut object = Object {
             kind: file.kind(),
             pages: start.pages,
+            seals: Seals::NONE,
             cache: Vec::new(),
             dirty: Ranges::default(),
         };
@@ -146,6 +150,12 @@ impl Object {
         }
     }
 
+    /// Takes the pages of `[start, end)` out of the cache: their contents are gone.
+    pub fn drop_pages(&mut self, start: u32, end: u32) {
+        self.dirty.remove(start.into(), end.into());
+        self.replace(start, end, None);
+    }
+
     /// Puts the pages of `[start, end)` that are missing into the cache, filled with zeros.
     pub fn fill(&mut self, start: u32, end: u32) {
         let mut at = start;
@@ -193,6 +203,10 @@ mod tests {
                         array[i] = None;
                     }
                 }
+            } else if next(5) == 0 {
+                object.drop_pages(a as u32, b as u32);
+                array[a..b].fill(None);
+                dirty[a..b].fill(false);
             } else if next(3) == 0 {
                 object.fill(a as u32, b as u32);
                 for c in &mut array[a..b] {

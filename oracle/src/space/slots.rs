@@ -121,14 +121,22 @@ impl Slots {
         if !self.has_guard_in(start, end) {
             return self.clear(start, end);
         }
+        self.clear_those(start, end, |slot| slot != Slot::Guard);
+    }
+
+    /// Empties those slots of `[start, end)` that `goes` says. Whether there was one.
+    pub fn clear_those(&mut self, start: u32, end: u32, goes: impl Fn(Slot) -> bool) -> bool {
+        let mut any = false;
         let mut at = start;
         while at < end {
             let (to, slot) = self.stretch(at, end);
-            if slot.is_some_and(|s| s != Slot::Guard) {
+            if slot.is_some_and(&goes) {
                 self.clear(at, to);
+                any = true;
             }
             at = to;
         }
+        any
     }
 
     fn replace(&mut self, start: u32, end: u32, slot: Option<Slot>) {

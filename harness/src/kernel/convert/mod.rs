@@ -8,8 +8,8 @@ use super::{Disagreement, End, Execution, Prepared, Smaps};
 use oracle::geometry::Geometry;
 use oracle::judge::{Access, Fault, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
 use oracle::program::{
-    self, Advice, Backing, File, FileKind, LockAll, LockCall, Op, Place, Program, Prot, ShmemThp,
-    Thp,
+    self, Advice, Backing, File, FileKind, LockAll, LockCall, Op, Place, Program, Prot, Seals,
+    ShmemThp, Thp,
 };
 use oracle::space::Content;
 use std::collections::BTreeMap;
@@ -76,6 +76,7 @@ fn advice_number(advice: Advice) -> i32 {
         Advice::WillNeed => 3,
         Advice::DontNeed => 4,
         Advice::Free => 8,
+        Advice::Remove => 9,
         Advice::DontFork => 10,
         Advice::DoFork => 11,
         Advice::Mergeable => 12,
@@ -142,8 +143,26 @@ fn file(file: &File) -> wire::File {
     }
 }
 
+/// The F_SEAL_* bits.
+fn seal_bits(seals: Seals) -> u32 {
+    [
+        seals.seal,
+        seals.shrink,
+        seals.grow,
+        seals.write,
+        seals.future_write,
+    ]
+    .iter()
+    .zip([1, 2, 4, 8, 16])
+    .filter(|(set, _)| **set)
+    .map(|(_, bit)| bit)
+    .sum()
+}
+
 /// Resolves one op to bytes, and the file it names to its place among `files`.
 fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
+    let page = u64::from(g.page_size);
+    let place_of = |file| files.iter().position(|f| *f == file).unwrap_or(usize::MAX) as u8;
     match *op {
         Op::Mmap {
             range,
@@ -171,12 +190,9 @@ fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
                 | if flags.locked { MAP_LOCKED } else { 0 },
             file: match backing {
                 Backing::File(map) => Some(wire::FileMap {
-                    file: files
-                        .iter()
-                        .position(|f| *f == map.file)
-                        .unwrap_or(usize::MAX) as u8,
+                    file: place_of(map.file),
                     readonly: map.readonly,
-                    offset: u64::from(map.page) * u64::from(g.page_size),
+                    offset: u64::from(map.page) * page,
                 }),
                 _ => None,
             },
@@ -225,6 +241,19 @@ fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
             let (at, pages) = accessed(range, g);
             wire::Op::Write { at, pages, tag }
         }
+        Op::Truncate { file, pages } => wire::Op::Truncate {
+            file: place_of(file),
+            len: u64::from(pages) * page,
+        },
+        Op::PunchHole { file, from, to } => wire::Op::PunchHole {
+            file: place_of(file),
+            offset: u64::from(from) * page,
+            len: u64::from(to.saturating_sub(from)) * page,
+        },
+        Op::Seal { file, seals } => wire::Op::Seal {
+            file: place_of(file),
+            seals: seal_bits(seals),
+        },
         Op::Fork { child } => wire::Op::Fork { child },
         Op::Exit => wire::Op::Exit,
     }

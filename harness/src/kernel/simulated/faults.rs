@@ -14,6 +14,7 @@ const EPERM: i32 = 1;
 const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
 const EFAULT: i32 = 14;
+const EBUSY: i32 = 16;
 const EEXIST: i32 = 17;
 const EINVAL: i32 = 22;
 const SIGBUS: i32 = 7;
@@ -226,6 +227,16 @@ faults! {
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             space.vmas.iter_mut().for_each(|vma| vma.file_page = vma.file_page.map(|page| page + 1))
         });
+    "file" "truncate-skipped" "ftruncate does nothing and returns 0"
+        Act::Instead(|_, s| if matches!(s.op, Op::Truncate { .. }) { Plan::skip() } else { None });
+    "file" "hole-skipped" "fallocate punches no hole and returns 0"
+        Act::Instead(|_, s| if matches!(s.op, Op::PunchHole { .. }) { Plan::skip() } else { None });
+    "file" "remove-is-dontneed" "MADV_REMOVE does what MADV_DONTNEED should"
+        Act::Instead(|_, s| mistaken(s, Advice::Remove, Advice::DontNeed));
+    "file" "seals-forgotten" "F_ADD_SEALS does nothing and returns 0"
+        Act::Instead(|_, s| if matches!(s.op, Op::Seal { .. }) { Plan::skip() } else { None });
+    "file" "sealed-though-busy" "F_SEAL_WRITE returns 0 where a writable mapping forbids it"
+        Act::Outcome(|_, _, o| swap(o, EBUSY, None));
     "mincore" "forgets" "mincore forgets the first resident page"
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             if let Some((start, len)) = space.resident.as_mut().and_then(|runs| runs.first_mut()) {

@@ -106,6 +106,12 @@ pub fn set_range(op: &mut Op, new: Range) {
         | Op::Mseal { range, .. }
         | Op::Read { range }
         | Op::Write { range, .. } => *range = new,
-        Op::Mlockall { .. } | Op::Munlockall | Op::Fork { .. } | Op::Exit => {}
+        Op::Mlockall { .. }
+        | Op::Munlockall
+        | Op::Truncate { .. }
+        | Op::PunchHole { .. }
+        | Op::Seal { .. }
+        | Op::Fork { .. }
+        | Op::Exit => {}
     }
 }

@@ -46,7 +46,14 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
 
 /// Every op the plainest of its kind: private memory, the first file from its start, fixed places, reads in place of writes; all, then one by one.
 pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
-    let changes: [fn(&mut Op); 17] = [
+    let changes: [fn(&mut Op); 18] = [
+        |op| {
+            if let Op::Truncate { file, .. } | Op::PunchHole { file, .. } | Op::Seal { file, .. } =
+                op
+            {
+                *file = File::Memfd0;
+            }
+        },
         |op| {
             if let Op::Mmap { backing, .. } = op {
                 *backing = Backing::PrivateAnon;

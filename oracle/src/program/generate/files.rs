@@ -1,11 +1,69 @@
-//! Mappings of files.
+//! Mappings of files, and ops on files themselves.
 
 use super::places::range;
 use super::{Writer, GEOMETRY};
 use crate::geometry::{Pos, Range};
-use crate::program::{Backing, File, FileMap};
+use crate::program::{Backing, File, FileMap, Op, Seals};
+
+/// What is done to a file itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileOp {
+    Truncate,
+    PunchHole,
+    Seal,
+}
 
 impl Writer<'_, '_, '_> {
+    /// An op on a file, one that is mapped more often than not.
+    pub fn file_op(&mut self, op: FileOp) -> Op {
+        let mut mapped: Vec<File> = Vec::new();
+        for actor in self.world.living() {
+            let maps = self.world.vmas(actor).iter();
+            mapped.extend(maps.filter_map(|v| self.world.file_of(v)).map(|m| m.file));
+        }
+        let any = self.dice.pick(&File::ALL).unwrap_or(File::Memfd0);
+        let file = match self.dice.pick(&mapped) {
+            Some(file) if self.dice.chance(85) => file,
+            _ => any,
+        };
+        match op {
+            FileOp::Truncate => Op::Truncate {
+                file,
+                pages: match self.dice.below(8) {
+                    0..=3 => self.dice.between(1, 12) as u16,
+                    4..=5 => self.dice.between(12, 32) as u16,
+                    6 => 24,
+                    _ => 0,
+                },
+            },
+            FileOp::PunchHole => {
+                let from = self
+                    .dice
+                    .weighted(&[(4, 0), (3, 1), (3, 3), (2, 8), (2, 14), (1, 23)]);
+                let pages = self
+                    .dice
+                    .weighted(&[(5, 1), (5, 2), (3, 4), (2, 12), (1, 0)]);
+                Op::PunchHole {
+                    file,
+                    from,
+                    to: from + pages,
+                }
+            }
+            FileOp::Seal => {
+                let one = |w: &mut Self| {
+                    let each = Seals::EACH.map(|(_, seals)| seals);
+                    w.dice.pick(&each[1..]).unwrap_or(each[1])
+                };
+                let mut seals = one(self);
+                if self.dice.chance(25) {
+                    seals = seals.and(one(self));
+                }
+                seals.seal = self.dice.chance(8);
+                Op::Seal { file, seals }
+            }
+        }
+    }
+
     /// Some pages of a file, up to a little behind its end.
     pub fn file_map(&mut self) -> FileMap {
         let file = self

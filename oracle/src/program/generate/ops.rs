@@ -1,5 +1,6 @@
 //! Which op comes next.
 
+use super::files::FileOp;
 use super::places::{pos, range, ARENA, BLOCK};
 use super::{Sequel, Writer};
 use crate::geometry::{Range, BLOCKS};
@@ -21,6 +22,8 @@ enum Kind {
     /// Of the mlock family.
     Lock,
     Seal,
+    /// An op on a file itself.
+    File(FileOp),
     Read,
     Write,
     Fork,
@@ -87,6 +90,7 @@ impl Writer<'_, '_, '_> {
         } else {
             2
         };
+        let file = |weight| if self.files { weight } else { 0 };
         let kind = self.dice.weighted(&[
             (8, Kind::Mmap),
             (5, Kind::Munmap),
@@ -107,6 +111,10 @@ impl Writer<'_, '_, '_> {
             (9, Kind::Hint),
             (if locked { 9 } else { 4 }, Kind::Lock),
             (2, Kind::Seal),
+            (if self.files { 6 } else { 2 }, Kind::Advice(Advice::Remove)),
+            (file(8), Kind::File(FileOp::Truncate)),
+            (file(8), Kind::File(FileOp::PunchHole)),
+            (file(10), Kind::File(FileOp::Seal)),
             (13, Kind::Read),
             (23, Kind::Write),
             (fork, Kind::Fork),
@@ -218,6 +226,7 @@ impl Writer<'_, '_, '_> {
                 range: self.call_range(actor, wild),
                 advice: self.dice.weighted(&HINTS),
             },
+            Kind::File(op) => self.file_op(op),
             Kind::Advice(advice) => {
                 let flag = matches!(advice, Advice::HugePage | Advice::NoHugePage);
                 let range = if flag && !wild && self.dice.chance(60) {

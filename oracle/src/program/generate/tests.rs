@@ -56,6 +56,10 @@ fn the_mix_is_what_was_asked_for() {
         "read",
         "write",
         "exit",
+        "remove",
+        "truncate",
+        "punch-hole",
+        "seal",
     ] {
         assert!(stats.op_share(name) > 0.005, "{name} is too rare\n{stats}");
     }

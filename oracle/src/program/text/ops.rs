@@ -7,13 +7,13 @@ use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
     ActorId, Advice, Backing, Expect, File, FileMap, LockAll, LockCall, MapFlags, Op, Place, Prot,
-    ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
+    Seals, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
 
 /// Op names that are not an advice's, nor a [`LockCall`]'s.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 14] = [
     "mmap",
     "munmap",
     "mprotect",
@@ -23,6 +23,9 @@ const NAMES: [&str; 11] = [
     "mseal-unknown-flag",
     "read",
     "write",
+    "truncate",
+    "punch-hole",
+    "seal",
     "fork",
     "exit",
 ];
@@ -85,6 +88,19 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
                 tag: tag as u16,
             }
         }
+        "truncate" => Op::Truncate {
+            file: file(c)?,
+            pages: file_page(c)?,
+        },
+        "punch-hole" => {
+            let file = file(c)?;
+            let (from, to) = file_pages(c)?;
+            Op::PunchHole { file, from, to }
+        }
+        "seal" => Op::Seal {
+            file: file(c)?,
+            seals: seals(c)?,
+        },
         "fork" => {
             let word = c.word();
             let child = number_in(c, word, "the child's number", 0, u64::from(MAX_ACTORS) - 1)?;
@@ -115,6 +131,41 @@ fn flag(c: &mut Cursor<'_>, name: &str) -> bool {
         c.word();
     }
     there
+}
+
+fn file(c: &mut Cursor<'_>) -> Result<File> {
+    keyword(c, &File::ALL.map(|file| (file.name(), file)))
+}
+
+/// A number of pages of a file.
+fn file_page(c: &mut Cursor<'_>) -> Result<u16> {
+    let word = c.word();
+    let pages = number_in(c, word, "a number of pages", 0, u64::from(MAX_FILE_PAGE))?;
+    Ok(pages as u16)
+}
+
+/// `4..8`: pages of a file.
+fn file_pages(c: &mut Cursor<'_>) -> Result<(u16, u16)> {
+    let word = c.word();
+    let Some((from, to)) = word.text.split_once("..") else {
+        return Err(c.expected("pages of the file such as 4..8", word));
+    };
+    let number = |text: &str, offset: usize| {
+        let start = word.start + offset;
+        let what = "a page of the file";
+        number_in(c, Word { text, start }, what, 0, u64::from(MAX_FILE_PAGE)).map(|n| n as u16)
+    };
+    Ok((number(from, 0)?, number(to, from.len() + 2)?))
+}
+
+/// One seal or more.
+fn seals(c: &mut Cursor<'_>) -> Result<Seals> {
+    let mut seals = keyword(c, &Seals::EACH)?;
+    while let Some(seal) = value_of(&Seals::EACH, c.peek().text) {
+        c.word();
+        seals = seals.and(seal);
+    }
+    Ok(seals)
 }
 
 /// The flags that stand at an mmap's end, in this order.

@@ -3,7 +3,7 @@
 use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SHMEM_THP, THP};
 use crate::geometry::{Pos, Range};
 use crate::program::{
-    ActorId, Backing, Expect, FileMap, Knobs, Op, Place, Program, Prot, Step, ValueTags,
+    ActorId, Backing, Expect, FileMap, Knobs, Op, Place, Program, Prot, Seals, Step, ValueTags,
 };
 use std::fmt;
 
@@ -81,6 +81,17 @@ impl fmt::Display for Op {
                     ("onfault", flags.on_fault),
                 ],
             ),
+            Op::Truncate { file, pages } => write!(f, " {} {pages}", file.name()),
+            Op::PunchHole { file, from, to } => write!(f, " {} {from}..{to}", file.name()),
+            Op::Seal { file, seals } => {
+                write!(f, " {}", file.name())?;
+                for (name, seal) in Seals::EACH {
+                    if seals.has(seal) {
+                        write!(f, " {name}")?;
+                    }
+                }
+                Ok(())
+            }
             Op::Fork { child } => write!(f, " {child}"),
             Op::Munlockall | Op::Exit => Ok(()),
         }
