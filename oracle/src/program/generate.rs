@@ -12,14 +12,12 @@
 //! | `ops` | which op comes next |
 //! | `files` | mappings of files |
 //! | `locks` | which of the mlock family, and mseal |
-//! | `remaps` | mremap |
 
 mod dice;
 mod files;
 mod locks;
 mod ops;
 mod places;
-mod remaps;
 
 pub use dice::expand;
 

@@ -6,7 +6,6 @@
 mod fault;
 mod faults;
 mod locks;
-mod remaps;
 
 pub use fault::{Act, Answer, Plan, SimFault};
 pub use faults::FAULTS;
