@@ -108,31 +108,20 @@ fn walk_block(
     let mut at = from;
     while at < to {
         let (next, slot) = ctx.mm.slots.stretch(at, to);
+        let small = Piece {
+            from: at,
+            to: next,
+            whole: None,
+        };
         let Some(Slot::Anon { id, .. }) = slot else {
             if slot == Some(Slot::File) {
-                let whole = None;
-                treat(
-                    ctx,
-                    Piece {
-                        from: at,
-                        to: next,
-                        whole,
-                    },
-                );
+                treat(ctx, small);
             }
             at = next;
             continue;
         };
         let Some(large) = ctx.world.folios.of(id) else {
-            let whole = None;
-            treat(
-                ctx,
-                Piece {
-                    from: at,
-                    to: next,
-                    whole,
-                },
-            );
+            treat(ctx, small);
             at = next;
             continue;
         };
