@@ -132,10 +132,10 @@ behaviours! {
     }
     pt_reclaim {
         what: "MADV_DONTNEED over a whole block frees its empty page table (CONFIG_PT_RECLAIM)",
-        source: "6.14, mm: pgtable: reclaim empty PTE page in madvise(MADV_DONTNEED); on arm64 seen from 7.2 on",
+        source: "6.14, mm: pgtable: reclaim empty PTE page in madvise(MADV_DONTNEED); on arm64 seen from 7.0 on, not on 6.19",
         spans: &[
             span(X86, Release(6, 14, 0), NEVER_ENDED),
-            span(ARM, Release(7, 2, 0), NEVER_ENDED),
+            span(ARM, Release(7, 0, 0), NEVER_ENDED),
         ],
         probe: Some(probes::PT_RECLAIM),
     }
