@@ -53,6 +53,9 @@ pub fn quiet() -> Vec<String> {
     // Not missed when absent: no NUMA balancing and no compaction are just as quiet.
     write("/proc/sys/kernel/numa_balancing", "0");
     write("/proc/sys/vm/compaction_proactiveness", "0");
+    // DAMON's statistics, on by default in Debian's kernels from 6.17 on, look at a page every 5 ms: they take a reference and
+    // the lock of its folio, and FREE, COLD and PAGEOUT pass over a folio that somebody holds (mm/damon/paddr.c).
+    write("/sys/module/damon_stat/parameters/enabled", "N");
     // No line on the console for each signal that a dying actor gets; but WARN and oops always.
     write("/proc/sys/debug/exception-trace", "0");
     write("/proc/sys/kernel/printk", "7");
