@@ -170,7 +170,7 @@ impl<'a> Lane<'a> {
             Some((kernel, profile)) => {
                 self.info = kernel.info().clone();
                 self.profile = profile;
-                self.before = self.row.before(&self.info);
+                self.before = self.row.before(self.ctx, &self.info);
                 self.kernel = Some(kernel);
                 true
             }

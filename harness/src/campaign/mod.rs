@@ -11,6 +11,7 @@
 //! | `story` | what a report needs to know about a suspect |
 //! | `confirm` | re-runs of what looks wrong |
 //! | `boundary` | what differs between two kernels, and which behaviours explain it |
+//! | `probed` | what each kernel of a campaign was found to have |
 //! | `pair` | two kernels on the same programs |
 //! | `known` | divergences that are understood (corpus/findings/known.toml) |
 //! | `needs`, `smaps` | what a program needs; when VmFlags are read |
@@ -26,6 +27,7 @@ mod known;
 mod lane;
 mod needs;
 mod pair;
+mod probed;
 mod results;
 mod row;
 mod run;

@@ -27,6 +27,8 @@ pub struct Row<'a> {
     state: Mutex<State>,
     /// Set when the row is to end early.
     full: AtomicBool,
+    /// The row of the kernel that this one is compared with.
+    before: Option<usize>,
 }
 
 #[derive(Default)]
@@ -45,14 +47,14 @@ struct State {
 
 impl<'a> Row<'a> {
     /// A row whose work are `corpus_blocks` blocks of the corpus and then generated ones, `blocks` in all (`None`: until
-    /// time is up), done by so many `lanes`. `before`: uname release of the kernel that it is compared with.
+    /// time is up), done by so many `lanes`. `before`: row and uname release of the kernel that it is compared with.
     pub fn new(
         index: usize,
         source: &'a dyn KernelSource,
         corpus_blocks: u64,
         blocks: Option<u64>,
         lanes: usize,
-        before: Option<&str>,
+        before: Option<(usize, &str)>,
     ) -> Row<'a> {
         Row {
             index,
@@ -65,12 +67,13 @@ impl<'a> Row<'a> {
                 result: RowResult {
                     kernel: source.label().to_string(),
                     arch: source.arch().to_string(),
-                    before: before.map(str::to_string),
+                    before: before.map(|(_, release)| release.to_string()),
                     ..RowResult::default()
                 },
                 ..State::default()
             }),
             full: AtomicBool::new(false),
+            before: before.map(|(row, _)| row),
         }
     }
 
@@ -171,6 +174,7 @@ impl<'a> Row<'a> {
         let profile = probe::profile(kernel, ctx.settings.profile)
             .map_err(|e| format!("while probing: {e}"))?;
         lock(&self.state).profile = Some(profile.clone());
+        ctx.probed.found(self.index, &profile);
         Ok(profile)
     }
 
@@ -286,8 +290,14 @@ impl<'a> Row<'a> {
         state.through += 1;
     }
 
-    /// The profile of the kernel before it in the order of versions, as the table gives it.
-    pub fn before(&self, info: &KernelInfo) -> Option<Profile> {
+    /// The profile of the kernel before it in the order of versions: what it was found to have, or what the table says where it
+    /// could not be probed.
+    pub fn before(&self, ctx: &Context<'_>, info: &KernelInfo) -> Option<Profile> {
+        // Rows are begun in their order: one that comes later may wait for this one's lanes to end.
+        let earlier = self.before.filter(|&row| row < self.index);
+        if let Some(found) = earlier.and_then(|row| ctx.probed.wait(row, &|| ctx.stopped())) {
+            return Some(found);
+        }
         let state = lock(&self.state);
         let release = Release::parse(state.result.before.as_deref()?)?;
         Some(Profile::at_release(release, probe::arch(info)))
@@ -381,6 +391,7 @@ impl<'a> Row<'a> {
         if self.lanes_left.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
+        ctx.probed.over(self.index);
         let result = self.result();
         let rows: Vec<RowResult> = {
             let mut results = lock(&ctx.results);

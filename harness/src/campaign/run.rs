@@ -2,6 +2,7 @@
 
 use super::feed::{program_seed, CorpusProgram, Feed, BLOCK};
 use super::lane::Lane;
+use super::probed::Probed;
 use super::results::{Listener, RowResult, Sink, Summary};
 use super::row::Row;
 use super::{CpuAccount, Known};
@@ -66,6 +67,7 @@ pub struct Context<'a> {
     /// CPU time of judging.
     pub judging: CpuAccount,
     pub(super) results: Mutex<BTreeMap<usize, RowResult>>,
+    pub(super) probed: Probed,
 }
 
 impl Context<'_> {
@@ -134,6 +136,7 @@ pub fn run(
         next_id: AtomicU64::new(1),
         judging: CpuAccount::default(),
         results: Mutex::new(BTreeMap::new()),
+        probed: Probed::default(),
     };
     let rows: Vec<Row<'_>> = sources
         .iter()
@@ -195,17 +198,18 @@ pub fn run(
     })
 }
 
-/// The uname release of the kernel before one in the order of versions, of the same architecture.
-fn before(sources: &[Arc<dyn KernelSource>], index: usize) -> Option<&str> {
+/// The kernel before one in the order of versions, of the same architecture: its row, and its uname release.
+fn before(sources: &[Arc<dyn KernelSource>], index: usize) -> Option<(usize, &str)> {
     let own = Release::parse(sources[index].release()?)?;
     let others = sources
         .iter()
-        .filter(|other| other.arch() == sources[index].arch());
+        .enumerate()
+        .filter(|(_, other)| other.arch() == sources[index].arch());
     others
-        .filter_map(|other| Some((Release::parse(other.release()?)?, other.release()?)))
-        .filter(|(release, _)| *release < own)
-        .max_by_key(|(release, _)| *release)
-        .map(|(_, name)| name)
+        .filter_map(|(row, other)| Some((Release::parse(other.release()?)?, row, other.release()?)))
+        .filter(|(release, _, _)| *release < own)
+        .max_by_key(|(release, _, _)| *release)
+        .map(|(_, row, name)| (row, name))
 }
 
 /// The seed of the program named `seed/block/index`.
