@@ -187,6 +187,7 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
                 | Advice::Free
                 | Advice::PopulateRead
                 | Advice::PopulateWrite
+                | Advice::Collapse
                 | Advice::Remove => true,
                 Advice::DontNeed | Advice::Cold | Advice::PageOut | Advice::GuardInstall => locked,
                 _ => false,

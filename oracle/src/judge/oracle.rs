@@ -7,11 +7,16 @@ use crate::profile::Profile;
 use crate::program::{ActorId, Knobs, Op, Step};
 use crate::rules::errno::{EAGAIN, ENOMEM};
 use crate::rules::report::{self, Contents};
-use crate::rules::{folio, free, limits, thp, Rule, RuleId, RuleSet};
+use crate::rules::{collapse, folio, free, limits, thp, Rule, RuleId, RuleSet};
 use crate::space::{Branch, World};
 
 /// Rules that permit more than one outcome.
-const PERMISSIONS: &[&Rule] = &[&thp::MAY_FAIL, &folio::SHARING_IS_ESTIMATED];
+const PERMISSIONS: &[&Rule] = &[
+    &thp::MAY_FAIL,
+    &folio::SHARING_IS_ESTIMATED,
+    &collapse::MAY_FAIL,
+    &collapse::WRITABLE_UNKNOWN,
+];
 
 /// Follows one run of a program: every world takes every allowed branch, observation keeps those that explain it.
 #[derive(Debug, Clone)]
@@ -67,6 +72,10 @@ impl Oracle {
             Verdict::Poisoned {
                 rule: RuleId(limits::KNOBS.name),
             }
+        } else if self.not_modelled() {
+            Verdict::Poisoned {
+                rule: RuleId(limits::COLLAPSE_OF_FILES.name),
+            }
         } else if was_taken {
             Verdict::Allowed {
                 rule: RuleId(free::MAY_TAKE.name),
@@ -113,6 +122,12 @@ impl Oracle {
         }
         self.worlds = worlds;
         verdict
+    }
+
+    /// Whether the step may have led where the model ends.
+    fn not_modelled(&self) -> bool {
+        let end = RuleId(limits::COLLAPSE_OF_FILES.name);
+        self.branches.iter().any(|b| b.rules.contains(end))
     }
 
     /// The branches that explain what was seen if the kernel has taken lazily freed pages, before the op or after it.

@@ -234,6 +234,25 @@ behaviours! {
         spans: &[since(6, 12)],
         probe: Some(probes::FUTURE_SEAL),
     }
+    collapse_within_block_fails {
+        what: "COLLAPSE of a range that touches neither end of the block it lies in is EINVAL",
+        source: "mm/khugepaged.c madvise_collapse: read in 6.1.192 and 6.12.117; 7.2 and 7.3 return at once when no block is left; 7.1 does not (a run)",
+        spans: &[before(7, 2)],
+        probe: Some(probes::COLLAPSE_WITHIN_BLOCK),
+    }
+    collapse_stops_at_empty {
+        what: "COLLAPSE ends at a block without a page table instead of going on behind it",
+        source: "mm/khugepaged.c madvise_collapse: SCAN_PMD_NONE is not among the results that it goes on after (6.1.192, 6.12.117); \
+                 SCAN_NO_PTE_TABLE is (7.2, 7.3); 6.19 goes on, 6.18 does not (runs)",
+        spans: &[before(6, 19)],
+        probe: Some(probes::COLLAPSE_EMPTY),
+    }
+    collapse_needs_writable {
+        what: "COLLAPSE wants a writable page-table entry in a block",
+        source: "mm/khugepaged.c hpage_collapse_scan_pmd, SCAN_PAGE_RO: in 6.1.192 and 6.12.117, not in 7.2; 6.17 wants one, 6.18 does not (runs)",
+        spans: &[before(6, 18)],
+        probe: Some(probes::COLLAPSE_READ_ONLY),
+    }
     stack_no_huge {
         what: "MAP_STACK makes memory without huge pages (`nh`)",
         source: "6.7, mm: mmap: map MAP_STACK to VM_NOHUGEPAGE; later only with CONFIG_TRANSPARENT_HUGEPAGE",

@@ -173,6 +173,32 @@ pub const FUTURE_SEAL: Probe = Probe {
     read: |seen| vmas(seen, 0).map(|vmas| !vmas.is_empty()),
 };
 
+pub const COLLAPSE_WITHIN_BLOCK: Probe = Probe {
+    program:
+        "thp never\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\ncollapse 0+1..0+3\n",
+    read: |seen| succeeded(seen).map(|ok| !ok),
+};
+
+/// Of two blocks the second has a page; does it become part of a huge page?
+pub const COLLAPSE_EMPTY: Probe = Probe {
+    program:
+        "thp never\n\nmmap 0+0..2+0 rw private fixed\nwrite 1+0..1+1 tag 1\ncollapse 0+0..2+0\n",
+    read: |seen| {
+        let (_, space) = seen.last()?.spaces.first()?;
+        Some(space.pages.iter().all(|run| run.len == 1))
+    },
+};
+
+/// Nothing is asked of a kernel that cannot collapse at all.
+pub const COLLAPSE_READ_ONLY: Probe = Probe {
+    program: "thp never\n\nmmap 0+0..2+0 rw private fixed\nwrite 0+0..0+1 tag 1\nwrite 1+0..1+1 tag 1\ncollapse 1+0..2+0\n\
+              mprotect 0+0..1+0 r\ncollapse 0+0..1+0\n",
+    read: |seen| {
+        let (last, before) = seen.split_last()?;
+        succeeded(&before[..before.len() - 1])?.then_some(last.outcome != Outcome::Ok)
+    },
+};
+
 pub const STACK_NO_HUGE: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed stack\n",
     read: |seen| has_flag(seen, b"nh"),

@@ -11,8 +11,10 @@
 //! | `places` | where things are, and ranges around them |
 //! | `ops` | which op comes next |
 //! | `files` | mappings of files |
+//! | `collapse` | where COLLAPSE is pointed at |
 //! | `locks` | which of the mlock family, and mseal |
 
+mod collapse;
 mod dice;
 mod files;
 mod locks;

@@ -131,6 +131,7 @@ pub enum Advice {
     WillNeed,
     PopulateRead,
     PopulateWrite,
+    Collapse,
     Remove,
     DontFork,
     DoFork,
@@ -146,7 +147,7 @@ pub enum Advice {
 
 impl Advice {
     /// Every advice, in the order of the reference page.
-    pub const ALL: [Advice; 25] = [
+    pub const ALL: [Advice; 26] = [
         Advice::GuardInstall,
         Advice::GuardRemove,
         Advice::DontNeed,
@@ -162,6 +163,7 @@ impl Advice {
         Advice::WillNeed,
         Advice::PopulateRead,
         Advice::PopulateWrite,
+        Advice::Collapse,
         Advice::Remove,
         Advice::DontFork,
         Advice::DoFork,
@@ -192,6 +194,7 @@ impl Advice {
             Advice::WillNeed => "willneed",
             Advice::PopulateRead => "populate-read",
             Advice::PopulateWrite => "populate-write",
+            Advice::Collapse => "collapse",
             Advice::Remove => "remove",
             Advice::DontFork => "dontfork",
             Advice::DoFork => "dofork",
@@ -217,6 +220,7 @@ impl Advice {
             | Advice::WillNeed
             | Advice::PopulateRead
             | Advice::PopulateWrite
+            | Advice::Collapse
             | Advice::Remove
             | Advice::Unknown => AdviceReach::Pages,
             Advice::GuardInstall => AdviceReach::Flags,

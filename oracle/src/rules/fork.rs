@@ -102,8 +102,10 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
     let mut mm = Mm {
         vmas: ctx.mm.vmas.clone(),
         lazy: ctx.mm.lazy.clone(),
+        may_be_write_protected: true,
         ..Mm::default()
     };
+    ctx.mm.may_be_write_protected = true;
     let all = mm.vmas.len();
     mm.vmas.retain(|vma| !vma.hints.dont_fork);
     if mm.vmas.len() < all {

@@ -22,6 +22,15 @@ pub const KNOBS: Rule = Rule {
     about: &[Class::PageState],
 };
 
+pub const COLLAPSE_OF_FILES: Rule = Rule {
+    name: "limits/collapse-of-shared-memory",
+    text: "COLLAPSE of a whole block of shared memory puts a huge page into the page cache, and the model does not know yet who maps \
+           it how from then on: the rest of the program is not judged. Where COLLAPSE refuses, it is.",
+    source: "mm/khugepaged.c collapse_file, try_collapse_pte_mapped_thp",
+    since: "6.1",
+    about: &[Class::Errno, Class::PageState, Class::Residency],
+};
+
 /// Whether the model knows what happens under these settings.
 pub(crate) fn modelled(knobs: &Knobs) -> bool {
     !knobs.khugepaged && !knobs.ksm && knobs.shmem_thp == ShmemThp::Never

@@ -3,7 +3,7 @@
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{free, guard, hints, hit, merge, mlock, mseal, reclaim, resize, tables, Ctx};
+use super::{collapse, free, guard, hints, hit, merge, mlock, mseal, reclaim, resize, tables, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::Advice;
@@ -114,6 +114,7 @@ pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
             Advice::Free => free::free(ctx, i, start, end),
             Advice::Cold => Ok(reclaim::cold(ctx, start, end)),
             Advice::PageOut => Ok(reclaim::pageout(ctx, start, end)),
+            Advice::Collapse => collapse::collapse(ctx, i, start, end),
             Advice::Remove => resize::remove(ctx, i, start, end),
             Advice::WillNeed => {
                 hit!(ctx, hints::WILLNEED);

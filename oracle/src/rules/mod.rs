@@ -11,6 +11,7 @@
 //! | `hints` | madvise that only sets flags of VMAs |
 //! | `populate` | madvise POPULATE_READ and POPULATE_WRITE |
 //! | `free` | madvise FREE |
+//! | `collapse` | madvise COLLAPSE |
 //! | `reclaim` | madvise COLD and PAGEOUT |
 //! | `folio` | large folios: when one is split, when it counts as shared |
 //! | `mlock` | mlock and its kin, locked mappings |
@@ -29,6 +30,7 @@
 pub(crate) mod access;
 pub(crate) mod anon_vma;
 pub(crate) mod args;
+pub(crate) mod collapse;
 pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod folio;
@@ -175,7 +177,7 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         } => return populate::populate(ctx, range, advice == Advice::PopulateWrite),
         Op::Madvise {
             range,
-            advice: advice @ (Advice::Free | Advice::Cold | Advice::PageOut),
+            advice: advice @ (Advice::Free | Advice::Cold | Advice::PageOut | Advice::Collapse),
         } => return every_way(ctx, |ctx| madvise::madvise(ctx, range, advice)),
         Op::Madvise { range, advice } => madvise::madvise(&mut ctx, range, advice),
         Op::Mlock { range, call } => return mlock::mlock(ctx, range, call),

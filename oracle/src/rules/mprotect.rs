@@ -162,6 +162,8 @@ fn fixup(ctx: &mut Ctx, i: usize, start: u32, to: u32, prot: Prot) -> u32 {
     }
     let mut new = vma.clone();
     new.prot = prot;
+    ctx.mm.may_be_write_protected |= vma.prot.write && !prot.write;
+    let vma = &ctx.mm.vmas[i];
     if prot.write {
         if !vma.account && !vma.prot.write && !vma.shared && !vma.noreserve {
             hit!(ctx, ACCOUNTS);

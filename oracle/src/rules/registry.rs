@@ -4,8 +4,9 @@
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
 use super::{
-    access, anon_vma, args, file, folio, fork, free, guard, hints, limits, madvise, merge, mlock,
-    mmap, mprotect, mseal, munmap, populate, reclaim, report, resize, seal, tables, thp,
+    access, anon_vma, args, collapse, file, folio, fork, free, guard, hints, limits, madvise,
+    merge, mlock, mmap, mprotect, mseal, munmap, populate, reclaim, report, resize, seal, tables,
+    thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -47,6 +48,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &report::UNTOUCHED,
     &limits::OUT_OF_MEMORY,
     &limits::KNOBS,
+    &limits::COLLAPSE_OF_FILES,
     &tables::ZAP,
     &tables::ZAP_WHOLE_HUGE,
     &tables::ZAP_SPLITS_HUGE,
@@ -133,6 +135,14 @@ pub(crate) const ALL: &[&Rule] = &[
     &folio::SPLIT_FINDS_ZEROS,
     &folio::SHARED_IS_LEFT,
     &folio::SHARING_IS_ESTIMATED,
+    &collapse::WHOLE_BLOCKS,
+    &collapse::MAKES_HUGE,
+    &collapse::NOT_ELIGIBLE,
+    &collapse::EMPTY,
+    &collapse::NEEDS_WRITABLE,
+    &collapse::WRITABLE_UNKNOWN,
+    &collapse::GUARD,
+    &collapse::MAY_FAIL,
     &mlock::REFUSES,
     &mseal::DISCARD,
     &guard::INSTALL_FILLS,

@@ -3,6 +3,7 @@
 
 mod advice;
 mod calls;
+mod collapsed;
 mod faults;
 mod files;
 mod guards;
@@ -165,6 +166,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         advice::CASES,
         mappings::CASES,
         populated::CASES,
+        collapsed::CASES,
         locked::CASES,
         sealed::CASES,
         resized::CASES,

@@ -29,6 +29,8 @@ pub(crate) struct Mm {
     pub lazy: Ranges,
     /// What new mappings are, as mlockall said.
     pub new_are_locked: Locked,
+    /// A fork or an mprotect may have taken the right to write from page-table entries; what gives it back is not followed.
+    pub may_be_write_protected: bool,
 }
 
 impl Mm {

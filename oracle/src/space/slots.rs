@@ -9,6 +9,13 @@ use super::Content;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PageId(pub u64);
 
+impl PageId {
+    /// The page `n` pages on of those that were made together.
+    pub fn plus(self, n: u32) -> PageId {
+        PageId(self.0 + u64::from(n))
+    }
+}
+
 /// What stands in one page-table slot that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
@@ -27,7 +34,7 @@ impl Slot {
     pub fn plus(self, n: u32) -> Slot {
         match self {
             Slot::Anon { id, content } => Slot::Anon {
-                id: PageId(id.0 + u64::from(n)),
+                id: id.plus(n),
                 content: content.plus(n),
             },
             other => other,

@@ -92,6 +92,7 @@ fn advice_number(advice: Advice) -> i32 {
         Advice::PopulateRead => 22,
         Advice::PopulateWrite => 23,
         Advice::DontNeedLocked => 24,
+        Advice::Collapse => 25,
         Advice::GuardInstall => 102,
         Advice::GuardRemove => 103,
         Advice::Unknown => 9999,

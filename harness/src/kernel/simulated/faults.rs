@@ -165,6 +165,16 @@ faults! {
         Act::Instead(|_, s| mistaken(s, Advice::Cold, Advice::PageOut));
     "advice" "cold-drops-guards" "MADV_COLD removes guards"
         Act::Instead(|_, s| is_advice(s, Advice::Cold).and_then(|range| Plan::and(s, &[madvise(range, Advice::GuardRemove)])));
+    "collapse" "collapse-skipped" "MADV_COLLAPSE does nothing and returns 0"
+        Act::Instead(|_, s| is_advice(s, Advice::Collapse).and_then(|_| Plan::skip()));
+    "collapse" "collapse-drops-guards" "MADV_COLLAPSE removes the guards that are in its way"
+        Act::Instead(|_, s| {
+            let range = is_advice(s, Advice::Collapse)?;
+            Some(Plan {
+                steps: vec![Step::new(s.actor, madvise(range, Advice::GuardRemove)), s.clone()],
+                answer: Answer::Of(1),
+            })
+        });
     "mlock" "mlock-skipped" "mlock does nothing and returns 0"
         Act::Instead(|_, s| lock_call(s, LockCall::Lock).and_then(|_| Plan::skip()));
     "mlock" "onfault-is-mlock" "mlock2 with MLOCK_ONFAULT does what mlock should"

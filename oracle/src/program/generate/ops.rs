@@ -108,6 +108,7 @@ impl Writer<'_, '_, '_> {
             (2, Kind::Advice(Advice::PageOut)),
             (2, Kind::Advice(Advice::PopulateRead)),
             (2, Kind::Advice(Advice::PopulateWrite)),
+            (3, Kind::Advice(Advice::Collapse)),
             (9, Kind::Hint),
             (if locked { 9 } else { 4 }, Kind::Lock),
             (2, Kind::Seal),
@@ -135,6 +136,7 @@ impl Writer<'_, '_, '_> {
                 Advice::HugePage | Advice::DontNeed | Advice::DontNeedLocked => 50,
                 Advice::GuardInstall | Advice::GuardRemove => 20,
                 Advice::NoHugePage => 10,
+                Advice::Collapse => 40,
                 Advice::Free => 60,
                 _ => 0,
             },
@@ -227,6 +229,7 @@ impl Writer<'_, '_, '_> {
                 advice: self.dice.weighted(&HINTS),
             },
             Kind::File(op) => self.file_op(op),
+            Kind::Advice(Advice::Collapse) => self.collapse(actor, wild),
             Kind::Advice(advice) => {
                 let flag = matches!(advice, Advice::HugePage | Advice::NoHugePage);
                 let range = if flag && !wild && self.dice.chance(60) {
