@@ -4,7 +4,12 @@
 //! They are about guards where they can be said without the rules: an install that succeeded leaves guards in its whole range,
 //! nothing but a removal, an unmapping or an exit takes them away, and no call touches another process's.
 
+mod alike;
+mod pairs;
 mod shape;
+
+pub use alike::alike_after_scaling;
+pub use pairs::{pair, Pair, PairLaw};
 
 use crate::geometry::{Geometry, Range};
 use crate::judge::{Observation, Oracle, Outcome, Verdict};

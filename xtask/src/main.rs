@@ -7,6 +7,7 @@ mod faults;
 mod folders;
 mod interrupt;
 mod kernels;
+mod laws;
 mod measured;
 mod minimize;
 mod rig;
@@ -42,6 +43,7 @@ enum Verb {
     Minimize(minimize::MinimizeArgs),
     Show(show::ShowArgs),
     Compare(compare::CompareArgs),
+    Laws(laws::LawsArgs),
     Rules(rules::RulesArgs),
     Kernels(kernels::KernelsArgs),
     Test(test::TestArgs),
@@ -59,6 +61,7 @@ fn main() -> std::process::ExitCode {
         Verb::Minimize(args) => minimize::run(args, &workspace),
         Verb::Show(args) => show::run(args),
         Verb::Compare(args) => compare::run(args, &workspace),
+        Verb::Laws(args) => laws::run(args, &workspace),
         Verb::Rules(args) => rules::run(args, &workspace),
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),
