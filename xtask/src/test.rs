@@ -10,7 +10,7 @@ use std::time::Instant;
 /// Runs everything that CI runs, and ends with the line `N passed, N failed`.
 ///
 /// Formatting, clippy, all tests, a real boot of the newest kernel on x86-64 and arm64 with some hundred judged programs
-/// and the corpus, every deliberate fault of the simulated kernel, and the fuzz targets for some seconds each (needs the
+/// and the corpus, the laws that no rule has a say in, every deliberate fault of the simulated kernel, and the fuzz targets for some seconds each (needs the
 /// nightly toolchain; without it the check is skipped, and the closing line says so).
 #[derive(Args)]
 pub struct TestArgs {
@@ -109,6 +109,19 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
                 ],
             );
         }
+        checks.own(
+            &me,
+            "laws that no rule has a say in on a real kernel, x86_64",
+            &[
+                "laws",
+                "--kernels",
+                "7.3",
+                "--arch",
+                "x86_64",
+                "--pairs",
+                "50",
+            ],
+        );
     }
     fuzz(&mut checks, args.fuzz_seconds);
     let skipped = match checks.skipped {
