@@ -4,7 +4,7 @@ use crate::campaign::lacks;
 use crate::kernel::{End, Execution, Kernel, KernelError, Prepared, Smaps};
 use oracle::geometry::Geometry;
 use oracle::judge::{Observation, Outcome};
-use oracle::laws::{alike_after_scaling, pair, Pair, PairLaw};
+use oracle::laws::{alike_after_scaling, outcome, pair, Pair, PairLaw};
 use oracle::profile::Profile;
 use oracle::program::generate::generate;
 use oracle::program::{Backing, Op, Program, Thp};
@@ -170,11 +170,8 @@ pub fn scaling_program(seed: u64) -> Option<Program> {
         Op::Mmap { backing, .. } => *backing == Backing::PrivateAnon,
         _ => true,
     };
-    program
-        .steps
-        .iter()
-        .all(|step| private(&step.op))
-        .then_some(program)
+    let says_something = program.steps.iter().all(|step| private(&step.op));
+    (says_something && outcome(&program).is_some()).then_some(program)
 }
 
 /// Asks two kernels of different page sizes about [`SCALING`].

@@ -9,7 +9,7 @@ mod pairs;
 mod shape;
 
 pub use alike::alike_after_scaling;
-pub use pairs::{pair, Pair, PairLaw};
+pub use pairs::{outcome, pair, Pair, PairLaw};
 
 use crate::geometry::{Geometry, Range};
 use crate::judge::{Observation, Oracle, Outcome, Verdict};

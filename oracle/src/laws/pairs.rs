@@ -79,7 +79,7 @@ pub fn pair(law: PairLaw, seed: u64) -> Option<Pair> {
     start.knobs.thp = Thp::Never;
     let keep = dice.int_in_range(3..=start.steps.len().max(3)).ok()?;
     start.steps.truncate(keep);
-    let world = run(&start).pop()?;
+    let world = outcome(&start)?;
     match law {
         PairLaw::Halves => halves(start, &world, &mut dice),
         PairLaw::RemoveNothing => remove_nothing(start, &world, &mut dice),
@@ -133,15 +133,17 @@ impl Pair {
     }
 }
 
-/// The worlds after each step of a program on the newest kernel with 4 KiB pages, taking the most usual branch.
-fn run(program: &Program) -> Vec<World> {
+/// The world after a program on the newest kernel with 4 KiB pages. `None`: chance has a say in it, so that two runs may differ.
+pub fn outcome(program: &Program) -> Option<World> {
     let mut world = World::new(&Profile::newest(), Geometry::K4, program.knobs);
-    let mut worlds = Vec::with_capacity(program.steps.len());
     for step in &program.steps {
-        world = world.apply(step).swap_remove(0).world;
-        worlds.push(world.clone());
+        let mut branches = world.apply(step);
+        if branches.len() != 1 {
+            return None;
+        }
+        world = branches.swap_remove(0).world;
     }
-    worlds
+    Some(world)
 }
 
 /// Whether the model lets the op succeed.
