@@ -15,7 +15,7 @@ use crate::geometry::{Geometry, Range};
 use crate::judge::{Observation, Oracle, Outcome, Verdict};
 use crate::profile::{Arch, Profile, Release};
 use crate::program::generate::from_unstructured;
-use crate::program::{ActorId, Advice, Op, Place, Program, Step, MAX_ACTORS};
+use crate::program::{ActorId, Advice, Op, Place, Program, Remap, Step, MAX_ACTORS};
 use crate::space::{Branch, Locked, World};
 use arbitrary::Unstructured;
 
@@ -135,6 +135,7 @@ fn outcome_fits(step: &Step, branch: &Branch, g: Geometry) -> Result<(), String>
         (Outcome::Access(_), _) => false,
         (_, Op::Read { .. } | Op::Write { .. }) => false,
         (Outcome::Elsewhere, Op::Mmap { place, .. }) => place == Place::Hint,
+        (Outcome::Elsewhere, Op::Mremap { how, .. }) => how.may_go_elsewhere(),
         (Outcome::Elsewhere, _) => false,
         (Outcome::Errno(e), _) => (1..4096).contains(e),
         (Outcome::Ok, _) => true,
@@ -158,7 +159,7 @@ fn covered(range: Range, g: Geometry) -> Option<(i64, i64)> {
 fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Result<(), String> {
     let after = &branch.world;
     let may_change = match step.op {
-        Op::Mmap { .. } | Op::Munmap { .. } => true,
+        Op::Mmap { .. } | Op::Munmap { .. } | Op::Mremap { .. } => true,
         Op::Madvise { advice, .. } => {
             matches!(advice, Advice::GuardInstall | Advice::GuardRemove)
         }
@@ -199,9 +200,15 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
             },
             _ => false,
         };
+        // Some of what is wrong with a range is noticed by mremap when the target is gone already.
+        let odd = |range: Range| covered(range, g).is_none_or(|(start, end)| start == end);
+        let refuses = refuses || matches!(step.op, Op::Mremap { range, .. } if odd(range));
         if !refuses {
             return Err("a call that fails with EINVAL changes nothing".into());
         }
+    }
+    if let (Op::Mremap { range, to, how }, Outcome::Ok) = (step.op, &branch.outcome) {
+        moved_guards_obey(before, after, step.actor, (range, to, how), g)?;
     }
     let Op::Madvise { range, advice } = step.op else {
         return Ok(());
@@ -226,6 +233,50 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         }
         _ => Ok(()),
     }
+}
+
+/// Guards move with their pages: what was guarded in the old range is guarded at its new place, nothing else is there, and the
+/// old place has none.
+fn moved_guards_obey(
+    before: &World,
+    after: &World,
+    actor: ActorId,
+    (range, to, how): (Range, Range, Remap),
+    g: Geometry,
+) -> Result<(), String> {
+    let (Some((start, end)), Some((new_start, new_end))) = (covered(range, g), covered(to, g))
+    else {
+        return Ok(());
+    };
+    if !how.has_target() {
+        return Ok(());
+    }
+    let guards = |world: &World, from: i64, to: i64| -> Vec<i64> {
+        let inside = |p: &i64| (from..to).contains(p);
+        pages(&world.guards(actor))
+            .map(i64::from)
+            .filter(inside)
+            .collect()
+    };
+    let kept = end.min(start + (new_end - new_start));
+    let mut wanted = guards(before, start, kept);
+    wanted
+        .iter_mut()
+        .for_each(|page| *page += new_start - start);
+    // What is mapped at the new place of a hole stays.
+    let hole = |p: &i64| {
+        let old = u32::try_from(p - new_start + start);
+        p - new_start < end - start && old.is_ok_and(|old| before.vma_at(actor, old).is_none())
+    };
+    let mut found = guards(after, new_start, new_end);
+    found.retain(|page| !hole(page));
+    if wanted != found {
+        return Err("guards move with their pages".into());
+    }
+    if !guards(after, start, end).is_empty() {
+        return Err("no guard stays behind where pages have moved".into());
+    }
+    Ok(())
 }
 
 /// The pages of runs, one by one.

@@ -96,6 +96,7 @@ guest_faults!(
     StaleObservation,
     WrongPage,
     WrongTag,
+    UnmapAnyway,
     WrongProt,
     ForkLosesGuards,
     Hang,
@@ -306,7 +307,7 @@ fn statistics_text(stats: &Stats) -> String {
         .collect();
     wrap(&format!(
         "generated programs: {:.1} ops and {:.1} state changes each; {:.0} % of ops succeed; a live guard meets a fork, \
-         mprotect, munmap, fault or huge page in {:.0} % of programs\nops in percent: {}\nrules exercised: {} of {} \
+         mprotect, munmap, mremap, fault or huge page in {:.0} % of programs\nops in percent: {}\nrules exercised: {} of {} \
          (stats.txt has how often)\n",
         stats.ops_per_program(),
         stats.changes_per_program(),

@@ -4,7 +4,7 @@ use crate::access;
 use crate::arena::Arena;
 use crate::files::Files;
 use crate::look::value_runs;
-use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE};
+use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, MREMAP_DONTUNMAP};
 use wire::{Fault, GuestFault, Op, OpResult, ARENA_BASE};
 
 /// mseal, the same number on both architectures; libc does not know it on all targets.
@@ -181,6 +181,13 @@ impl Bench<'_> {
                 self.traces.sealed |= result.is_ok();
                 Ok(ret(result, fault))
             }
+            Op::Mremap {
+                at,
+                len,
+                to,
+                new_len,
+                flags,
+            } => self.mremap((at, len), (to, new_len), flags),
             Op::Read { at, pages } => {
                 let start = self.access_range(at, pages)?;
                 let mut values: Vec<(u32, u64)> = Vec::new();
@@ -218,6 +225,33 @@ impl Bench<'_> {
             Op::Seal { file, seals } => Ok(ret(self.files.seal(file, seals)?, fault)),
             Op::Fork { .. } | Op::Exit => Err("not an op of the bench".to_owned()),
         }
+    }
+
+    fn mremap(
+        &self,
+        (at, len): (i64, u64),
+        (to, new_len): (i64, u64),
+        mut flags: u32,
+    ) -> Result<OpResult, String> {
+        let new_address = flags & (libc::MREMAP_FIXED | MREMAP_DONTUNMAP) as u32 != 0;
+        let start = self.range(at, len, true)?;
+        // What grows in place, or is cut off, begins at the old address.
+        let new = self.range(if new_address { to } else { at }, new_len, true)?;
+        if self.fault == Some(GuestFault::UnmapAnyway) {
+            flags &= !(MREMAP_DONTUNMAP as u32);
+        }
+        let args = [start, len, new_len, flags.into(), new, 0];
+        // SAFETY: both ranges lie in the arena or its margins, or the kernel refuses them; see `range`.
+        let result = unsafe { sys::call(libc::SYS_mremap, args) };
+        Ok(match result {
+            Ok(got) if got == new => OpResult::Ret(0),
+            Ok(got) => {
+                // SAFETY: what has just been mapped there, and nobody knows of.
+                let _ = unsafe { sys::call(libc::SYS_munmap, [got, new_len, 0, 0, 0, 0]) };
+                OpResult::Elsewhere
+            }
+            error => ret(error, self.fault),
+        })
     }
 
     fn access_range(&self, at: i64, pages: u32) -> Result<u64, String> {

@@ -14,6 +14,7 @@ impl std::fmt::Display for Errno {
 
 pub const MADV_GUARD_INSTALL: i32 = 102;
 pub const MADV_GUARD_REMOVE: i32 = 103;
+pub const MREMAP_DONTUNMAP: i32 = 4;
 
 /// Makes any system call.
 ///

@@ -20,5 +20,6 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::Mseal => profile.mseal,
         Need::Thp => info.thp,
         Need::Page4K => info.geometry.page_size == 4096,
+        Need::MremapMany => profile.mremap_moves_many,
     }
 }

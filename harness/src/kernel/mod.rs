@@ -72,6 +72,7 @@ fn can_change_flags(op: &Op) -> bool {
     match op {
         Op::Mmap { .. }
         | Op::Mprotect { .. }
+        | Op::Mremap { .. }
         | Op::Mlock { .. }
         | Op::Mlockall { .. }
         | Op::Munlockall

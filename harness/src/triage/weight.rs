@@ -3,7 +3,7 @@
 use oracle::geometry::{Geometry, Pos};
 use oracle::judge::Outcome;
 use oracle::profile::Profile;
-use oracle::program::{Backing, Knobs, LockCall, Op, Place, Program, Prot, Seals};
+use oracle::program::{Backing, Knobs, LockCall, Op, Place, Program, Prot, Remap, Seals};
 use oracle::space::World;
 use std::collections::BTreeSet;
 
@@ -85,6 +85,7 @@ impl Weight {
                         + usize::from(flags.locked);
                 }
                 Op::Mprotect { prot, .. } => w.prots += bits(prot),
+                Op::Mremap { how, .. } => w.kinds += usize::from(how != Remap::Fixed),
                 Op::Write { tag, .. } => {
                     w.kinds += 1;
                     w.tags += u64::from(tag);
@@ -118,19 +119,18 @@ impl Weight {
                 | Op::Read { .. }
                 | Op::Exit => {}
             }
-            let Some(range) = step.op.range() else {
-                continue;
-            };
-            w.odd += match range.start.byte_offset(g).cmp(&range.end.byte_offset(g)) {
-                std::cmp::Ordering::Less => 0,
-                std::cmp::Ordering::Equal => 1,
-                std::cmp::Ordering::Greater => 2,
-            };
-            w.pages += range.start.page_index(g).abs_diff(range.end.page_index(g));
-            for pos in [range.start, range.end] {
-                cuts.insert(pos);
-                w.ragged += usize::from(!pos.is_page_aligned());
-                w.places += place_of(pos);
+            for range in step.op.ranges() {
+                w.odd += match range.start.byte_offset(g).cmp(&range.end.byte_offset(g)) {
+                    std::cmp::Ordering::Less => 0,
+                    std::cmp::Ordering::Equal => 1,
+                    std::cmp::Ordering::Greater => 2,
+                };
+                w.pages += range.start.page_index(g).abs_diff(range.end.page_index(g));
+                for pos in [range.start, range.end] {
+                    cuts.insert(pos);
+                    w.ragged += usize::from(!pos.is_page_aligned());
+                    w.places += place_of(pos);
+                }
             }
         }
         w.cuts = cuts.len();

@@ -18,7 +18,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -108,6 +108,15 @@ pub enum Op {
         len: u64,
         flags: u32,
     },
+    /// `flags` are MREMAP_* bits. A result elsewhere than at `to`, or, without MREMAP_FIXED and MREMAP_DONTUNMAP, than at `at`,
+    /// is unmapped at once.
+    Mremap {
+        at: i64,
+        len: u64,
+        to: i64,
+        new_len: u64,
+        flags: u32,
+    },
     /// Eight-byte loads at `at`, `at + page size`, ...: `pages` of them, up to the first fault.
     Read {
         at: i64,
@@ -193,7 +202,7 @@ pub enum Look {
 }
 
 impl Op {
-    /// Where the op's range ends, in bytes from the arena's start; for those without a range, the arena's.
+    /// Where the op's ranges end, in bytes from the arena's start; for those without a range, the arena's.
     pub fn end(&self, page: u64) -> i64 {
         let (at, len) = match *self {
             Op::Mmap { at, len, .. }
@@ -203,6 +212,16 @@ impl Op {
             | Op::Mlock { at, len, .. }
             | Op::Munlock { at, len }
             | Op::Mseal { at, len, .. } => (at, len),
+            Op::Mremap {
+                at,
+                len,
+                to,
+                new_len,
+                ..
+            } => {
+                let end = at.saturating_add_unsigned(len);
+                return end.max(to.saturating_add_unsigned(new_len));
+            }
             Op::Read { at, pages } | Op::Write { at, pages, .. } => (at, u64::from(pages) * page),
             Op::Mlockall { .. }
             | Op::Munlockall
@@ -235,6 +254,8 @@ pub enum GuestFault {
     WrongPage,
     /// Writes store another tag.
     WrongTag,
+    /// mremap with MREMAP_DONTUNMAP is called without it.
+    UnmapAnyway,
     /// mprotect gets PROT_READ in place of PROT_NONE.
     WrongProt,
     /// fork's child drops its guards (GUARD_REMOVE over the arena) before it is looked at.
@@ -352,9 +373,9 @@ pub struct StepSeen {
 /// What the op returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpResult {
-    /// System call: 0, or minus errno. mmap: 0 where it was asked to be.
+    /// System call: 0, or minus errno. mmap and mremap: 0 where it was asked to be.
     Ret(i64),
-    /// mmap succeeded at another address.
+    /// mmap or mremap succeeded at another address.
     Elsewhere,
     Access {
         pages: u32,

@@ -7,8 +7,8 @@ use crate::program::{ActorId, AdviceReach, Op, Step};
 
 /// What an op can change in its actor's address space, besides what it returns.
 struct Reach {
-    /// Pages, from the arena's start.
-    pages: (u32, u32),
+    /// Stretches of pages, from the arena's start.
+    pages: Vec<(u32, u32)>,
     /// Borders, protection and sharing of VMAs.
     vmas: bool,
     /// VmFlags.
@@ -23,6 +23,7 @@ fn reach(step: &Step, g: Geometry) -> Reach {
         Op::Mmap { .. }
         | Op::Munmap { .. }
         | Op::Mprotect { .. }
+        | Op::Mremap { .. }
         | Op::Mlock { .. }
         | Op::Mlockall { .. }
         | Op::Munlockall
@@ -40,19 +41,19 @@ fn reach(step: &Step, g: Geometry) -> Reach {
         | Op::Exit => (false, false),
     };
     let (pages, actors) = match step.op {
-        Op::Fork { child } => ((0, limit as u32), vec![step.actor, child]),
-        Op::Exit => ((0, 0), vec![]),
-        Op::Mlockall { .. } | Op::Munlockall => ((0, limit as u32), vec![step.actor]),
+        Op::Fork { child } => (vec![(0, limit as u32)], vec![step.actor, child]),
+        Op::Exit => (vec![], vec![]),
+        Op::Mlockall { .. } | Op::Munlockall => (vec![(0, limit as u32)], vec![step.actor]),
         // Whoever maps the file, wherever.
-        Op::Truncate { .. } | Op::PunchHole { .. } => ((0, limit as u32), vec![step.actor]),
+        Op::Truncate { .. } | Op::PunchHole { .. } => (vec![(0, limit as u32)], vec![step.actor]),
         _ => {
-            let range = step.op.range().map(|r| {
+            let pages = step.op.ranges().map(|r| {
                 let start = r.start.page_index(g).clamp(0, limit);
                 let end =
                     (r.end.page_index(g) + i64::from(!r.end.is_page_aligned())).clamp(start, limit);
                 (start as u32, end as u32)
             });
-            (range.unwrap_or((0, 0)), vec![step.actor])
+            (pages.collect(), vec![step.actor])
         }
     };
     Reach {
@@ -97,7 +98,8 @@ pub(super) fn count(step: &Step, branches: &[Expected], seen: &Observation, g: G
             continue;
         }
         for (i, vma) in first.vmas.iter().enumerate() {
-            if vma.end < reach.pages.0 || vma.start > reach.pages.1 {
+            let reached = |&(from, to): &(u32, u32)| from <= vma.end && vma.start <= to;
+            if !reach.pages.iter().any(reached) {
                 continue;
             }
             let theirs = || others.iter().map(|s| s.vmas.get(i));
@@ -116,7 +118,7 @@ pub(super) fn count(step: &Step, branches: &[Expected], seen: &Observation, g: G
                 flags.exact += u64::from(same(&|a, b| a.flags == b.flags));
             }
         }
-        pages(&spaces, reach.pages, g, &mut value);
+        pages(&spaces, &reach.pages, g, &mut value);
     }
     Count {
         tightness,
@@ -129,8 +131,9 @@ pub(super) fn count(step: &Step, branches: &[Expected], seen: &Observation, g: G
 }
 
 /// Counts runs of pages with the same allowed set: those in reach, and wherever the branches differ.
-fn pages(spaces: &[&SpaceSeen], reach: (u32, u32), g: Geometry, value: &mut impl FnMut(bool)) {
-    let mut cuts: Vec<u32> = vec![0, reach.0, reach.1, g.arena_pages()];
+fn pages(spaces: &[&SpaceSeen], reach: &[(u32, u32)], g: Geometry, value: &mut impl FnMut(bool)) {
+    let mut cuts: Vec<u32> = vec![0, g.arena_pages()];
+    cuts.extend(reach.iter().flat_map(|r| [r.0, r.1]));
     for space in spaces {
         cuts.extend(space.pages.iter().flat_map(|r| [r.start, r.start + r.len]));
         cuts.extend(space.vmas.iter().flat_map(|v| [v.start, v.end]));
@@ -147,7 +150,7 @@ fn pages(spaces: &[&SpaceSeen], reach: (u32, u32), g: Geometry, value: &mut impl
                 looks.push(look);
             }
         }
-        let within = reach.0 <= from && to <= reach.1;
+        let within = reach.iter().any(|r| r.0 <= from && to <= r.1);
         if !within && looks.len() == 1 {
             last = None;
             continue;

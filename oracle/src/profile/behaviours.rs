@@ -183,6 +183,81 @@ behaviours! {
         spans: &[before(7, 3)],
         probe: None,
     }
+    mremap_target_early {
+        what: "mremap looks at the new address's alignment before it looks for the VMA",
+        source: "6.15, mm/mremap: refactor mremap() system call implementation",
+        spans: &[since(6, 15)],
+        probe: Some(probes::MREMAP_TARGET_EARLY),
+    }
+    mremap_checks_first {
+        what: "mremap checks lengths, overlap and the VMA before it unmaps the target of MREMAP_FIXED",
+        source: "6.17, mm/mremap: refactor initial parameter sanity checks; mm/mremap: check remap conditions earlier",
+        spans: &[since(6, 17)],
+        probe: Some(probes::MREMAP_CHECKS_FIRST),
+    }
+    mremap_moves_many {
+        what: "mremap with MREMAP_FIXED and no new length moves several VMAs",
+        source: "6.17, mm/mremap: permit mremap() move of multiple VMAs",
+        spans: &[since(6, 17)],
+        probe: Some(probes::MREMAP_MOVES_MANY),
+    }
+    mremap_realigns {
+        what: "mremap moves a block's page table as a whole when the range starts inside the block and nothing is before it",
+        source: "6.7, mm/mremap: optimize the start addresses in move_page_tables()",
+        spans: &[since(6, 7)],
+        probe: Some(probes::MREMAP_REALIGNS),
+    }
+    mremap_joins_forked {
+        what: "what stems from a fork joins a neighbour without an anon_vma when mremap moves it there",
+        source: "6.16, mm/vma: fix incorrectly disallowed anonymous VMA merges; until 6.19, mm/vma: enforce VMA fork limit on \
+                 unfaulted,faulted mremap merge too; backported to 6.18.y",
+        spans: &[span(BOTH, Release(6, 16, 0), Release(6, 18, 7))],
+        probe: Some(probes::MREMAP_JOINS_FORKED),
+    }
+    mremap_loses_anon_vma {
+        what: "a VMA without an anon_vma that mremap joins memory to does not take over its anon_vma: fork does not copy it",
+        source: "6.16, mm/vma: fix incorrectly disallowed anonymous VMA merges; until 6.19, mm/vma: fix anon_vma UAF on mremap() \
+                 faulted, unfaulted merge; backported to 6.18.y",
+        spans: &[span(BOTH, Release(6, 16, 0), Release(6, 18, 7))],
+        probe: Some(probes::MREMAP_LOSES_ANON_VMA),
+    }
+    private_file_offsets {
+        what: "private mappings of a file merge only where the offsets of their private copies fit",
+        source: "mm/vma.c needs_adjacent_anon_pgoff of 7.3; not in 7.2.13",
+        spans: &[since(7, 3)],
+        probe: Some(probes::PRIVATE_FILE_OFFSETS),
+    }
+    dontunmap_stays_apart {
+        what: "MREMAP_DONTUNMAP of memory without an anon_vma to a place beside it does not join the two",
+        source: "mm/vma.c copy_vma of 7.2, keep_source; backported to 6.1.y and 6.12.y; seen not to be so on 6.16.12 to 7.1.13",
+        spans: &[before(6, 13), since(7, 2)],
+        probe: Some(probes::DONTUNMAP_STAYS_APART),
+    }
+    dontunmap_resets_offset {
+        what: "a whole VMA whose pages MREMAP_DONTUNMAP has moved takes the offset of its place",
+        source: "mm/mremap.c dontunmap_complete of 7.2, pgoff_unfaulted; backported to 6.1.y and 6.12.y; seen not to be so on \
+                 6.16.12 to 7.1.13",
+        spans: &[before(6, 13), since(7, 2)],
+        probe: Some(probes::DONTUNMAP_RESETS_OFFSET),
+    }
+    dontunmap_unaccounts {
+        what: "the VMA that MREMAP_DONTUNMAP leaves loses `ac`",
+        source: "seen on 6.16.12, not on 6.12.117 and 6.17.13; 6.15, mm/mremap: refactor mremap() system call implementation",
+        spans: &[span(BOTH, Release(6, 15, 0), Release(6, 17, 0))],
+        probe: Some(probes::DONTUNMAP_UNACCOUNTS),
+    }
+    dontunmap_splits_locked {
+        what: "MREMAP_DONTUNMAP of a part of a locked VMA unlocks that part only",
+        source: "mm/mremap.c needs_pre_split of 7.2; backported to 6.1.y and 6.12.y",
+        spans: &[before(6, 13), since(7, 2)],
+        probe: Some(probes::DONTUNMAP_SPLITS_LOCKED),
+    }
+    dontunmap_beside_never_merges {
+        what: "MREMAP_DONTUNMAP to a place beside the VMA joins no neighbour at all",
+        source: "mm/mmap.c copy_vma of 6.1; mm/vma.c copy_vma of 6.12",
+        spans: &[before(6, 12)],
+        probe: Some(probes::DONTUNMAP_BESIDE),
+    }
     soft_dirty {
         what: "new mappings show `sd` (CONFIG_MEM_SOFT_DIRTY)",
         source: "arch/x86/Kconfig HAVE_ARCH_SOFT_DIRTY",

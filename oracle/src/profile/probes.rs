@@ -1,6 +1,7 @@
 //! Programs that tell whether a kernel has a behaviour, and how to read what was seen after each of their steps.
 
-use crate::judge::{Observation, Outcome, PageKind, PageRun, VmFlag, VmaSeen};
+use crate::judge::{Observation, Outcome, PageKind, PageRun, SpaceSeen, VmFlag, VmaSeen};
+use crate::rules::errno::EINVAL;
 
 /// How a running kernel tells whether it has a behaviour.
 #[derive(Debug)]
@@ -20,10 +21,15 @@ fn succeeded(seen: &[Observation]) -> Option<bool> {
     }
 }
 
+/// An actor's arena after the last step.
+fn space(seen: &[Observation], actor: u8) -> Option<&SpaceSeen> {
+    let (_, space) = seen.last()?.spaces.iter().find(|(a, _)| *a == actor)?;
+    Some(space)
+}
+
 /// An actor's VMAs after the last step.
 fn vmas(seen: &[Observation], actor: u8) -> Option<&[VmaSeen]> {
-    let (_, space) = seen.last()?.spaces.iter().find(|(a, _)| *a == actor)?;
-    Some(&space.vmas)
+    Some(&space(seen, actor)?.vmas)
 }
 
 /// The page run of actor 0 that holds `page` after the last step.
@@ -126,6 +132,85 @@ pub const HUGE_EXCLUSIVE: Probe = Probe {
         let second = page(seen, 1)?.page;
         (first.huge != Some(false)).then_some(!second.exclusive)
     },
+};
+
+/// Nothing is mapped at the start, and the new address lies inside a page: which of the two comes first?
+pub const MREMAP_TARGET_EARLY: Probe = Probe {
+    program: "mremap 0+0..0+2 0+4.8..0+6.8 fixed\n",
+    read: |seen| match &seen.last()?.outcome {
+        Outcome::Errno(errno) => Some(*errno == EINVAL),
+        _ => None,
+    },
+};
+
+/// The range crosses the VMA's end: is the target gone?
+pub const MREMAP_CHECKS_FIRST: Probe = Probe {
+    program: "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+8 rw private fixed\nmremap 0+0..0+3 0+4..0+8 fixed\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 2),
+};
+
+pub const MREMAP_MOVES_MANY: Probe = Probe {
+    program: "mmap 0+0..0+2 rw private fixed\nmmap 0+2..0+4 r private fixed\nmremap 0+0..0+4 0+8..0+12 fixed\n",
+    read: succeeded,
+};
+
+/// Is a huge page possible in the block whose pages moved, all but the first ones, where nothing was mapped? Memory that is not
+/// charged, since what 6.15 and 6.16 leave of charged memory merges with nothing.
+pub const MREMAP_REALIGNS: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+4..1+0 rw private fixed noreserve\nwrite 0+4..0+5 tag 1\n\
+              mremap 0+4..1+0 1+4..2+0 fixed-dontunmap\nmmap 0+0..0+4 rw private fixed noreserve\nhugepage 0+0..1+0\n\
+              write 0+0..0+1 tag 2\n",
+    read: |seen| Some(page(seen, 1).is_some()),
+};
+
+/// A child moves inherited memory away and, once it has something new beside it, back.
+pub const MREMAP_JOINS_FORKED: Probe = Probe {
+    program: "thp never\n\nmmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\nfork 1\n\
+              1: mremap 0+0..0+2 0+8..0+10 fixed\n1: mmap 0+2..0+4 rw private fixed\n1: mremap 0+8..0+10 0+0..0+2 fixed\n",
+    read: |seen| Some(vmas(seen, 1)?.len() == 1),
+};
+
+/// The same without the fork, which comes then: what does the child have?
+pub const MREMAP_LOSES_ANON_VMA: Probe = Probe {
+    program: "thp never\n\nmmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\nmremap 0+0..0+2 0+8..0+10 fixed\n\
+              mmap 0+2..0+4 rw private fixed\nmremap 0+8..0+10 0+0..0+2 fixed\nfork 1\n",
+    read: |seen| Some(space(seen, 1)?.pages.is_empty()),
+};
+
+/// A private mapping that was written to moves; what follows it in the file is mapped behind it.
+pub const PRIVATE_FILE_OFFSETS: Probe = Probe {
+    program: "thp never\n\nmmap 0+0..0+2 rw private memfd0 fixed\nwrite 0+0..0+1 tag 1\nmremap 0+0..0+2 0+8..0+10 fixed\n\
+              mmap 0+10..0+12 rw private memfd0+2 fixed\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 2),
+};
+
+pub const DONTUNMAP_STAYS_APART: Probe = Probe {
+    program: "mmap 0+0..0+2 r private fixed\nmremap 0+0..0+2 0+2..0+4 dontunmap\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 2),
+};
+
+/// Memory away from home loses its pages: does it merge with what is mapped beside it?
+pub const DONTUNMAP_RESETS_OFFSET: Probe = Probe {
+    program: "thp never\n\nmmap 0+0..0+2 rw private fixed noreserve\nwrite 0+0..0+2 tag 1\nmremap 0+0..0+2 0+8..0+10 fixed\n\
+              mremap 0+8..0+10 1+0..1+2 dontunmap\nmmap 0+10..0+12 rw private fixed noreserve\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 2),
+};
+
+pub const DONTUNMAP_UNACCOUNTS: Probe = Probe {
+    program: "mmap 0+0..0+2 rw private fixed\nmremap 0+0..0+2 1+0..1+2 dontunmap\n",
+    read: |seen| has_flag(seen, b"ac").map(|ac| !ac),
+};
+
+pub const DONTUNMAP_SPLITS_LOCKED: Probe = Probe {
+    program:
+        "mmap 0+0..0+2 rw private fixed\nmlock 0+0..0+2\nmremap 0+0..0+1 1+0..1+1 fixed-dontunmap\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 3),
+};
+
+/// Something else on the other side: does it join that, at least?
+pub const DONTUNMAP_BESIDE: Probe = Probe {
+    program: "mmap 0+0..0+2 r private fixed\nmmap 0+4..0+6 r private fixed\nmremap 0+0..0+2 0+2..0+4 dontunmap\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 3),
 };
 
 pub const SOFT_DIRTY: Probe = Probe {

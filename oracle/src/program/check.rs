@@ -94,7 +94,7 @@ fn comments(lines: &[String]) -> Result<(), String> {
 fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<(), String> {
     comments(&step.comments)?;
     living(step.actor, actors)?;
-    if let Some(range) = step.op.range() {
+    for range in step.op.ranges() {
         position(range.start)?;
         position(range.end)?;
     }
@@ -106,7 +106,7 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
             flags,
             ..
         } => {
-            mmap_range(range)?;
+            mapped_range("mmap", range)?;
             if let Backing::File(map) = backing {
                 file_page(map.page)?;
             }
@@ -159,6 +159,15 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
                 return Err("the last living actor cannot exit: nobody would be left".into());
             }
         }
+        Op::Mremap { range, to, how } => {
+            mapped_range("mremap", to)?;
+            if !how.has_target() && to.start != range.start {
+                return Err(format!(
+                    "the new range of an mremap without a new address starts where the old one does, at {}, not at {}",
+                    range.start, to.start
+                ));
+            }
+        }
         Op::Munmap { .. }
         | Op::Mprotect { .. }
         | Op::Madvise { .. }
@@ -195,12 +204,12 @@ fn wraps(range: Range) -> bool {
     range.end.byte_offset(LARGEST) < range.start.byte_offset(LARGEST)
 }
 
-/// mmap must not map anything in the margins: they have to stay holes.
-fn mmap_range(range: Range) -> Result<(), String> {
+/// Nothing must be mapped in the margins: they have to stay holes.
+fn mapped_range(call: &str, range: Range) -> Result<(), String> {
     let inside = |p: Pos| (0..=LARGEST.arena_bytes() as i64).contains(&p.byte_offset(LARGEST));
     if !inside(range.start) || !(inside(range.end) || wraps(range)) {
         return Err(format!(
-            "mmap works inside the arena only, 0+0..{BLOCKS}+0, not {range}"
+            "{call} maps inside the arena only, 0+0..{BLOCKS}+0, not {range}"
         ));
     }
     Ok(())
@@ -244,8 +253,8 @@ fn expectations(step: &Step, actors: &[Actor]) -> Result<(), String> {
             Expect::Ok => outcomes += 1,
             Expect::Elsewhere => {
                 outcomes += 1;
-                if !matches!(step.op, Op::Mmap { .. }) {
-                    return Err("`elsewhere` can be expected of mmap only".into());
+                if !matches!(step.op, Op::Mmap { .. } | Op::Mremap { .. }) {
+                    return Err("`elsewhere` can be expected of mmap and mremap only".into());
                 }
             }
             Expect::Errno(e) => {

@@ -13,6 +13,7 @@
 //! | `files` | mappings of files |
 //! | `collapse` | where COLLAPSE is pointed at |
 //! | `locks` | which of the mlock family, and mseal |
+//! | `remaps` | mremap |
 
 mod collapse;
 mod dice;
@@ -20,6 +21,7 @@ mod files;
 mod locks;
 mod ops;
 mod places;
+mod remaps;
 
 pub use dice::expand;
 

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `text` | printing and parsing the text form (`.prog` files; docs/program-format.md) |
 //! | `file` | the files that programs map |
+//! | `remap` | how mremap is called |
 //! | `check` | what a program must satisfy beyond its grammar |
 //! | `lock` | what is said to mlock and its kin |
 //! | `generate` | `Arbitrary`-based generation, aware of the model |
@@ -13,12 +14,14 @@ mod check;
 mod file;
 pub mod generate;
 mod lock;
+mod remap;
 pub mod stats;
 pub(crate) mod text;
 
 pub use check::{CheckError, MAX_ACCESS_PAGES};
 pub use file::{File, FileKind, FileStart, Seals};
 pub use lock::{LockAll, LockCall};
+pub use remap::Remap;
 pub use text::{ParseError, MAX_TEXT_BYTES};
 
 use crate::geometry::{Pos, Range};
@@ -275,6 +278,12 @@ pub enum Op {
         range: Range,
         unknown_flag: bool,
     },
+    /// `to` gives the new length and, where `how` looks at it, the new address; elsewhere it starts where `range` does.
+    Mremap {
+        range: Range,
+        to: Range,
+        how: Remap,
+    },
     /// Loads eight bytes from the start of every page in the range, in ascending order; stops at the first fault.
     Read {
         range: Range,
@@ -325,6 +334,7 @@ impl Op {
                 ..
             } => "mseal",
             Op::Mseal { .. } => "mseal-unknown-flag",
+            Op::Mremap { .. } => "mremap",
             Op::Read { .. } => "read",
             Op::Write { .. } => "write",
             Op::Truncate { .. } => "truncate",
@@ -349,7 +359,7 @@ impl Op {
         }
     }
 
-    /// The range the op is given, if it has one.
+    /// The range the op is given, if it has one; of an mremap the old one.
     pub fn range(&self) -> Option<Range> {
         match *self {
             Op::Mmap { range, .. }
@@ -358,6 +368,7 @@ impl Op {
             | Op::Madvise { range, .. }
             | Op::Mlock { range, .. }
             | Op::Mseal { range, .. }
+            | Op::Mremap { range, .. }
             | Op::Read { range }
             | Op::Write { range, .. } => Some(range),
             Op::Mlockall { .. }
@@ -368,6 +379,41 @@ impl Op {
             | Op::Fork { .. }
             | Op::Exit => None,
         }
+    }
+
+    /// All ranges the op is given: that of [`Op::range`], and the new one of an mremap.
+    pub fn ranges(&self) -> impl Iterator<Item = Range> {
+        let to = match *self {
+            Op::Mremap { to, .. } => Some(to),
+            _ => None,
+        };
+        self.range().into_iter().chain(to)
+    }
+
+    /// The op with every range changed, in the order of [`Op::ranges`].
+    pub fn with_ranges(mut self, mut change: impl FnMut(Range) -> Range) -> Op {
+        match &mut self {
+            Op::Mmap { range, .. }
+            | Op::Munmap { range }
+            | Op::Mprotect { range, .. }
+            | Op::Madvise { range, .. }
+            | Op::Mlock { range, .. }
+            | Op::Mseal { range, .. }
+            | Op::Read { range }
+            | Op::Write { range, .. } => *range = change(*range),
+            Op::Mremap { range, to, .. } => {
+                *range = change(*range);
+                *to = change(*to);
+            }
+            Op::Truncate { .. }
+            | Op::PunchHole { .. }
+            | Op::Seal { .. }
+            | Op::Mlockall { .. }
+            | Op::Munlockall
+            | Op::Fork { .. }
+            | Op::Exit => {}
+        }
+        self
     }
 }
 
@@ -425,6 +471,8 @@ pub enum Need {
     Page4K,
     /// mseal.
     Mseal,
+    /// mremap of several VMAs at once.
+    MremapMany,
 }
 
 /// One line of a program: an actor performs an op.

@@ -22,17 +22,20 @@ pub enum Meeting {
     Munmap,
     /// A load or store of the guarded page.
     Fault,
+    /// mremap of the guarded page, or to its place.
+    Mremap,
     /// Guards put into a huge page, or a fault or huge-page advice in a block with guards where a huge page could be.
     HugePage,
 }
 
 impl Meeting {
     /// Every meeting, with its name.
-    pub const ALL: [(Meeting, &'static str); 5] = [
+    pub const ALL: [(Meeting, &'static str); 6] = [
         (Meeting::Fork, "fork"),
         (Meeting::Mprotect, "mprotect"),
         (Meeting::Munmap, "munmap"),
         (Meeting::Fault, "fault"),
+        (Meeting::Mremap, "mremap"),
         (Meeting::HugePage, "huge page"),
     ];
 }
@@ -146,7 +149,7 @@ impl Stats {
         share(self.ops, self.programs)
     }
 
-    /// Share of programs in which a live guard meets a fork, mprotect, munmap, fault or huge page, 0 to 1.
+    /// Share of programs in which a live guard meets something, 0 to 1.
     pub fn meeting_share(&self) -> f64 {
         share(self.programs_with_meetings, self.programs)
     }
@@ -239,6 +242,7 @@ fn meetings(world: &World, step: &Step) -> Vec<Meeting> {
         Op::Munmap { range } | Op::Mmap { range, .. } if touches(range) => {
             met.push(Meeting::Munmap);
         }
+        Op::Mremap { range, to, .. } if touches(range) || touches(to) => met.push(Meeting::Mremap),
         Op::Read { range } | Op::Write { range, .. } => {
             if touches(range) {
                 met.push(Meeting::Fault);

@@ -1,7 +1,7 @@
 //! Where a VMA gets its anon_vma from. User space sees it in what merges, what fork copies, and what mprotect unaccounts.
 
 use super::registry::Rule;
-use super::{hit, Ctx};
+use super::{hit, merge, Ctx};
 use crate::judge::Class;
 use crate::program::Prot;
 use crate::space::{AnonVma, Vma};
@@ -60,7 +60,7 @@ fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
     // The protection key that stands for execute-only memory is no thing that mprotect alone changes.
     let pkey =
         |v: &Vma| ctx.world.profile.exec_only_pkey && v.prot == Prot::new(false, false, true);
-    a.end == b.start
+    merge::adjoins(ctx, a, b)
         && a.same_file(b)
         && a.shared == b.shared
         && a.may_write == b.may_write
@@ -71,5 +71,4 @@ fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
         && a.locked == b.locked
         && a.sealed == b.sealed
         && pkey(a) == pkey(b)
-        && a.pgoff + (a.end - a.start) == b.pgoff
 }

@@ -6,8 +6,8 @@ use crate::judge::Class;
 
 pub const ALIGNMENT: Rule = Rule {
     name: "args/start-aligned",
-    text: "munmap, mprotect, madvise and mmap with MAP_FIXED refuse a start that is not page aligned with EINVAL, before they \
-           look at the length and whatever is mapped.",
+    text: "munmap, mprotect, madvise, mremap and mmap with MAP_FIXED refuse a start that is not page aligned with EINVAL, before \
+           they look at the length and whatever is mapped; mremap also refuses such a new address.",
     source: "mm/vma.c do_vmi_munmap, mm/mprotect.c do_mprotect_pkey, mm/madvise.c, __get_unmapped_area",
     since: "all",
     about: &[Class::Errno],

@@ -41,6 +41,52 @@ pub const NEW_BOTH: Rule = Rule {
     about: &[Class::Vma],
 };
 
+pub const GROWN: Rule = Rule {
+    name: "merge/grown",
+    text: "Memory that mremap adds at a VMA's end belongs to that VMA. If it reaches the next VMA and the two are alike, they \
+           become one, unless their anon_vmas differ; the next one's may be missing even if this one stems from a fork \
+           (from 6.16 on; before, only if this one has none).",
+    source: "mm/vma.c vma_merge_extend, vma_merge_new_range",
+    since: "all",
+    about: &[Class::Vma],
+};
+
+pub const MOVED: Rule = Rule {
+    name: "merge/moved",
+    text: "What mremap moves joins the neighbours at its new place as a new mapping would, its anon_vma counted: a neighbour \
+           without one takes it over. If both neighbours fit but not each other, it joins the left one.",
+    source: "mm/vma.c copy_vma, vma_merge_copied_range; before: mm/mmap.c copy_vma",
+    since: "all",
+    about: &[Class::Vma],
+};
+
+pub const MOVED_FORKED: Rule = Rule {
+    name: "merge/moved/forked-stays-apart",
+    text: "What stems from a fork and has an anon_vma does not join a neighbour that has none when mremap moves it beside it.",
+    source: "6.19, mm/vma: enforce VMA fork limit on unfaulted,faulted mremap merge too; not in 6.16, 6.17 and early 6.18.y",
+    since: "all but 6.16 to early 6.18.y",
+    about: &[Class::Vma],
+};
+
+pub const MOVED_LOSES_ANON_VMA: Rule = Rule {
+    name: "merge/moved/loses-anon-vma",
+    text: "A bug of 6.16 to early 6.18.y: a VMA without an anon_vma that takes in what mremap moves beside it does not take over \
+           its anon_vma. The pages are there, but fork does not copy them: the child reads zeros.",
+    source: "6.19, mm/vma: fix anon_vma UAF on mremap() faulted, unfaulted merge; a finding, docs/findings.md",
+    since: "6.16 to early 6.18.y",
+    about: &[Class::Vma, Class::PageState, Class::Value],
+};
+
+pub const PRIVATE_FILE_OFFSETS: Rule = Rule {
+    name: "merge/private-file/offsets-of-copies",
+    text: "From 7.3 on private mappings of a file merge, and take over an anon_vma, only where the offsets of their private copies go on \
+           as well: those of a mapping that was written to and then moved do not fit what is mapped beside it, though the \
+           file's offsets do.",
+    source: "mm/vma.c needs_adjacent_anon_pgoff, anon_vma_compatible of 7.3",
+    since: "7.3",
+    about: &[Class::Vma],
+};
+
 pub const EXISTING: Rule = Rule {
     name: "merge/changed",
     text: "A part of a VMA whose flags change joins the neighbours that it is now like: both, else the left, else the right. \
@@ -78,8 +124,7 @@ pub(crate) fn split(ctx: &mut Ctx, page: u32) {
     hit!(ctx, SPLIT);
     let lower = &mut ctx.mm.vmas[i];
     let mut upper = lower.clone();
-    upper.pgoff += page - lower.start;
-    upper.start = page;
+    upper.set_start(page);
     lower.end = page;
     ctx.mm.vmas.insert(i + 1, upper);
     split_huge_at(ctx, page);
@@ -107,18 +152,53 @@ fn alike(a: &Vma, b: &Vma) -> bool {
         && a.same_file(b)
 }
 
-/// Whether VMA `a` ends where `b` starts, in memory and in the file.
-fn adjoins(a: &Vma, b: &Vma) -> bool {
-    a.end == b.start && a.pgoff + (a.end - a.start) == b.pgoff
+/// Whether VMA `a` ends where `b` starts, in memory and in the file, and, where the kernel asks, in what private copies of
+/// the file's pages count as their offset.
+pub(super) fn adjoins(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
+    a.end == b.start && a.pgoff + (a.end - a.start) == b.pgoff && copies_fit(ctx, a, b)
+}
+
+/// Whether the offsets of private copies go on from `a` to `b`, or do not matter.
+fn copies_fit(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
+    !ctx.world.profile.private_file_offsets
+        || a.is_anon()
+        || a.shared
+        || a.anon_pgoff.wrapping_add(a.end - a.start) == b.anon_pgoff
+}
+
+/// Where memory comes from that may join its neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A part of a VMA, whose flags change.
+    Changed,
+    /// mmap.
+    Mapped,
+    /// mremap, as the continuation of a VMA.
+    Grown,
+    /// mremap, as a copy of some other memory.
+    Moved,
 }
 
 /// Whether memory with `middle`'s anon_vma may join a neighbour.
-fn anon_vmas_fit(ctx: &Ctx, neighbour: Option<AnonVma>, middle: Option<AnonVma>) -> bool {
+fn anon_vmas_fit(
+    ctx: &Ctx,
+    neighbour: Option<AnonVma>,
+    middle: Option<AnonVma>,
+    origin: Origin,
+) -> bool {
+    let profile = &ctx.world.profile;
     match (neighbour, middle) {
         (None, None) => true,
         (Some(a), Some(b)) => a.id == b.id,
         (Some(a), None) => !a.forked,
-        (None, Some(b)) => ctx.world.profile.merge_faulted_into_unfaulted && !b.forked,
+        (None, Some(b)) => {
+            let fork_counts = match origin {
+                Origin::Moved => !profile.mremap_joins_forked,
+                Origin::Grown => false,
+                Origin::Changed | Origin::Mapped => true,
+            };
+            profile.merge_faulted_into_unfaulted && !(b.forked && fork_counts)
+        }
     }
 }
 
@@ -131,28 +211,42 @@ fn sides_fit(left: &Vma, right: &Vma) -> bool {
 }
 
 /// Puts a new VMA, which nothing overlaps, in its place, merging it with its neighbours.
-pub(crate) fn add(ctx: &mut Ctx, new: Vma) {
+pub(crate) fn add(ctx: &mut Ctx, new: Vma, origin: Origin) {
+    add_beside(ctx, new, origin, (true, true));
+}
+
+/// The same, where only some of the neighbours are looked at: the left one, the right one.
+pub(crate) fn add_beside(ctx: &mut Ctx, new: Vma, origin: Origin, look_at: (bool, bool)) {
     let at = ctx.mm.first_vma_after(new.start);
     let fits = |ctx: &Ctx, side: &Vma, middle: Option<AnonVma>| {
-        alike(side, &new) && anon_vmas_fit(ctx, side.anon_vma, middle)
+        anon_vmas_fit(ctx, side.anon_vma, middle, origin)
     };
     let like_left = at
         .checked_sub(1)
         .map(|i| &ctx.mm.vmas[i])
-        .filter(|v| adjoins(v, &new) && alike(v, &new));
+        .filter(|v| look_at.0 && adjoins(ctx, v, &new) && alike(v, &new));
     let like_right = ctx
         .mm
         .vmas
         .get(at)
-        .filter(|v| adjoins(&new, v) && alike(v, &new));
-    let mut left = like_left.filter(|v| fits(ctx, v, None)).is_some();
-    let mut right = like_right.filter(|v| fits(ctx, v, None)).is_some();
+        .filter(|v| look_at.1 && adjoins(ctx, &new, v) && alike(v, &new));
+    let parted = |a: &Vma, b: &Vma| alike(a, b) && a.end == b.start && !copies_fit(ctx, a, b);
+    let parted = at
+        .checked_sub(1)
+        .is_some_and(|i| parted(&ctx.mm.vmas[i], &new))
+        || ctx.mm.vmas.get(at).is_some_and(|v| parted(&new, v));
+    let mut left = like_left.is_some_and(|v| fits(ctx, v, new.anon_vma));
+    let mut right = like_right.is_some_and(|v| fits(ctx, v, new.anon_vma));
     let blocked = like_left.is_some() != left || like_right.is_some() != right;
+    if parted {
+        hit!(ctx, PRIVATE_FILE_OFFSETS);
+    }
+    let right_first = origin == Origin::Mapped && ctx.world.profile.mmap_merges_right_first;
     if left && right && !sides_fit(&ctx.mm.vmas[at - 1], &ctx.mm.vmas[at]) {
         hit!(ctx, ANON_VMA_BLOCKS);
-        left = !ctx.world.profile.mmap_merges_right_first;
+        left = !right_first;
         right = !left;
-    } else if left && right && ctx.world.profile.mmap_merges_right_first {
+    } else if left && right && right_first {
         // The right neighbour was chosen first; the left one must then fit its anon_vma.
         let anon_vma = ctx.mm.vmas[at].anon_vma;
         left = fits(ctx, &ctx.mm.vmas[at - 1], anon_vma);
@@ -162,29 +256,52 @@ pub(crate) fn add(ctx: &mut Ctx, new: Vma) {
     }
     if blocked {
         hit!(ctx, ANON_VMA_BLOCKS);
+        if origin == Origin::Moved && new.anon_vma.is_some_and(|a| a.forked) {
+            hit!(ctx, MOVED_FORKED);
+        }
     }
-    match (left, right) {
+    let merged = match (left, right) {
         (true, true) => {
-            hit!(ctx, NEW_BOTH);
             let next = ctx.mm.vmas.remove(at);
             let prev = &mut ctx.mm.vmas[at - 1];
             prev.end = next.end;
             prev.anon_vma = prev.anon_vma.or(next.anon_vma);
             join_sticky(ctx, at - 1, next.maybe_guard);
+            at - 1
         }
         (true, false) => {
-            hit!(ctx, NEW_LEFT);
             ctx.mm.vmas[at - 1].end = new.end;
-            join_sticky(ctx, at - 1, false);
+            at - 1
         }
         (false, true) => {
-            hit!(ctx, NEW_RIGHT);
-            let next = &mut ctx.mm.vmas[at];
-            next.start = new.start;
-            next.pgoff = new.pgoff;
-            join_sticky(ctx, at, false);
+            ctx.mm.vmas[at].set_start(new.start);
+            at
         }
-        (false, false) => ctx.mm.vmas.insert(at, new),
+        (false, false) => {
+            ctx.mm.vmas.insert(at, new);
+            return;
+        }
+    };
+    match (origin, left, right) {
+        (Origin::Moved, ..) => hit!(ctx, MOVED),
+        (Origin::Grown, ..) => hit!(ctx, GROWN),
+        (_, true, true) => hit!(ctx, NEW_BOTH),
+        (_, true, false) => hit!(ctx, NEW_LEFT),
+        _ => hit!(ctx, NEW_RIGHT),
+    }
+    join_sticky(ctx, merged, new.maybe_guard);
+    inherit_anon_vma(ctx, merged, new.anon_vma);
+}
+
+/// The VMA at `i` has taken in memory with this anon_vma.
+fn inherit_anon_vma(ctx: &mut Ctx, i: usize, anon_vma: Option<AnonVma>) {
+    if ctx.mm.vmas[i].anon_vma.is_some() || anon_vma.is_none() {
+        return;
+    }
+    if ctx.world.profile.mremap_loses_anon_vma {
+        hit!(ctx, MOVED_LOSES_ANON_VMA);
+    } else {
+        ctx.mm.vmas[i].anon_vma = anon_vma;
     }
 }
 
@@ -204,16 +321,20 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
     let (anon_vma, maybe_guard) = (vma.anon_vma, vma.maybe_guard);
     let like_left = whole_left && i > 0 && {
         let prev = &ctx.mm.vmas[i - 1];
-        adjoins(prev, vma) && alike(prev, &new)
+        adjoins(ctx, prev, vma) && alike(prev, &new)
     };
     let like_right = whole_right
         && ctx
             .mm
             .vmas
             .get(i + 1)
-            .is_some_and(|next| adjoins(vma, next) && alike(next, &new));
-    let left = like_left && anon_vmas_fit(ctx, ctx.mm.vmas[i - 1].anon_vma, anon_vma);
-    let mut right = like_right && anon_vmas_fit(ctx, ctx.mm.vmas[i + 1].anon_vma, anon_vma);
+            .is_some_and(|next| adjoins(ctx, vma, next) && alike(next, &new));
+    let fits = |ctx: &Ctx, side: usize| {
+        let side = ctx.mm.vmas[side].anon_vma;
+        anon_vmas_fit(ctx, side, anon_vma, Origin::Changed)
+    };
+    let left = like_left && fits(ctx, i - 1);
+    let mut right = like_right && fits(ctx, i + 1);
     if left && right && !sides_fit(&ctx.mm.vmas[i - 1], &ctx.mm.vmas[i + 1]) {
         right = false;
     }
@@ -238,9 +359,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
             if whole_right {
                 ctx.mm.vmas.remove(i);
             } else {
-                let vma = &mut ctx.mm.vmas[i];
-                vma.pgoff += end - vma.start;
-                vma.start = end;
+                ctx.mm.vmas[i].set_start(end);
             }
             let prev = &mut ctx.mm.vmas[i - 1];
             prev.end = end;
@@ -253,8 +372,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
         }
         (false, true) => {
             let next = &mut ctx.mm.vmas[i + 1];
-            next.pgoff -= next.start - start;
-            next.start = start;
+            next.set_start(start);
             next.anon_vma = next.anon_vma.or(anon_vma);
             let to = next.end;
             join_sticky(ctx, i + 1, maybe_guard);

@@ -180,6 +180,23 @@ pub const REFUSES: Rule = Rule {
     about: &[Class::Errno, Class::PageState],
 };
 
+pub const REMAP_LIMIT: Rule = Rule {
+    name: "mlock/limit/mremap",
+    text: "Locked memory that would grow over the limit is EAGAIN, whether it would grow in place, move or be duplicated; before 6.17 \
+           MREMAP_FIXED has unmapped its target by then. Memory that is not locked may grow, MCL_FUTURE or not.",
+    source: "mm/mremap.c check_prep_vma (before 6.17 vma_to_resize): mlock_future_ok of the VMA's flags",
+    since: "all",
+    about: &[Class::Errno, Class::Vma],
+};
+
+pub const GROWS: Rule = Rule {
+    name: "mlock/mremap-faults-in",
+    text: "What mremap adds to locked memory is locked too, and faulted in unless the VMA is `lf`; what cannot be is passed over.",
+    source: "mm/mremap.c do_mremap: mm_populate",
+    since: "all",
+    about: &[Class::VmFlags, Class::PageState, Class::Residency],
+};
+
 /// mlock(2), mlock2(2), munlock(2).
 pub(crate) fn mlock(mut ctx: Ctx, range: Range, call: LockCall) -> Vec<Branch> {
     let new = match call {
@@ -234,7 +251,7 @@ fn set(ctx: &mut Ctx, span: Span, new: Locked) -> Result<(), i32> {
 
 /// Whether more would be locked than an ordinary user may have.
 fn exceeds(ctx: &Ctx, span: Span, start: u32, end: u32) -> bool {
-    let before = ctx.mm.locked_pages(0, u32::MAX) - ctx.mm.locked_pages(start, end);
+    let before = ctx.mm.locked_vm() - ctx.mm.locked_pages(start, end);
     i64::from(before) + (span.end - span.start) > i64::from(ctx.geometry().memlock_pages())
 }
 
@@ -309,12 +326,37 @@ pub(crate) fn of_new(ctx: &mut Ctx, map_locked: bool, pages: i64) -> Result<Lock
             future
         }
     };
-    let all = i64::from(ctx.mm.locked_pages(0, u32::MAX)) + pages;
-    if all > i64::from(ctx.geometry().memlock_pages()) && !ctx.world.knobs.root {
+    if over_limit(ctx, pages) {
         hit!(ctx, MMAP_LIMIT);
         return Err(EAGAIN);
     }
     Ok(locked)
+}
+
+/// Whether `pages` more are too many for an ordinary user.
+fn over_limit(ctx: &Ctx, pages: i64) -> bool {
+    let all = i64::from(ctx.mm.locked_vm()).saturating_add(pages);
+    all > i64::from(ctx.geometry().memlock_pages()) && !ctx.world.knobs.root
+}
+
+/// Whether mremap may add `pages` to VMA `i`.
+pub(super) fn may_grow(ctx: &mut Ctx, i: usize, pages: u64) -> Result<(), i32> {
+    let pages = i64::try_from(pages).unwrap_or(i64::MAX);
+    if pages > 0 && ctx.mm.vmas[i].locked != Locked::No && over_limit(ctx, pages) {
+        hit!(ctx, REMAP_LIMIT);
+        return Err(EAGAIN);
+    }
+    Ok(())
+}
+
+/// Whether what mremap has added at a page is locked.
+pub(super) fn grows_locked(ctx: &mut Ctx, page: u32) -> bool {
+    let i = ctx.mm.vma_index(page);
+    let locked = i.is_some_and(|i| ctx.mm.vmas[i].locked != Locked::No);
+    if locked {
+        hit!(ctx, GROWS);
+    }
+    locked
 }
 
 /// Whether pages can be faulted in for their VMA's sake.

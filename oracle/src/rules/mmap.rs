@@ -257,11 +257,12 @@ fn make(
         object,
         readonly,
         pgoff,
+        anon_pgoff: start,
     };
     if forbidden && prot.write {
         seal::map_late(ctx, new).map_err(Outcome::Errno)?;
     } else {
-        merge::add(ctx, new);
+        merge::add(ctx, new, merge::Origin::Mapped);
     }
     Ok(locked)
 }

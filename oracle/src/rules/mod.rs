@@ -5,9 +5,10 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `args` | which ranges the calls accept |
-//! | `mmap`, `munmap`, `mprotect`, `madvise` | one system call each |
+//! | `mmap`, `munmap`, `mprotect`, `madvise`, `mremap` | one system call each |
 //! | `resize` | ftruncate, holes in files, madvise REMOVE |
 //! | `seal` | seals of memfds |
+//! | `moves` | how mremap moves VMAs, page tables and slots |
 //! | `hints` | madvise that only sets flags of VMAs |
 //! | `populate` | madvise POPULATE_READ and POPULATE_WRITE |
 //! | `free` | madvise FREE |
@@ -43,7 +44,9 @@ pub(crate) mod madvise;
 pub(crate) mod merge;
 pub(crate) mod mlock;
 pub(crate) mod mmap;
+pub(crate) mod moves;
 pub(crate) mod mprotect;
+pub(crate) mod mremap;
 pub(crate) mod mseal;
 pub(crate) mod munmap;
 pub(crate) mod populate;
@@ -187,6 +190,7 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
             range,
             unknown_flag,
         } => mseal::mseal(&mut ctx, range, unknown_flag),
+        Op::Mremap { range, to, how } => return mremap::mremap(ctx, range, to, how),
         Op::Read { range } => return access::access(ctx, range, Purpose::Load),
         Op::Write { range, tag } => return access::access(ctx, range, Purpose::Store(tag)),
         Op::Truncate { file, pages } => resize::truncate(&mut ctx, file, pages.into()),

@@ -1,5 +1,5 @@
 //! mseal: memory whose mapping cannot be changed any more. What it refuses stands where it is refused: in munmap, mmap,
-//! mprotect and madvise.
+//! mprotect, mremap and madvise.
 
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM, ENOSYS, EPERM};
@@ -69,6 +69,16 @@ pub const DISCARD: Rule = Rule {
     about: &[Class::Errno, Class::PageState, Class::VmFlags],
 };
 
+pub const REMAP: Rule = Rule {
+    name: "mseal/mremap-is-eperm",
+    text: "mremap that starts in a sealed VMA is EPERM before anything else is looked at but the form of the call, be it to the same \
+           length. When several VMAs move, those before the sealed one have moved. A sealed VMA at the target of MREMAP_FIXED, or \
+           in what is cut off, refuses as it does munmap, and the target is gone before shrinking is refused.",
+    source: "mm/mremap.c check_prep_vma, mremap_to; 6.12: mm/mremap.c SYSCALL_DEFINE5(mremap) can_modify_vma; mseal(2)",
+    since: "6.12",
+    about: &[Class::Errno, Class::Vma, Class::PageState],
+};
+
 /// mseal(2).
 pub(crate) fn mseal(ctx: &mut Ctx, range: Range, unknown_flag: bool) -> Outcome {
     if !ctx.world.profile.mseal {
@@ -111,6 +121,25 @@ pub(crate) fn mseal(ctx: &mut Ctx, range: Range, unknown_flag: bool) -> Outcome 
         at = merge::modify(ctx, i, at, to, new);
     }
     Outcome::Ok
+}
+
+/// Unmaps for mremap.
+pub(super) fn unmap(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
+    let unmapped = munmap::unmap(ctx, start, end);
+    if unmapped.is_err() {
+        hit!(ctx, REMAP);
+    }
+    unmapped
+}
+
+/// Whether mremap may touch the VMA that holds a page.
+pub(super) fn stays(ctx: &mut Ctx, page: u32) -> Result<(), i32> {
+    let i = ctx.mm.vma_index(page);
+    if i.is_some_and(|i| ctx.mm.vmas[i].sealed) {
+        hit!(ctx, REMAP);
+        return Err(EPERM);
+    }
+    Ok(())
 }
 
 /// Whether VMA `i` refuses an advice for its seal.

@@ -11,6 +11,9 @@ mod hints;
 mod locked;
 mod mappings;
 mod populated;
+mod remapped;
+mod remaps;
+mod remaps_locked;
 mod resized;
 mod sealed;
 mod shown;
@@ -170,6 +173,9 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         locked::CASES,
         sealed::CASES,
         resized::CASES,
+        remaps::CASES,
+        remaps_locked::CASES,
+        remapped::CASES,
         faults::CASES,
         files::CASES,
         shown::CASES,

@@ -31,6 +31,8 @@ pub(crate) struct Mm {
     pub new_are_locked: Locked,
     /// A fork or an mprotect may have taken the right to write from page-table entries; what gives it back is not followed.
     pub may_be_write_protected: bool,
+    /// Pages that count as locked though no VMA is any more.
+    pub locked_lost: u32,
 }
 
 impl Mm {
@@ -60,6 +62,11 @@ impl Mm {
     /// Whether all of the pages from `id` on are lazily freed here.
     pub fn all_lazy(&self, id: PageId, pages: u32) -> bool {
         self.lazy.contains_all(id.0, id.0 + u64::from(pages))
+    }
+
+    /// Pages that count against the limit of locked memory.
+    pub fn locked_vm(&self) -> u32 {
+        self.locked_pages(0, u32::MAX) + self.locked_lost
     }
 
     /// Pages of `[start, end)` that lie in locked VMAs, touched or not.

@@ -83,6 +83,9 @@ pub struct Vma {
     pub(crate) readonly: bool,
     /// Page offset of `start` in the object; for anonymous memory the page number where it was mapped.
     pub(crate) pgoff: u32,
+    /// The page number at which `start` was mapped when it got its anon_vma: the offset of its anonymous pages, which an
+    /// mremap does not change. The same as `pgoff` for anonymous memory.
+    pub(crate) anon_pgoff: u32,
 }
 
 impl Vma {
@@ -105,6 +108,14 @@ impl Vma {
     /// Whether two VMAs map the same open file, or both none.
     pub(crate) fn same_file(&self, other: &Vma) -> bool {
         (self.object, self.readonly) == (other.object, other.readonly)
+    }
+
+    /// Lets it start somewhere else, with its offsets.
+    pub(crate) fn set_start(&mut self, start: u32) {
+        let by = start.wrapping_sub(self.start);
+        self.start = start;
+        self.pgoff = self.pgoff.wrapping_add(by);
+        self.anon_pgoff = self.anon_pgoff.wrapping_add(by);
     }
 
     /// The object's page that `page` maps.

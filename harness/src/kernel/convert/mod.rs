@@ -8,8 +8,8 @@ use super::{Disagreement, End, Execution, Prepared, Smaps};
 use oracle::geometry::Geometry;
 use oracle::judge::{Access, Fault, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
 use oracle::program::{
-    self, Advice, Backing, File, FileKind, LockAll, LockCall, Op, Place, Program, Prot, Seals,
-    ShmemThp, Thp,
+    self, Advice, Backing, File, FileKind, LockAll, LockCall, Op, Place, Program, Prot, Remap,
+    Seals, ShmemThp, Thp,
 };
 use oracle::space::Content;
 use std::collections::BTreeMap;
@@ -47,6 +47,10 @@ const MLOCK_ONFAULT: u32 = 1;
 const MCL_CURRENT: u32 = 1;
 const MCL_FUTURE: u32 = 2;
 const MCL_ONFAULT: u32 = 4;
+const MREMAP_MAYMOVE: u32 = 1;
+const MREMAP_FIXED: u32 = 2;
+const MREMAP_DONTUNMAP: u32 = 4;
+const MREMAP_UNKNOWN: u32 = 8;
 /// A flag that neither mlock2 nor mseal knows.
 const UNKNOWN_FLAG: u32 = 0x80;
 
@@ -97,6 +101,22 @@ fn advice_number(advice: Advice) -> i32 {
         Advice::GuardRemove => 103,
         Advice::Unknown => 9999,
     }
+}
+
+/// The MREMAP_* bits of an mremap.
+fn mremap_bits(how: Remap) -> u32 {
+    (if how.may_move() { MREMAP_MAYMOVE } else { 0 })
+        | (if how.is_fixed() { MREMAP_FIXED } else { 0 })
+        | (if how.keeps_source() {
+            MREMAP_DONTUNMAP
+        } else {
+            0
+        })
+        | (if how == Remap::UnknownFlag {
+            MREMAP_UNKNOWN
+        } else {
+            0
+        })
 }
 
 /// The settings a program runs under.
@@ -233,6 +253,13 @@ fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
             at: range.start.byte_offset(g),
             len: range.byte_len(g),
             flags: if unknown_flag { UNKNOWN_FLAG } else { 0 },
+        },
+        Op::Mremap { range, to, how } => wire::Op::Mremap {
+            at: range.start.byte_offset(g),
+            len: range.byte_len(g),
+            to: to.start.byte_offset(g),
+            new_len: to.byte_len(g),
+            flags: mremap_bits(how),
         },
         Op::Read { range } => {
             let (at, pages) = accessed(range, g);
@@ -410,17 +437,7 @@ fn outcome(result: wire::OpResult, op: &Op, g: Geometry) -> Result<Outcome, Bad>
     match (result, accesses) {
         (wire::OpResult::Ret(0), None) => Ok(Outcome::Ok),
         (wire::OpResult::Ret(value @ -4095..=-1), None) => Ok(Outcome::Errno(-value as i32)),
-        (wire::OpResult::Elsewhere, None)
-            if matches!(
-                op,
-                Op::Mmap {
-                    place: Place::Hint,
-                    ..
-                }
-            ) =>
-        {
-            Ok(Outcome::Elsewhere)
-        }
+        (wire::OpResult::Elsewhere, None) if may_be_elsewhere(op) => Ok(Outcome::Elsewhere),
         (
             wire::OpResult::Access {
                 pages,
@@ -448,6 +465,15 @@ fn outcome(result: wire::OpResult, op: &Op, g: Geometry) -> Result<Outcome, Bad>
             }))
         }
         (result, _) => Err(format!("{} cannot return {result:?}", op.name()).into()),
+    }
+}
+
+/// Whether the kernel may choose where an op maps.
+fn may_be_elsewhere(op: &Op) -> bool {
+    match op {
+        Op::Mmap { place, .. } => *place == Place::Hint,
+        Op::Mremap { how, .. } => how.may_go_elsewhere(),
+        _ => false,
     }
 }
 

@@ -5,6 +5,7 @@ use super::fault::{
     is_advice, madvise, pages, resized, runs_of, Act, Answer, Plan, SimFault, ARENA,
 };
 use super::locks::{future_forgotten, lock_call, lock_inherited, seals_up_to_hole};
+use super::remaps;
 use oracle::geometry::{Pos, Range};
 use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
 use oracle::program::{Advice, LockCall, MapFlags, Op, Place, Prot, Step};
@@ -119,6 +120,22 @@ faults! {
         Act::Outcome(|_, _, o| if *o == Outcome::Elsewhere { *o = Outcome::Errno(EEXIST) });
     "mmap" "empty-ok" "mmap of nothing returns 0 instead of EINVAL"
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Mmap { .. }) { swap(o, EINVAL, None) });
+    "mremap" "guards-stay-behind" "mremap moves everything but guards"
+        Act::Instead(remaps::loses_guards);
+    "mremap" "shrinks-too-little" "mremap that shrinks leaves one page too many"
+        Act::Instead(remaps::shrinks_too_little);
+    "mremap" "grows-anyway" "mremap without MREMAP_MAYMOVE moves where it has no room to grow"
+        Act::Instead(remaps::grows_anyway);
+    "mremap" "dontunmap-unmaps" "MREMAP_DONTUNMAP does nothing"
+        Act::Instead(remaps::unmaps_source);
+    "mremap" "dontunmap-copies" "a page that MREMAP_DONTUNMAP has moved is at its old place too"
+        Act::Instead(remaps::dontunmap_copies);
+    "mremap" "overlap-enomem" "mremap to an overlapping place returns ENOMEM instead of EINVAL"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Mremap { .. }) { swap(o, EINVAL, Some(ENOMEM)) });
+    "mremap" "moves-one-only" "mremap of several VMAs moves the first one only"
+        Act::Instead(remaps::moves_one_only);
+    "mremap" "target-stays" "MREMAP_FIXED does nothing where something is mapped"
+        Act::Instead(remaps::target_stays);
     "vma" "merge-missed" "VMAs that became alike are not merged"
         Act::View(merge_missed);
     "vma" "gu-missing" "VmFlags show gu on single pages only (a probe would take a kernel that never does for an older one)"

@@ -6,6 +6,7 @@
 mod fault;
 mod faults;
 mod locks;
+mod remaps;
 
 pub use fault::{Act, Answer, Plan, SimFault};
 pub use faults::FAULTS;

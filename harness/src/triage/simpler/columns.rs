@@ -1,6 +1,7 @@
 //! Pages taken out of the whole program, and places moved: all ranges keep their relation to each other.
 
-use super::ops::set_range;
+use super::ops::set_nth_range;
+use super::ranges::all;
 use super::{Offer, Scene};
 use oracle::geometry::{Geometry, Pos, Range, BLOCKS};
 use oracle::program::Program;
@@ -61,10 +62,7 @@ pub fn moved(program: &Program, scene: &Scene) -> Vec<Offer> {
             offers.extend(mapped(program, g, to));
         }
     }
-    for (index, step) in program.steps.iter().enumerate() {
-        let Some(range) = step.op.range() else {
-            continue;
-        };
+    for (index, nth, range) in all(program) {
         for target in cuts.iter().chain(&borders) {
             let Some(pos) = Pos::from_page_index(*target, g) else {
                 continue;
@@ -72,7 +70,7 @@ pub fn moved(program: &Program, scene: &Scene) -> Vec<Offer> {
             for new in [Range::new(pos, range.end), Range::new(range.start, pos)] {
                 if forward(new, g) == forward(range, g) {
                     let mut changed = program.clone();
-                    set_range(&mut changed.steps[index].op, new);
+                    set_nth_range(&mut changed.steps[index].op, nth, new);
                     offers.push(changed.into());
                 }
             }
@@ -83,11 +81,7 @@ pub fn moved(program: &Program, scene: &Scene) -> Vec<Offer> {
 
 /// Pages where ranges begin or end, and the arena's first page, in ascending order.
 fn cuts(program: &Program, g: Geometry) -> Vec<i64> {
-    let ends = program
-        .steps
-        .iter()
-        .filter_map(|s| s.op.range())
-        .flat_map(|r| [r.start.page_index(g), r.end.page_index(g)]);
+    let ends = all(program).flat_map(|(_, _, r)| [r.start.page_index(g), r.end.page_index(g)]);
     let cuts: BTreeSet<i64> = ends.chain([0]).collect();
     cuts.into_iter().collect()
 }
@@ -107,14 +101,17 @@ fn mapped(program: &Program, g: Geometry, to: impl Fn(i64) -> i64) -> Option<Off
         })
     };
     let mut changed = program.clone();
+    let mut fits = true;
     for step in &mut changed.steps {
-        if let Some(range) = step.op.range() {
-            let new = Range::new(place(range.start)?, place(range.end)?);
-            if forward(new, g) != forward(range, g) {
-                return None;
-            }
-            set_range(&mut step.op, new);
-        }
+        step.op = step.op.with_ranges(|range| {
+            let (Some(start), Some(end)) = (place(range.start), place(range.end)) else {
+                fits = false;
+                return range;
+            };
+            let new = Range::new(start, end);
+            fits &= forward(new, g) == forward(range, g);
+            new
+        });
     }
-    Some(changed.into())
+    fits.then(|| changed.into())
 }

@@ -60,7 +60,9 @@ pub fn merge(program: &Program, scene: &Scene) -> Vec<Offer> {
                 continue;
             };
             let like = std::mem::discriminant(&first.op) == std::mem::discriminant(&second.op);
-            if !like || first.op.name() != second.op.name() || first.actor != second.actor {
+            let moves = matches!(first.op, Op::Mremap { .. });
+            if !like || moves || first.op.name() != second.op.name() || first.actor != second.actor
+            {
                 continue;
             }
             let start = std::cmp::min_by_key(a.start, b.start, |p| p.byte_offset(scene.geometry));
@@ -97,21 +99,25 @@ pub fn order(program: &Program, _: &Scene) -> Vec<Offer> {
 
 /// Gives an op another range, if it has one at all.
 pub fn set_range(op: &mut Op, new: Range) {
-    match op {
-        Op::Mmap { range, .. }
-        | Op::Munmap { range }
-        | Op::Mprotect { range, .. }
-        | Op::Madvise { range, .. }
-        | Op::Mlock { range, .. }
-        | Op::Mseal { range, .. }
-        | Op::Read { range }
-        | Op::Write { range, .. } => *range = new,
-        Op::Mlockall { .. }
-        | Op::Munlockall
-        | Op::Truncate { .. }
-        | Op::PunchHole { .. }
-        | Op::Seal { .. }
-        | Op::Fork { .. }
-        | Op::Exit => {}
+    set_nth_range(op, 0, new);
+}
+
+/// Gives an op another range in place of its `nth`. An mremap without a new address starts where it did, then as now.
+pub fn set_nth_range(op: &mut Op, nth: usize, new: Range) {
+    let mut at = 0..;
+    *op = op.with_ranges(|range| {
+        let changed = at.next() == Some(nth);
+        if changed {
+            new
+        } else {
+            range
+        }
+    });
+    if let Op::Mremap { range, to, how } = op {
+        if !how.has_target() && nth == 0 {
+            to.start = range.start;
+        } else if !how.has_target() {
+            range.start = to.start;
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Ranges made alike, shorter, aligned.
 
-use super::ops::set_range;
+use super::ops::{set_nth_range, set_range};
 use super::{with, Offer, Scene};
 use oracle::geometry::{Geometry, Pos, Range};
-use oracle::program::Program;
+use oracle::program::{Op, Program};
 use std::collections::BTreeSet;
 
 /// All ranges the same: the first one, two or three pages, or one that occurs. Then each op with the range of another.
@@ -19,9 +19,11 @@ pub fn alike(program: &Program, _: &Scene) -> Vec<Offer> {
             p.steps.iter_mut().for_each(|s| set_range(&mut s.op, range));
         }));
     }
-    for index in 0..program.steps.len() {
+    for (index, nth, _) in all(program) {
         for &range in &here {
-            offers.push(with(program, |p| set_range(&mut p.steps[index].op, range)));
+            offers.push(with(program, |p| {
+                set_nth_range(&mut p.steps[index].op, nth, range);
+            }));
         }
     }
     offers.into_iter().map(Offer::from).collect()
@@ -33,34 +35,58 @@ pub fn shorter(program: &Program, scene: &Scene) -> Vec<Offer> {
     let mut offers = Vec::new();
     let mut aligned = program.clone();
     for step in &mut aligned.steps {
-        if let Some(range) = step.op.range() {
-            set_range(&mut step.op, align(range));
-        }
+        step.op = step.op.with_ranges(align);
     }
     offers.push(aligned);
     for range in distinct(program) {
         for new in within(range, scene.geometry) {
-            let users: Vec<usize> = (0..program.steps.len())
-                .filter(|i| program.steps[*i].op.range() == Some(range))
+            let users: Vec<(usize, usize)> = all(program)
+                .filter(|(_, _, r)| *r == range)
+                .map(|(index, nth, _)| (index, nth))
                 .collect();
             if users.len() > 1 {
                 offers.push(with(program, |p| {
                     users
                         .iter()
-                        .for_each(|i| set_range(&mut p.steps[*i].op, new));
+                        .for_each(|(i, nth)| set_nth_range(&mut p.steps[*i].op, *nth, new));
                 }));
             }
-            for index in users {
-                offers.push(with(program, |p| set_range(&mut p.steps[index].op, new)));
+            for (index, nth) in users {
+                offers.push(with(program, |p| {
+                    set_nth_range(&mut p.steps[index].op, nth, new);
+                }));
             }
+        }
+    }
+    for (index, step) in program.steps.iter().enumerate() {
+        let Op::Mremap { range, to, how } = step.op else {
+            continue;
+        };
+        // What moves stays as long as its new place.
+        let pairs = within(range, scene.geometry)
+            .into_iter()
+            .zip(within(to, scene.geometry));
+        for (range, to) in pairs {
+            offers.push(with(program, |p| {
+                p.steps[index].op = Op::Mremap { range, to, how };
+            }));
         }
     }
     offers.into_iter().map(Offer::from).collect()
 }
 
+/// Every range: its step, which of the op's ranges it is, and the range.
+pub fn all(program: &Program) -> impl Iterator<Item = (usize, usize, Range)> + '_ {
+    let steps = program.steps.iter().enumerate();
+    steps.flat_map(|(index, step)| {
+        let ranges = step.op.ranges().enumerate();
+        ranges.map(move |(nth, range)| (index, nth, range))
+    })
+}
+
 fn distinct(program: &Program) -> Vec<Range> {
     let mut ranges = Vec::new();
-    for range in program.steps.iter().filter_map(|s| s.op.range()) {
+    for (_, _, range) in all(program) {
         if !ranges.contains(&range) {
             ranges.push(range);
         }

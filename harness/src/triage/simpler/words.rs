@@ -1,7 +1,7 @@
 //! Everything that is a word: knobs, needs, comments, expectations; protections, flags, tags.
 
 use super::{with, Offer, Scene};
-use oracle::program::{Backing, File, FileMap, Knobs, LockCall, Op, Place, Program, Prot};
+use oracle::program::{Backing, File, FileMap, Knobs, LockCall, Op, Place, Program, Prot, Remap};
 
 /// Comments, needs and expectations left out, knobs at their default: all at once, then one by one. Needs stay where the
 /// expectations are what the program is about: those hold only where the needs are met.
@@ -46,12 +46,17 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
 
 /// Every op the plainest of its kind: private memory, the first file from its start, fixed places, reads in place of writes; all, then one by one.
 pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
-    let changes: [fn(&mut Op); 18] = [
+    let changes: [fn(&mut Op); 19] = [
         |op| {
             if let Op::Truncate { file, .. } | Op::PunchHole { file, .. } | Op::Seal { file, .. } =
                 op
             {
                 *file = File::Memfd0;
+            }
+        },
+        |op| {
+            if let Op::Mremap { how, .. } = op {
+                *how = Remap::Fixed;
             }
         },
         |op| {

@@ -38,6 +38,21 @@ fn checks() {
         ("mmap 0+4..0-2 rw private fixed", "fine"),
         ("mmap 3+1..0+0 rw private fixed", "inside the arena only"),
         ("munmap 0-256..3+255", "fine"),
+        // mremap maps inside the arena only, and has one start where it has no new address.
+        ("mremap 0+0..0+4 0+0..3+0 stay", "fine"),
+        ("mremap 0-1..3+1 0+0..0+4 fixed", "fine"),
+        ("mremap 0+0..0+4 0+0..3+1 maymove", "inside the arena only"),
+        ("mremap 0+0..0+4 0-1..0+3 fixed", "inside the arena only"),
+        ("mremap 0+0..0+4 0+4..0+2 fixed", "fine"),
+        (
+            "mremap 0+0..0+4 0+1..0+6 stay",
+            "starts where the old one does, at 0+0, not at 0+1",
+        ),
+        (
+            "mremap 0+0..0+4 0+1..0+6 unknown-flag",
+            "starts where the old one does",
+        ),
+        ("mremap 0+0..0+4 0+0..0+6 stay => elsewhere", "fine"),
         // Accesses are aligned, not empty, and short on every geometry.
         ("read 0+0..0+64", "fine"),
         ("read 0+0..0+65", "at most 64 pages"),
@@ -51,7 +66,7 @@ fn checks() {
         ("munmap 0+0..0+1 => ok; EINVAL", "one outcome"),
         ("munmap 0+0..0+1 => SIGSEGV", "raises no signal"),
         ("read 0+0..0+1 => EINVAL", "has no errno"),
-        ("munmap 0+0..0+1 => elsewhere", "of mmap only"),
+        ("munmap 0+0..0+1 => elsewhere", "of mmap and mremap only"),
         ("write 0+0..0+1 tag 1 => reads 1", "of a read only"),
         ("read 0+0..0+1 => ok; reads 0", "fine"),
         ("munmap 0+0..0+1 => 1: 0+0 .", "there is no actor 1"),

@@ -2,6 +2,7 @@
 
 use super::files::FileOp;
 use super::places::{pos, range, ARENA, BLOCK};
+use super::remaps;
 use super::{Sequel, Writer};
 use crate::geometry::{Range, BLOCKS};
 use crate::program::{
@@ -16,6 +17,7 @@ enum Kind {
     Mmap,
     Munmap,
     Mprotect,
+    Mremap,
     Advice(Advice),
     /// One of [`HINTS`].
     Hint,
@@ -81,7 +83,7 @@ impl Writer<'_, '_, '_> {
         let fork = match (may_fork, guarded || special) {
             (false, _) => 0,
             (true, false) => 5,
-            (true, true) => 11,
+            (true, true) => 12,
         };
         let locked = self.world.locks(actor);
         let huge_mode = self.program.knobs.thp == Thp::Madvise;
@@ -95,6 +97,7 @@ impl Writer<'_, '_, '_> {
             (8, Kind::Mmap),
             (5, Kind::Munmap),
             (11, Kind::Mprotect),
+            (5, Kind::Mremap),
             (20, Kind::Advice(Advice::GuardInstall)),
             (
                 if guarded { 8 } else { 2 },
@@ -132,6 +135,7 @@ impl Writer<'_, '_, '_> {
         let chance = match op {
             Op::Fork { .. } => 75,
             Op::Mmap { .. } => 35,
+            Op::Mremap { .. } => 40,
             Op::Madvise { advice, .. } => match advice {
                 Advice::HugePage | Advice::DontNeed | Advice::DontNeedLocked => 50,
                 Advice::GuardInstall | Advice::GuardRemove => 20,
@@ -166,6 +170,7 @@ impl Writer<'_, '_, '_> {
                 let near = self.dice.pick(&touched)?;
                 (self.dice.pick(&[actor, child])?, near)
             }
+            Op::Mremap { range, to, how } => (actor, remaps::result(range, to, how)),
             _ => {
                 let range = op.range()?;
                 let page = |p: crate::geometry::Pos| p.page_index(super::GEOMETRY);
@@ -224,6 +229,7 @@ impl Writer<'_, '_, '_> {
                     },
                 },
             },
+            Kind::Mremap => self.mremap(actor, wild),
             Kind::Hint => Op::Madvise {
                 range: self.call_range(actor, wild),
                 advice: self.dice.weighted(&HINTS),
@@ -494,7 +500,7 @@ impl Writer<'_, '_, '_> {
         range_
     }
 
-    fn wild_byte(&mut self) -> u16 {
+    pub(super) fn wild_byte(&mut self) -> u16 {
         self.dice.weighted(&[(3, 1), (3, 4095), (2, 8), (2, 2048)])
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::program::stats::{Meeting, Stats};
-use crate::program::{Backing, Place, Prot};
+use crate::program::{Backing, Place, Prot, Remap};
 
 const SEEDS: u64 = 10_000;
 
@@ -46,6 +46,7 @@ fn the_mix_is_what_was_asked_for() {
         "mmap",
         "munmap",
         "mprotect",
+        "mremap",
         "guard-install",
         "guard-remove",
         "dontneed",
@@ -88,7 +89,7 @@ fn nothing_is_forgotten() {
     };
     let ops = |p: &Program, f: &dyn Fn(&Op) -> bool| p.steps.iter().any(|s| f(&s.op));
     let range = |p: &Program, f: &dyn Fn(crate::geometry::Range) -> bool| {
-        p.steps.iter().filter_map(|s| s.op.range()).any(f)
+        p.steps.iter().flat_map(|s| s.op.ranges()).any(f)
     };
     share("THP always", 0.48, 0.52, &|p| p.knobs.thp == Thp::Always);
     share("THP madvise", 0.48, 0.52, &|p| p.knobs.thp == Thp::Madvise);
@@ -119,6 +120,11 @@ fn nothing_is_forgotten() {
             )
         })
     });
+    for (name, how) in Remap::ALL {
+        share(name, 0.0006, 0.4, &|p| {
+            ops(p, &|o| matches!(o, Op::Mremap { how: h, .. } if *h == how))
+        });
+    }
     share("shared memory", 0.25, 0.7, &|p| {
         ops(p, &|o| {
             matches!(

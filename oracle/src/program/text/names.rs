@@ -62,6 +62,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("thp", Need::Thp),
     ("page4k", Need::Page4K),
     ("mseal", Need::Mseal),
+    ("mremap-many", Need::MremapMany),
 ];
 
 /// Spellings of [`Thp`].

@@ -7,16 +7,17 @@ use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
     ActorId, Advice, Backing, Expect, File, FileMap, LockAll, LockCall, MapFlags, Op, Place, Prot,
-    Seals, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
+    Remap, Seals, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
 
 /// Op names that are not an advice's, nor a [`LockCall`]'s.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "mmap",
     "munmap",
     "mprotect",
+    "mremap",
     "mlockall",
     "munlockall",
     "mseal",
@@ -76,6 +77,11 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
         "mseal" | "mseal-unknown-flag" => Op::Mseal {
             range: range(c)?,
             unknown_flag: word.text != "mseal",
+        },
+        "mremap" => Op::Mremap {
+            range: range(c)?,
+            to: range(c)?,
+            how: keyword(c, &Remap::ALL)?,
         },
         "read" => Op::Read { range: range(c)? },
         "write" => {

@@ -3,7 +3,8 @@
 use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SHMEM_THP, THP};
 use crate::geometry::{Pos, Range};
 use crate::program::{
-    ActorId, Backing, Expect, FileMap, Knobs, Op, Place, Program, Prot, Seals, Step, ValueTags,
+    ActorId, Backing, Expect, FileMap, Knobs, Op, Place, Program, Prot, Remap, Seals, Step,
+    ValueTags,
 };
 use std::fmt;
 
@@ -67,6 +68,10 @@ impl fmt::Display for Op {
                 )
             }
             Op::Mprotect { range, prot } => write!(f, " {range} {prot}"),
+            Op::Mremap { range, to, how } => {
+                let how = name_of(&Remap::ALL, &how).unwrap_or("stay");
+                write!(f, " {range} {to} {how}")
+            }
             Op::Write { range, tag } => write!(f, " {range} tag {tag}"),
             Op::Munmap { range }
             | Op::Madvise { range, .. }
