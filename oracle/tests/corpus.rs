@@ -139,7 +139,7 @@ fn the_seed_thread_is_told_from_what_was_merged() {
         let parts = steps(&merged, &program) != rfc;
         assert_eq!(parts, !cannot, "{name}");
     }
-    assert_eq!(points, 12, "points 1 to 10, 12 and 13");
+    assert_eq!(points, 13, "points 1 to 13");
 }
 
 /// What a kernel of this profile shows after each step, VmFlags and residency apart.

@@ -47,9 +47,6 @@ const TESTS: &[(&str, &[&str])] = &[
 /// What programs cannot say yet, and why.
 const NOT_YET: &[(&str, &str)] = &[
     ("process-madvise", "programs have no process_madvise"),
-    ("mremap-move", "programs have no mremap"),
-    ("mremap-expand", "programs have no mremap"),
-    ("mremap-shrink", "programs have no mremap"),
     ("uffd", "programs have no userfaultfd"),
     ("collapse", "programs have no MADV_COLLAPSE"),
 ];

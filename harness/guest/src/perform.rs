@@ -33,6 +33,10 @@ pub struct Traces {
     pub locked_current: bool,
     /// Something is sealed and cannot be unmapped.
     pub sealed: bool,
+    /// Memory may have been locked.
+    pub locks: bool,
+    /// MREMAP_DONTUNMAP may have unlocked memory that kernels from 6.13 to 7.1 count as locked for ever.
+    pub locks_lost: bool,
 }
 
 fn ret(result: Result<u64, Errno>, fault: Option<GuestFault>) -> OpResult {
@@ -92,6 +96,7 @@ impl Bench<'_> {
                     Some(map) => (self.files.descriptor(map)? as u64, map.offset),
                     None => (u64::MAX, 0),
                 };
+                self.traces.locks |= flags & libc::MAP_LOCKED as u32 != 0;
                 let args = [start, len, prot.into(), flags.into(), fd, offset];
                 // SAFETY: above.
                 let result = unsafe { sys::call(libc::SYS_mmap, args) };
@@ -145,6 +150,8 @@ impl Bench<'_> {
             }
             Op::Mlock { at, len, flags } => {
                 let start = self.range(at, len, true)?;
+                // Even if it fails in the end.
+                self.traces.locks = true;
                 let (number, flags) = match flags {
                     0 => (libc::SYS_mlock, 0),
                     flags => (libc::SYS_mlock2, flags.into()),
@@ -164,6 +171,7 @@ impl Bench<'_> {
                 let result =
                     unsafe { sys::call(libc::SYS_mlockall, [flags.into(), 0, 0, 0, 0, 0]) };
                 self.traces.locks_future |= result.is_ok();
+                self.traces.locks |= result.is_ok();
                 let current = flags & libc::MCL_CURRENT as u32 != 0;
                 self.traces.locked_current |= result.is_ok() && current;
                 Ok(ret(result, fault))
@@ -228,7 +236,7 @@ impl Bench<'_> {
     }
 
     fn mremap(
-        &self,
+        &mut self,
         (at, len): (i64, u64),
         (to, new_len): (i64, u64),
         mut flags: u32,
@@ -240,6 +248,8 @@ impl Bench<'_> {
         if self.fault == Some(GuestFault::UnmapAnyway) {
             flags &= !(MREMAP_DONTUNMAP as u32);
         }
+        // Even if it fails: of several mappings the first ones have gone then.
+        self.traces.locks_lost |= self.traces.locks && flags & MREMAP_DONTUNMAP as u32 != 0;
         let args = [start, len, new_len, flags.into(), new, 0];
         // SAFETY: both ranges lie in the arena or its margins, or the kernel refuses them; see `range`.
         let result = unsafe { sys::call(libc::SYS_mremap, args) };

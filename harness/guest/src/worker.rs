@@ -3,8 +3,8 @@
 //! One worker plays many programs. After each it unmaps the arena with its margins; as nothing else of the process is
 //! mapped near, the kernel frees every page table there, so the next program finds what a new process would. The files of
 //! a program have no names and go with it. What unmapping does not undo (an actor 0 that has left, a hang, khugepaged or
-//! KSM that know the process, memory that is sealed, memory of the worker itself that mlockall has brought in) ends the
-//! worker, and the supervisor makes a new one.
+//! KSM that know the process, memory that is sealed, memory of the worker itself that mlockall has brought in, memory that
+//! counts as locked and is not there any more) ends the worker, and the supervisor makes a new one.
 //!
 //! mlockall means the whole process, so three things keep the guest out of what programs see of it. MCL_CURRENT needs an
 //! address space no larger than the limit: a reservation makes it larger for every ordinary user, whatever the page size,
@@ -177,10 +177,12 @@ impl Worker {
                 let Traces {
                     sealed,
                     locked_current,
+                    locks_lost,
                     ..
                 } = self.actor.traces;
                 let knows_us = program.knobs.khugepaged || program.knobs.ksm;
-                if self.played >= PROGRAMS || knows_us || sealed || locked_current {
+                let spoilt = sealed || locked_current || locks_lost;
+                if self.played >= PROGRAMS || knows_us || spoilt {
                     control.set_state(State::Replace);
                     sys::exit(0);
                 }
@@ -263,6 +265,7 @@ impl Worker {
             return;
         }
         self.actor.traces.locks_future = false;
+        self.actor.traces.locks = false;
         let arena = self.actor.arena;
         let args = [arena.low(), arena.high() - arena.low(), 0, 0, 0, 0];
         // SAFETY: the arena and its margins hold nothing of ours.

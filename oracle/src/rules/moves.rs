@@ -73,8 +73,9 @@ pub const SPLITS_HUGE: Rule = Rule {
 
 pub const LEAVES_VMA: Rule = Rule {
     name: "mremap/dontunmap/leaves-vma",
-    text: "MREMAP_DONTUNMAP leaves the VMA, unsplit, with its flags, `gu` too, and with nothing in it: pages and guards are at the new \
-           place only, and a page that is read at the old one is zero (or found in the shared object again).",
+    text: "MREMAP_DONTUNMAP leaves the VMA with nothing in the range: pages and guards are at the new place only, and a page that is \
+           read at the old one is zero (or found in the shared object again). The VMA keeps its flags, `gu` too, except its lock; \
+           it is split only where the lock of a part goes.",
     source: "mm/mremap.c move_vma, dontunmap_complete; mremap(2)",
     since: "5.7; shared memory 5.13",
     about: &[Class::Vma, Class::VmFlags, Class::PageState, Class::Value, Class::Residency],

@@ -6,8 +6,7 @@
 use super::{
     access, anon_vma, args, collapse, file, folio, fork, free, guard, hints, limits, madvise,
     merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, reclaim, report, resize,
-    seal, tables,
-    thp,
+    seal, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};

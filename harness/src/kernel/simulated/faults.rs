@@ -136,6 +136,8 @@ faults! {
         Act::Instead(remaps::moves_one_only);
     "mremap" "target-stays" "MREMAP_FIXED does nothing where something is mapped"
         Act::Instead(remaps::target_stays);
+    "mremap" "grown-is-not-locked" "what mremap adds to locked memory is not locked"
+        Act::Instead(remaps::grown_is_not_locked);
     "vma" "merge-missed" "VMAs that became alike are not merged"
         Act::View(merge_missed);
     "vma" "gu-missing" "VmFlags show gu on single pages only (a probe would take a kernel that never does for an older one)"
@@ -222,6 +224,8 @@ faults! {
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Munmap { .. }) { swap(o, EPERM, None) });
     "mseal" "mprotect-is-eacces" "mprotect of sealed memory returns EACCES"
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Mprotect { .. }) { swap(o, EPERM, Some(EACCES)) });
+    "mseal" "mremap-is-quiet" "mremap of sealed memory returns 0 and does nothing"
+        Act::Outcome(|_, s, o| if matches!(s.op, Op::Mremap { .. }) { swap(o, EPERM, None) });
     "mseal" "lost-in-fork" "the child of a fork has no seals"
         Act::View(|_, _, s, seen| if let Op::Fork { child } = s.op {
             for (_, space) in seen.spaces.iter_mut().filter(|(actor, _)| *actor == child) {

@@ -2,8 +2,8 @@
 
 use super::fault::{madvise, pages, resized, Answer, Plan};
 use oracle::geometry::{Pos, Range};
-use oracle::program::{Advice, Op, Remap, Step};
-use oracle::space::{PageState, World};
+use oracle::program::{Advice, LockCall, Op, Remap, Step};
+use oracle::space::{Locked, PageState, World};
 
 /// Guards are gone at the new place.
 pub fn loses_guards(_: &World, step: &Step) -> Option<Plan> {
@@ -115,4 +115,23 @@ pub fn target_stays(world: &World, step: &Step) -> Option<Plan> {
         .iter()
         .any(|v| v.start < end && from < v.end);
     (how.is_fixed() && used).then(Plan::skip).flatten()
+}
+
+/// The lock is the old pages' only.
+pub fn grown_is_not_locked(world: &World, step: &Step) -> Option<Plan> {
+    let Op::Mremap { range, to, .. } = step.op else {
+        return None;
+    };
+    let g = world.geometry();
+    let (from, end) = pages(world, range);
+    let (start, new_end) = pages(world, to);
+    let locked = world.vma_at(step.actor, from)?.locked != Locked::No;
+    let added = start + (end - from);
+    if !locked || added >= new_end {
+        return None;
+    }
+    let at = |page: u32| Pos::from_page_index(page.into(), g);
+    let range = Range::new(at(added)?, at(new_end)?);
+    let call = LockCall::Unlock;
+    Plan::and(step, &[Op::Mlock { range, call }])
 }
