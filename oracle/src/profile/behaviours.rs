@@ -246,11 +246,11 @@ behaviours! {
         spans: &[span(BOTH, Release(6, 15, 0), Release(6, 17, 0))],
         probe: Some(probes::DONTUNMAP_UNACCOUNTS),
     }
-    dontunmap_splits_locked {
-        what: "MREMAP_DONTUNMAP of a part of a locked VMA unlocks that part only",
-        source: "mm/mremap.c needs_pre_split of 7.2; backported to 6.1.y and 6.12.y",
-        spans: &[before(6, 13), since(7, 2)],
-        probe: Some(probes::DONTUNMAP_SPLITS_LOCKED),
+    dontunmap_unlocks_all {
+        what: "MREMAP_DONTUNMAP of a part of a locked VMA unlocks all of it, and what it was counts as locked for ever",
+        source: "until mm/mremap.c needs_pre_split of 7.2, which 6.1.y and 6.12.y have too",
+        spans: &[span(BOTH, Release(6, 13, 0), Release(7, 2, 0))],
+        probe: Some(probes::DONTUNMAP_UNLOCKS_ALL),
     }
     dontunmap_beside_never_merges {
         what: "MREMAP_DONTUNMAP to a place beside the VMA joins no neighbour at all",

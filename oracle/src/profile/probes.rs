@@ -201,10 +201,11 @@ pub const DONTUNMAP_UNACCOUNTS: Probe = Probe {
     read: |seen| has_flag(seen, b"ac").map(|ac| !ac),
 };
 
-pub const DONTUNMAP_SPLITS_LOCKED: Probe = Probe {
+/// Is the other page a VMA of its own, locked as it was?
+pub const DONTUNMAP_UNLOCKS_ALL: Probe = Probe {
     program:
         "mmap 0+0..0+2 rw private fixed\nmlock 0+0..0+2\nmremap 0+0..0+1 1+0..1+1 fixed-dontunmap\n",
-    read: |seen| Some(vmas(seen, 0)?.len() == 3),
+    read: |seen| Some(vmas(seen, 0)?.len() == 2),
 };
 
 /// Something else on the other side: does it join that, at least?

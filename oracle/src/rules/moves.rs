@@ -189,7 +189,7 @@ pub(super) fn relocate(
 fn pre_split(ctx: &mut Ctx, (start, end): (u32, u32), keep_source: bool) {
     let vma = ctx.mm.vma_index(start).map(|i| &ctx.mm.vmas[i]);
     let locked = vma.is_some_and(|v| v.locked != Locked::No);
-    if keep_source && locked && ctx.world.profile.dontunmap_splits_locked {
+    if keep_source && locked && !ctx.world.profile.dontunmap_unlocks_all {
         hit!(ctx, UNLOCKS);
         merge::split(ctx, start);
         merge::split(ctx, end);
@@ -210,7 +210,7 @@ fn complete(ctx: &mut Ctx, start: u32, end: u32) {
     let vma = &mut ctx.mm.vmas[i];
     if vma.locked != Locked::No {
         vma.locked = Locked::No;
-        if !ctx.world.profile.dontunmap_splits_locked {
+        if ctx.world.profile.dontunmap_unlocks_all {
             hit!(ctx, UNLOCKS_ALL);
             let vma = &ctx.mm.vmas[i];
             ctx.mm.locked_lost += vma.end - vma.start;
