@@ -12,11 +12,14 @@ pub const RAMFS: &str = "/ramfs";
 const SEALING: u64 = 2;
 const EXEC: u64 = 0x10;
 
+/// memfd_secret, the same number on both architectures.
+const SYS_MEMFD_SECRET: i64 = 447;
+
 /// One file and its two descriptors.
 struct Open {
-    /// Reads and writes.
+    /// Reads and writes; -1 where the kernel has no such files.
     write: i32,
-    /// Reads only: an open file of its own.
+    /// Reads only: an open file of its own; -1 for those that cannot be opened again.
     read: i32,
 }
 
@@ -36,10 +39,17 @@ impl Files {
             let write = match file.kind {
                 FileKind::Memfd => memfd(),
                 FileKind::Ramfs => ramfs_file(),
+                FileKind::Secret => secret_memory(),
             }
             .map_err(what)?;
             files.0.push(Open { write, read: -1 });
+            if write < 0 {
+                continue;
+            }
             fill(write, file, page).map_err(what)?;
+            if file.kind == FileKind::Secret {
+                continue;
+            }
             let again = CString::new(format!("/proc/self/fd/{write}")).unwrap_or_default();
             let read = sys::open(&again, libc::O_RDONLY).map_err(what)?;
             if let Some(last) = files.0.last_mut() {
@@ -99,9 +109,10 @@ impl Files {
 impl Drop for Files {
     fn drop(&mut self) {
         for open in &self.0 {
-            sys::close(open.write);
-            if open.read >= 0 {
-                sys::close(open.read);
+            for fd in [open.write, open.read] {
+                if fd >= 0 {
+                    sys::close(fd);
+                }
             }
         }
     }
@@ -115,6 +126,16 @@ fn memfd() -> Result<i32, Errno> {
     };
     // Before 6.3 a memfd can be executed anyway and the flag is unknown; later the kernel complains when it is missing.
     create(SEALING | EXEC).or_else(|_| create(SEALING))
+}
+
+/// Secret memory, or -1 on a kernel that has none: what is done with it is EBADF then.
+fn secret_memory() -> Result<i32, Errno> {
+    // SAFETY: no memory involved.
+    match unsafe { sys::call(SYS_MEMFD_SECRET, [0; 6]) } {
+        Ok(fd) => Ok(fd as i32),
+        Err(Errno(libc::ENOSYS)) => Ok(-1),
+        Err(error) => Err(error),
+    }
 }
 
 /// A file without a name.

@@ -179,6 +179,8 @@ pub enum FileKind {
     Memfd,
     /// A file on ramfs.
     Ramfs,
+    /// memfd_secret(2). Where the kernel has none, calls get a descriptor that is none: EBADF.
+    Secret,
 }
 
 /// One op by one actor.

@@ -328,6 +328,18 @@ behaviours! {
         spans: &[before(6, 18)],
         probe: Some(probes::COLLAPSE_READ_ONLY),
     }
+    secret_memory {
+        what: "there is memfd_secret",
+        source: "5.14, mm: introduce memfd_secret system call; before 6.5 with secretmem.enable=1 only, which the machines are given",
+        spans: &[span(BOTH, EVER, NEVER_ENDED)],
+        probe: Some(probes::SECRET_MEMORY),
+    }
+    secret_is_locked {
+        what: "secret memory is locked (`lo`) by being mapped",
+        source: "mm/secretmem.c secretmem_mmap: not in 6.1.192, 6.12.117, 7.2 and 7.3, which count pages as they are faulted in",
+        spans: &[span(BOTH, Release(6, 16, 0), Release(7, 2, 0))],
+        probe: Some(probes::SECRET_IS_LOCKED),
+    }
     stack_no_huge {
         what: "MAP_STACK makes memory without huge pages (`nh`)",
         source: "6.7, mm: mmap: map MAP_STACK to VM_NOHUGEPAGE; later only with CONFIG_TRANSPARENT_HUGEPAGE",

@@ -285,6 +285,16 @@ pub const COLLAPSE_READ_ONLY: Probe = Probe {
     },
 };
 
+pub const SECRET_MEMORY: Probe = Probe {
+    program: "mmap 0+0..0+1 rw shared secret0 fixed\n",
+    read: succeeded,
+};
+
+pub const SECRET_IS_LOCKED: Probe = Probe {
+    program: "mmap 0+0..0+1 rw shared secret0 fixed\n",
+    read: |seen| has_flag(seen, b"lo"),
+};
+
 pub const STACK_NO_HUGE: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed stack\n",
     read: |seen| has_flag(seen, b"nh"),

@@ -2,8 +2,8 @@
 
 use super::text::names::{code_name, errno_name, signal_name};
 use super::{
-    ActorId, Backing, Expect, Op, Place, Program, Seals, Step, MAX_ACTORS, MAX_FILE_PAGE,
-    MAX_STEPS, MAX_TEXT_BYTES,
+    ActorId, Backing, Expect, FileKind, FileMap, Op, Place, Program, Seals, Step, MAX_ACTORS,
+    MAX_FILE_PAGE, MAX_STEPS, MAX_TEXT_BYTES,
 };
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
@@ -109,6 +109,7 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
             mapped_range("mmap", range)?;
             if let Backing::File(map) = backing {
                 file_page(map.page)?;
+                secret(map)?;
             }
             for (name, set) in [("populate", flags.populate), ("locked", flags.locked)] {
                 if set && place == Place::Hint {
@@ -219,6 +220,17 @@ fn file_page(page: u16) -> Result<(), String> {
     if page > MAX_FILE_PAGE {
         return Err(format!(
             "a file's pages are 0 to {MAX_FILE_PAGE}, not {page}"
+        ));
+    }
+    Ok(())
+}
+
+/// Secret memory cannot be opened again, and there is no private mapping of it.
+fn secret(map: FileMap) -> Result<(), String> {
+    if map.file.kind() == FileKind::Secret && (map.readonly || !map.shared) {
+        return Err(format!(
+            "{} is mapped shared and through the one descriptor there is",
+            map.file.name()
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The files that programs map. There are three of them, always the same: every program finds them as new.
+//! The files that programs map. There are four of them, always the same: every program finds them as new.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,8 @@ pub enum File {
     Memfd1,
     /// A file on ramfs, the first half of it written.
     Ramfs0,
+    /// Secret memory of which no page was ever touched.
+    Secret0,
 }
 
 /// What backs a file.
@@ -20,6 +22,8 @@ pub enum FileKind {
     Memfd,
     /// The page cache and nothing behind it.
     Ramfs,
+    /// Memory that the kernel itself does not map: memfd_secret(2).
+    Secret,
 }
 
 /// A file as a program finds it: `pages` pages long, the first `written` of them written with `tag` (page `n` of the file
@@ -121,7 +125,7 @@ impl Seals {
 
 impl File {
     /// Every file, in the order of the reference page.
-    pub const ALL: [File; 3] = [File::Memfd0, File::Memfd1, File::Ramfs0];
+    pub const ALL: [File; 4] = [File::Memfd0, File::Memfd1, File::Ramfs0, File::Secret0];
 
     /// Its name in the text form.
     pub fn name(self) -> &'static str {
@@ -129,6 +133,7 @@ impl File {
             File::Memfd0 => "memfd0",
             File::Memfd1 => "memfd1",
             File::Ramfs0 => "ramfs0",
+            File::Secret0 => "secret0",
         }
     }
 
@@ -136,6 +141,7 @@ impl File {
         match self {
             File::Memfd0 | File::Memfd1 => FileKind::Memfd,
             File::Ramfs0 => FileKind::Ramfs,
+            File::Secret0 => FileKind::Secret,
         }
     }
 
@@ -143,7 +149,7 @@ impl File {
     pub fn start(self) -> FileStart {
         let (written, tag) = match self {
             File::Memfd0 => (PAGES, 1000),
-            File::Memfd1 => (0, 0),
+            File::Memfd1 | File::Secret0 => (0, 0),
             File::Ramfs0 => (PAGES / 2, 2000),
         };
         FileStart {

@@ -473,6 +473,8 @@ pub enum Need {
     Mseal,
     /// mremap of several VMAs at once.
     MremapMany,
+    /// memfd_secret.
+    Secret,
 }
 
 /// One line of a program: an actor performs an op.

@@ -23,7 +23,7 @@ pub const MAKES_HUGE: Rule = Rule {
 pub const NOT_ELIGIBLE: Rule = Rule {
     name: "collapse/not-eligible-is-einval",
     text: "COLLAPSE is EINVAL for a VMA that cannot have huge pages: one with `nh`, one that holds no whole block, private anonymous \
-           memory without an anon_vma, a file on ramfs, and shared memory whose offset does not fit the blocks.",
+           memory without an anon_vma, a file on ramfs, secret memory, and shared memory whose offset does not fit the blocks.",
     source: "mm/huge_memory.c __thp_vma_allowable_orders (6.1: hugepage_vma_check)",
     since: "6.1",
     about: &[Class::Errno, Class::PageState],
@@ -127,7 +127,7 @@ fn eligible(ctx: &Ctx, i: usize) -> bool {
     let fits = match vma.object {
         None => vma.anon_vma.is_some(),
         Some(id) => {
-            ctx.world.object(id).kind != FileKind::Ramfs && vma.start % per == vma.pgoff % per
+            ctx.world.object(id).kind == FileKind::Memfd && vma.start % per == vma.pgoff % per
         }
     };
     holds_block && fits && vma.advice != HugeAdvice::NoHuge

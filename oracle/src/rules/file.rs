@@ -3,7 +3,7 @@
 //! puts a copy there.
 
 use super::registry::Rule;
-use super::{anon_vma, hit, Ctx};
+use super::{anon_vma, hit, secret, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
 use crate::space::mm::{block_of, block_pages, Table};
@@ -175,6 +175,10 @@ fn set(ctx: &mut Ctx, start: u32, end: u32, slot: Slot) {
 
 /// Maps what is in the page cache around a read fault.
 fn fault_around(ctx: &mut Ctx, i: usize, page: u32) {
+    if secret::is(ctx, &ctx.mm.vmas[i]) {
+        hit!(ctx, secret::ALONE);
+        return;
+    }
     let g = ctx.geometry();
     let window = FAULT_AROUND_BYTES / g.page_size;
     if window <= 1 {

@@ -7,7 +7,7 @@ use super::access::{touch, OnError, Purpose};
 use super::args::Span;
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{hit, merge, Ctx};
+use super::{hit, merge, secret, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Advice, LockAll, LockCall, Prot};
@@ -262,6 +262,10 @@ fn fixup(ctx: &mut Ctx, i: usize, start: u32, end: u32, locked: Locked) -> u32 {
     if vma.locked == locked {
         return to;
     }
+    if secret::is(ctx, vma) {
+        hit!(ctx, secret::LOCK_STAYS);
+        return to;
+    }
     let mut new = vma.clone();
     new.locked = locked;
     merge::modify(ctx, i, start, to, new)
@@ -334,7 +338,7 @@ pub(crate) fn of_new(ctx: &mut Ctx, map_locked: bool, pages: i64) -> Result<Lock
 }
 
 /// Whether `pages` more are too many for an ordinary user.
-fn over_limit(ctx: &Ctx, pages: i64) -> bool {
+pub(super) fn over_limit(ctx: &Ctx, pages: i64) -> bool {
     let all = i64::from(ctx.mm.locked_vm()).saturating_add(pages);
     all > i64::from(ctx.geometry().memlock_pages()) && !ctx.world.knobs.root
 }
@@ -376,6 +380,10 @@ pub(crate) fn fault_in(ctx: &mut Ctx, i: usize) -> FaultIn {
     if vma.locked == Locked::OnFault {
         hit!(ctx, ON_FAULT);
         return FaultIn::Nothing;
+    }
+    if secret::is(ctx, vma) {
+        hit!(ctx, secret::OUT_OF_REACH);
+        return FaultIn::Impossible;
     }
     let keyed = prot == Prot::new(false, false, true) && ctx.world.profile.exec_only_pkey;
     if prot == Prot::NONE || keyed {

@@ -4,10 +4,10 @@ use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{args, hit, merge, mlock, munmap, seal, Ctx};
+use super::{args, hit, merge, mlock, munmap, seal, secret, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
-use crate::program::{Backing, MapFlags, Place, Prot};
+use crate::program::{Backing, FileKind, MapFlags, Place, Prot};
 use crate::space::object::{Object, ObjectId};
 use crate::space::{Branch, Hints, HugeAdvice, Locked, Vma};
 use std::sync::Arc;
@@ -183,6 +183,13 @@ fn make(
     flags: MapFlags,
 ) -> Result<Locked, Outcome> {
     let g = ctx.geometry();
+    let file = match backing {
+        Backing::File(map) => Some(map.file),
+        _ => None,
+    };
+    if let Some(errno) = file.and_then(|file| secret::missing(ctx, file)) {
+        return Err(Outcome::Errno(errno));
+    }
     if let Some(errno) = refused(ctx, span, place) {
         return Err(Outcome::Errno(errno));
     }
@@ -211,6 +218,11 @@ fn make(
         }
         Place::Fixed | Place::NoReplace => {}
     }
+    let secret = file.is_some_and(|file| file.kind() == FileKind::Secret);
+    let stays_locked = match secret {
+        true => secret::of_new(ctx, locked, end - start).map_err(Outcome::Errno)?,
+        false => locked,
+    };
     hit!(ctx, MAPS);
     hit!(ctx, NEW_IS_EMPTY);
     hit!(ctx, ACCOUNTS);
@@ -248,8 +260,11 @@ fn make(
         account: !backing.is_shared() && prot.write && !flags.noreserve,
         noreserve: flags.noreserve,
         advice,
-        hints: Hints::default(),
-        locked,
+        hints: Hints {
+            dont_dump: secret,
+            ..Hints::default()
+        },
+        locked: stays_locked,
         sealed: false,
         maybe_guard: false,
         may_write: !(readonly && backing.is_shared()) && (!forbidden || prot.write),
@@ -272,6 +287,9 @@ fn denied(ctx: &mut Ctx, backing: Backing, prot: Prot) -> Option<i32> {
     let Backing::File(map) = backing else {
         return None;
     };
+    if map.file.kind() == FileKind::Secret {
+        return secret::denied(ctx, prot);
+    }
     if map.shared && map.readonly && prot.write {
         hit!(ctx, FILE_DENIED);
         return Some(EACCES);

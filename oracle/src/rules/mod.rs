@@ -9,6 +9,7 @@
 //! | `resize` | ftruncate, holes in files, madvise REMOVE |
 //! | `seal` | seals of memfds |
 //! | `moves` | how mremap moves VMAs, page tables and slots |
+//! | `secret` | memfd_secret |
 //! | `hints` | madvise that only sets flags of VMAs |
 //! | `populate` | madvise POPULATE_READ and POPULATE_WRITE |
 //! | `free` | madvise FREE |
@@ -55,6 +56,7 @@ pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod resize;
 pub(crate) mod seal;
+pub(crate) mod secret;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;

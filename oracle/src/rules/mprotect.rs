@@ -4,7 +4,7 @@ use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{hit, merge, mlock, mseal, Ctx};
+use super::{hit, merge, mlock, mseal, secret, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::Prot;
@@ -100,6 +100,11 @@ pub(crate) fn mprotect(mut ctx: Ctx, range: Range, prot: Prot) -> Vec<Branch> {
             branches.push(ctx.finish(outcome));
             continue;
         };
+        if prot.exec && secret::is(&ctx, &ctx.mm.vmas[i]) {
+            hit!(ctx, secret::MAPS);
+            branches.push(ctx.finish(Outcome::Errno(EACCES)));
+            continue;
+        }
         if prot.write && !ctx.mm.vmas[i].may_write {
             hit!(ctx, MAY_WRITE);
             branches.push(ctx.finish(Outcome::Errno(EACCES)));

@@ -4,7 +4,7 @@
 use super::access::{touch, Purpose};
 use super::errno::EINVAL;
 use super::registry::Rule;
-use super::{hit, madvise, Ctx};
+use super::{hit, madvise, secret, Ctx};
 use crate::geometry::Range;
 use crate::judge::Class;
 use crate::space::Branch;
@@ -58,6 +58,10 @@ pub const DENIED: Rule = Rule {
 
 /// Why VMA `i` cannot be populated.
 pub(super) fn refused(ctx: &mut Ctx, i: usize, write: bool) -> Option<i32> {
+    if secret::is(ctx, &ctx.mm.vmas[i]) {
+        hit!(ctx, secret::OUT_OF_REACH);
+        return Some(EINVAL);
+    }
     let prot = ctx.mm.vmas[i].prot;
     let allowed = if write { prot.write } else { prot.read };
     if allowed {

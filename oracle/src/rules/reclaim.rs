@@ -55,8 +55,8 @@ pub const PAGEOUT_SHARED: Rule = Rule {
 
 pub const PAGEOUT_RAMFS: Rule = Rule {
     name: "madvise/pageout/ramfs-stays",
-    text: "PAGEOUT leaves pages of a file on ramfs mapped: its memory cannot be reclaimed.",
-    source: "fs/ramfs/inode.c ramfs_get_inode: mapping_set_unevictable",
+    text: "PAGEOUT leaves pages of a file on ramfs mapped, and those of secret memory: such memory cannot be reclaimed.",
+    source: "fs/ramfs/inode.c ramfs_get_inode, mm/secretmem.c secretmem_file_create: mapping_set_unevictable",
     since: "all",
     about: &[Class::PageState, Class::Residency, Class::Value],
 };
@@ -131,7 +131,7 @@ fn unmap(ctx: &mut Ctx, from: u32, to: u32) {
     let Some(id) = vma.object else {
         return;
     };
-    if ctx.world.object(id).kind == FileKind::Ramfs {
+    if ctx.world.object(id).kind != FileKind::Memfd {
         hit!(ctx, PAGEOUT_RAMFS);
         return;
     }

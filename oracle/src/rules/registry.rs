@@ -6,7 +6,7 @@
 use super::{
     access, anon_vma, args, collapse, file, folio, fork, free, guard, hints, limits, madvise,
     merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, reclaim, report, resize,
-    seal, tables, thp,
+    seal, secret, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -228,6 +228,13 @@ pub(crate) const ALL: &[&Rule] = &[
     &seal::LATE,
     &seal::KEEPS_LENGTH,
     &seal::KEEPS_CONTENTS,
+    &secret::MAPS,
+    &secret::LOCKED,
+    &secret::ALONE,
+    &secret::OUT_OF_REACH,
+    &secret::LOCK_STAYS,
+    &secret::LENGTH_STAYS,
+    &secret::MISSING,
     &thp::FAULT,
     &thp::MAY_FAIL,
     &thp::HUGE_ZERO,

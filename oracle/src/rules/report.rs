@@ -5,7 +5,7 @@
 
 use super::registry::Rule;
 use crate::judge::{Class, PageKind, PageRun, PageSeen, SpaceSeen, VmFlag, VmaSeen};
-use crate::program::ActorId;
+use crate::program::{ActorId, FileKind};
 use crate::space::mm::{block_pages, by_block, Mm, Table};
 use crate::space::slots::{Run, Slot};
 use crate::space::{Content, HugeAdvice, Locked, Vma, World};
@@ -28,7 +28,7 @@ pub const UNTOUCHED: Rule = Rule {
 
 pub const VM_FLAGS: Rule = Rule {
     name: "report/vm-flags",
-    text: "smaps shows rd wr ex as protected, mr and me always, mw but for what may never be written, ms for shared mappings, sh too if \
+    text: "smaps shows rd wr ex as protected, mr always, me but for what may never be executed, mw but for what may never be written, ms for shared mappings, sh too if \
            they may be written, ac, nr, hg, nh, rr, sr, \
            dc, wf, dd, mg, lo, lf, sl and gu as set, and sd on \
            kernels with soft-dirty bits: every mapping here is newer than the last clear_refs. Old kernels have no name for lf: they \
@@ -118,6 +118,8 @@ fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
         true => b"lf",
         false => b"??",
     };
+    let kind = vma.object.map(|id| world.object(id).kind);
+    let secret = kind == Some(FileKind::Secret);
     let mut flags: Vec<VmFlag> = [
         (b"rd", vma.prot.read),
         (b"wr", vma.prot.write),
@@ -126,7 +128,7 @@ fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
         (b"ms", vma.shared),
         (b"mr", true),
         (b"mw", vma.may_write),
-        (b"me", true),
+        (b"me", !secret),
         (b"ac", vma.account),
         (b"nr", vma.noreserve),
         (b"hg", vma.advice == HugeAdvice::Huge),

@@ -3,7 +3,7 @@
 
 use super::errno::{EACCES, EINVAL, EOPNOTSUPP, EPERM};
 use super::registry::Rule;
-use super::{hit, Ctx};
+use super::{hit, secret, Ctx};
 use crate::judge::{Class, Outcome};
 use crate::program::{File, FileKind};
 use crate::space::mm::Mm;
@@ -40,7 +40,7 @@ pub const HOLE: Rule = Rule {
 
 pub const NO_HOLES: Rule = Rule {
     name: "file/hole/not-on-ramfs",
-    text: "A file system that cannot punch holes says EOPNOTSUPP: ramfs cannot.",
+    text: "A file system that cannot punch holes says EOPNOTSUPP: ramfs cannot, nor can secret memory.",
     source: "fs/open.c vfs_fallocate, fs/ramfs/file-mmu.c; fallocate(2)",
     since: "all",
     about: &[Class::Errno, Class::PageState],
@@ -66,6 +66,13 @@ pub const REMOVE: Rule = Rule {
 
 /// ftruncate(2).
 pub(crate) fn truncate(ctx: &mut Ctx, file: File, pages: u32) -> Outcome {
+    if let Some(errno) = secret::missing(ctx, file) {
+        return Outcome::Errno(errno);
+    }
+    if file.kind() == FileKind::Secret {
+        hit!(ctx, secret::LENGTH_STAYS);
+        return Outcome::Errno(EINVAL);
+    }
     let id = ObjectId::of(file);
     let object = ctx.world.object(id);
     let (old, seals) = (object.pages, object.seals);
@@ -86,6 +93,9 @@ pub(crate) fn truncate(ctx: &mut Ctx, file: File, pages: u32) -> Outcome {
 
 /// fallocate(2) with FALLOC_FL_PUNCH_HOLE.
 pub(crate) fn punch_hole(ctx: &mut Ctx, file: File, from: u32, to: u32) -> Outcome {
+    if let Some(errno) = secret::missing(ctx, file) {
+        return Outcome::Errno(errno);
+    }
     if from == to {
         hit!(ctx, HOLE);
         return Outcome::Errno(EINVAL);
@@ -113,7 +123,7 @@ pub(crate) fn remove(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u3
 
 fn punch(ctx: &mut Ctx, id: ObjectId, from: u32, to: u32) -> Result<(), i32> {
     let object = ctx.world.object(id);
-    if object.kind == FileKind::Ramfs {
+    if object.kind != FileKind::Memfd {
         hit!(ctx, NO_HOLES);
         return Err(EOPNOTSUPP);
     }

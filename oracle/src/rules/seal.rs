@@ -2,7 +2,7 @@
 
 use super::errno::{EBUSY, EINVAL, EPERM};
 use super::registry::Rule;
-use super::{hit, merge, munmap, Ctx};
+use super::{hit, merge, munmap, secret, Ctx};
 use crate::judge::{Class, Outcome};
 use crate::program::{File, FileKind, FileMap, Seals};
 use crate::space::object::ObjectId;
@@ -63,6 +63,9 @@ pub const KEEPS_CONTENTS: Rule = Rule {
 
 /// fcntl(2) with F_ADD_SEALS.
 pub(crate) fn add(ctx: &mut Ctx, file: File, seals: Seals) -> Outcome {
+    if let Some(errno) = secret::missing(ctx, file) {
+        return Outcome::Errno(errno);
+    }
     hit!(ctx, ADDS);
     if file.kind() != FileKind::Memfd {
         return Outcome::Errno(EINVAL);

@@ -16,6 +16,7 @@ mod remaps;
 mod remaps_locked;
 mod resized;
 mod sealed;
+mod secrets;
 mod shown;
 mod vmas;
 
@@ -178,6 +179,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         remapped::CASES,
         faults::CASES,
         files::CASES,
+        secrets::CASES,
         shown::CASES,
     ]
     .into_iter()
@@ -202,6 +204,8 @@ fn every_rule_has_a_case() {
     let elsewhere = [
         super::limits::OUT_OF_MEMORY.name,
         super::limits::KNOBS.name,
+        // No release is without it for good; see `a_kernel_without_secret_memory`.
+        super::secret::MISSING.name,
         super::free::MAY_TAKE.name,
     ];
     let missing: Vec<&str> = RULES
@@ -210,6 +214,26 @@ fn every_rule_has_a_case() {
         .filter(|n| !shown.contains(n) && !elsewhere.contains(n))
         .collect();
     assert!(missing.is_empty(), "rules without a case: {missing:?}");
+}
+
+#[test]
+fn a_kernel_without_secret_memory() {
+    let text = "mmap 0+0..0+1 rw shared secret0 fixed\ntruncate secret0 3\npunch-hole secret0 0..1\nseal secret0 grow\n";
+    let program = Program::load(text).expect("a program");
+    let mut profile = crate::profile::Profile::newest();
+    profile.secret_memory = false;
+    let world = World::new(&profile, Geometry::K4, program.knobs);
+    for step in &program.steps {
+        let branches = world.apply(step);
+        assert_eq!(branches.len(), 1);
+        assert_eq!(
+            branches[0].outcome,
+            crate::judge::Outcome::Errno(super::errno::EBADF)
+        );
+        assert!(branches[0]
+            .rules
+            .contains(RuleId(super::secret::MISSING.name)));
+    }
 }
 
 #[test]

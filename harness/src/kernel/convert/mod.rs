@@ -157,6 +157,7 @@ fn file(file: &File) -> wire::File {
         kind: match file.kind() {
             FileKind::Memfd => wire::FileKind::Memfd,
             FileKind::Ramfs => wire::FileKind::Ramfs,
+            FileKind::Secret => wire::FileKind::Secret,
         },
         pages: start.pages,
         written: start.written,

@@ -8,7 +8,7 @@ use super::locks::{future_forgotten, lock_call, lock_inherited, seals_up_to_hole
 use super::remaps;
 use oracle::geometry::{Pos, Range};
 use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
-use oracle::program::{Advice, LockCall, MapFlags, Op, Place, Prot, Step};
+use oracle::program::{Advice, Backing, File, LockCall, MapFlags, Op, Place, Prot, Step};
 use oracle::space::{Content, Hints, PageState, World};
 
 const EPERM: i32 = 1;
@@ -184,6 +184,12 @@ faults! {
         Act::Instead(|_, s| mistaken(s, Advice::Cold, Advice::PageOut));
     "advice" "cold-drops-guards" "MADV_COLD removes guards"
         Act::Instead(|_, s| is_advice(s, Advice::Cold).and_then(|range| Plan::and(s, &[madvise(range, Advice::GuardRemove)])));
+    "secret" "secret-is-dumped" "a mapping of secret memory is not left out of core dumps"
+        Act::Instead(|_, s| match s.op {
+            Op::Mmap { range, backing: Backing::File(map), .. } if map.file == File::Secret0 =>
+                Plan::and(s, &[madvise(range, Advice::DoDump)]),
+            _ => None,
+        });
     "collapse" "collapse-skipped" "MADV_COLLAPSE does nothing and returns 0"
         Act::Instead(|_, s| is_advice(s, Advice::Collapse).and_then(|_| Plan::skip()));
     "collapse" "collapse-drops-guards" "MADV_COLLAPSE removes the guards that are in its way"

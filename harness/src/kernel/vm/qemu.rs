@@ -74,6 +74,9 @@ impl VmConfig {
 const TRIM: &str =
     "audit=0 lsm=lockdown cgroup_disable=memory init_on_alloc=0 psi=0 randomize_kstack_offset=off";
 
+/// What programs are made of and some kernels have only when asked: memfd_secret before 6.5.
+const SWITCH_ON: &str = "secretmem.enable=1";
+
 /// Name of the program, and Debian's package with it.
 pub fn program(arch: Arch) -> (&'static str, &'static str) {
     match arch {
@@ -194,7 +197,8 @@ pub fn arguments(config: &VmConfig, shared_fd: i32, sandbox: bool) -> Vec<String
     add("-device", "ivshmem-plain,memdev=shared".to_owned());
     add("-kernel", config.image.display().to_string());
     add("-initrd", config.initramfs.display().to_string());
-    let mut append = format!("console={console} quiet panic=-1 rdinit=/init {TRIM} {more}");
+    let mut append =
+        format!("console={console} quiet panic=-1 rdinit=/init {TRIM} {SWITCH_ON} {more}");
     if !config.append.is_empty() {
         append.push(' ');
         append.push_str(&config.append);

@@ -66,9 +66,13 @@ impl Writer<'_, '_, '_> {
 
     /// Some pages of a file, up to a little behind its end.
     pub fn file_map(&mut self) -> FileMap {
-        let file = self
-            .dice
-            .weighted(&[(4, File::Memfd0), (2, File::Memfd1), (4, File::Ramfs0)]);
+        let file = self.dice.weighted(&[
+            (8, File::Memfd0),
+            (4, File::Memfd1),
+            (8, File::Ramfs0),
+            (3, File::Secret0),
+        ]);
+        let secret = file == File::Secret0;
         FileMap {
             file,
             page: match self.dice.below(10) {
@@ -76,8 +80,8 @@ impl Writer<'_, '_, '_> {
                 5..=7 => self.dice.between(1, 12) as u16,
                 _ => self.dice.between(12, 26) as u16,
             },
-            shared: self.dice.chance(50),
-            readonly: self.dice.chance(12),
+            shared: self.dice.chance(50) || secret,
+            readonly: self.dice.chance(12) && !secret,
         }
     }
 

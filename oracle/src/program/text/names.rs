@@ -63,6 +63,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("page4k", Need::Page4K),
     ("mseal", Need::Mseal),
     ("mremap-many", Need::MremapMany),
+    ("secret", Need::Secret),
 ];
 
 /// Spellings of [`Thp`].
