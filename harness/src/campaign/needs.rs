@@ -19,6 +19,7 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::GuardsShared => profile.guards_shared,
         Need::Mseal => profile.mseal,
         Need::Secret => profile.secret_memory,
+        Need::Droppable => profile.droppable,
         Need::Thp => info.thp,
         Need::Page4K => info.geometry.page_size == 4096,
         Need::MremapMany => profile.mremap_moves_many,

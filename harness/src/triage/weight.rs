@@ -142,7 +142,7 @@ impl Weight {
 fn backing_kind(backing: Backing) -> usize {
     match backing {
         Backing::PrivateAnon => 0,
-        Backing::SharedAnon => 1,
+        Backing::SharedAnon | Backing::Droppable => 1,
         Backing::File(map) => {
             2 + map.file.index()
                 + usize::from(map.shared)

@@ -328,6 +328,18 @@ behaviours! {
         spans: &[before(6, 18)],
         probe: Some(probes::COLLAPSE_READ_ONLY),
     }
+    droppable {
+        what: "mmap knows MAP_DROPPABLE",
+        source: "6.11, mm: add MAP_DROPPABLE for designating always lazily freeable mappings",
+        spans: &[since(6, 11)],
+        probe: Some(probes::DROPPABLE),
+    }
+    droppable_future_locks {
+        what: "mlockall(MCL_FUTURE) locks new droppable memory (`lo`)",
+        source: "mm/vma.c __mmap_complete: seen on 6.16 to 6.19, not on 6.12.117, 7.0 and later",
+        spans: &[span(BOTH, Release(6, 13, 0), Release(7, 0, 0))],
+        probe: Some(probes::DROPPABLE_FUTURE),
+    }
     secret_memory {
         what: "there is memfd_secret",
         source: "5.14, mm: introduce memfd_secret system call; before 6.5 with secretmem.enable=1 only, which the machines are given",
@@ -336,8 +348,9 @@ behaviours! {
     }
     secret_is_locked {
         what: "secret memory is locked (`lo`) by being mapped",
-        source: "mm/secretmem.c secretmem_mmap: not in 6.1.192, 6.12.117, 7.2 and 7.3, which count pages as they are faulted in",
-        spans: &[span(BOTH, Release(6, 16, 0), Release(7, 2, 0))],
+        source: "mm/secretmem.c secretmem_mmap: not in 6.1.192, 6.12.117, 7.2 and 7.3, which count pages as they are faulted in; 6.16 to \
+                 7.1 lock (runs)",
+        spans: &[span(BOTH, Release(6, 13, 0), Release(7, 2, 0))],
         probe: Some(probes::SECRET_IS_LOCKED),
     }
     stack_no_huge {

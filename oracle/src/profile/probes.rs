@@ -285,6 +285,16 @@ pub const COLLAPSE_READ_ONLY: Probe = Probe {
     },
 };
 
+pub const DROPPABLE: Probe = Probe {
+    program: "mmap 0+0..0+1 rw droppable fixed\n",
+    read: succeeded,
+};
+
+pub const DROPPABLE_FUTURE: Probe = Probe {
+    program: "mlockall future\nmmap 0+0..0+1 rw droppable fixed\n",
+    read: |seen| has_flag(seen, b"lo"),
+};
+
 pub const SECRET_MEMORY: Probe = Probe {
     program: "mmap 0+0..0+1 rw shared secret0 fixed\n",
     read: succeeded,

@@ -59,6 +59,8 @@ impl Prot {
 pub enum Backing {
     /// MAP_PRIVATE | MAP_ANONYMOUS.
     PrivateAnon,
+    /// MAP_DROPPABLE | MAP_ANONYMOUS: private memory that the kernel may take whenever it wants.
+    Droppable,
     /// MAP_SHARED | MAP_ANONYMOUS: a shared-memory file of its own, starting at offset 0.
     SharedAnon,
     /// A file.
@@ -69,7 +71,7 @@ impl Backing {
     /// MAP_SHARED.
     pub fn is_shared(self) -> bool {
         match self {
-            Backing::PrivateAnon => false,
+            Backing::PrivateAnon | Backing::Droppable => false,
             Backing::SharedAnon => true,
             Backing::File(map) => map.shared,
         }
@@ -475,6 +477,8 @@ pub enum Need {
     MremapMany,
     /// memfd_secret.
     Secret,
+    /// MAP_DROPPABLE.
+    Droppable,
 }
 
 /// One line of a program: an actor performs an op.

@@ -8,7 +8,7 @@ mod of_file;
 use super::errno::{EFAULT, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
-use super::{anon_vma, hit, populate, thp, Ctx};
+use super::{anon_vma, droppable, hit, populate, thp, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
@@ -269,7 +269,7 @@ fn huge_page(state: &mut State, zero_page_stands_there: bool) {
     };
     let ctx = &mut state.ctx;
     if zero_page_stands_there {
-        thp::replace_zero(ctx, page);
+        thp::replace_zero(ctx, i, page);
     } else if state.purpose.is_write(&ctx.mm.vmas[i]) {
         thp::map_huge(ctx, i, page);
     } else {
@@ -481,7 +481,7 @@ fn store_anon(
             }
             let content = new.unwrap_or(content);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
-            thp::stored(ctx, id);
+            thp::stored(ctx, i, id);
             Next::Done(end - start)
         }
         Some(slot @ Slot::Anon { id, content }) => {
@@ -494,7 +494,9 @@ fn store_anon(
                 } else {
                     hit!(ctx, IN_PLACE);
                     let id = crate::space::slots::PageId(id.0 + u64::from(from - start));
-                    ctx.mm.stored(id, to - from);
+                    if !ctx.mm.vmas[i].droppable {
+                        ctx.mm.stored(id, to - from);
+                    }
                     id
                 };
                 ctx.mm.slots.set(from, to, Slot::Anon { id, content });
@@ -505,6 +507,7 @@ fn store_anon(
             hit!(ctx, NEW_PAGE);
             anon_vma::prepare(ctx, i);
             let id = ctx.world.new_pages(end - start);
+            droppable::made(ctx, i, id, end - start);
             let content = new.unwrap_or(Content::ZERO);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
             ctx.mm.tables[block] = Table::Pte;

@@ -66,6 +66,7 @@ fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
         && a.may_write == b.may_write
         && a.account == b.account
         && a.noreserve == b.noreserve
+        && a.droppable == b.droppable
         && a.advice == b.advice
         && a.hints == b.hints
         && a.locked == b.locked

@@ -2,7 +2,7 @@
 
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{hit, limits, Ctx};
+use super::{droppable, hit, limits, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
 use crate::space::mm::{block_of, block_pages, by_block, Table};
@@ -172,14 +172,15 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
         return Err(EINVAL);
     }
     hit!(ctx, MAKES_HUGE);
-    copy(ctx, from, to);
+    copy(ctx, i, from, to);
     ctx.mm.tables[block] = Table::Huge;
     Ok(true)
 }
 
 /// The contents of a block move into a huge page.
-fn copy(ctx: &mut Ctx, from: u32, to: u32) {
+fn copy(ctx: &mut Ctx, i: usize, from: u32, to: u32) {
     let id = ctx.world.new_pages(to - from);
+    droppable::made(ctx, i, id, to - from);
     let runs: Vec<Run> = ctx.mm.slots.runs_in(from, to).collect();
     let content = Content::ZERO;
     ctx.mm.slots.set(from, to, Slot::Anon { id, content });

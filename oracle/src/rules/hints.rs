@@ -3,7 +3,7 @@
 
 use super::errno::EINVAL;
 use super::registry::Rule;
-use super::{hit, merge, Ctx};
+use super::{droppable, hit, merge, Ctx};
 use crate::judge::Class;
 use crate::program::Advice;
 use crate::space::Hints;
@@ -69,6 +69,13 @@ pub(crate) fn set(
 ) -> Result<u32, i32> {
     let vma = &ctx.mm.vmas[i];
     let (old, shared, anon) = (vma.hints, vma.shared, vma.is_anon());
+    let droppable = vma.droppable;
+    if droppable {
+        hit!(ctx, droppable::ADVICE);
+        if matches!(advice, Advice::KeepOnFork | Advice::DoDump) {
+            return Err(EINVAL);
+        }
+    }
     let mut new = old;
     match advice {
         Advice::Normal | Advice::Random | Advice::Sequential => {
@@ -93,7 +100,7 @@ pub(crate) fn set(
         }
         Advice::Mergeable | Advice::Unmergeable => {
             hit!(ctx, KSM);
-            new.mergeable = advice == Advice::Mergeable && !shared;
+            new.mergeable = advice == Advice::Mergeable && !shared && !droppable;
         }
         _ => {}
     }

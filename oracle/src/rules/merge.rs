@@ -144,6 +144,7 @@ fn alike(a: &Vma, b: &Vma) -> bool {
         && a.shared == b.shared
         && a.account == b.account
         && a.noreserve == b.noreserve
+        && a.droppable == b.droppable
         && a.advice == b.advice
         && a.hints == b.hints
         && a.locked == b.locked

@@ -7,7 +7,7 @@ use super::access::{touch, OnError, Purpose};
 use super::args::Span;
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{hit, merge, secret, Ctx};
+use super::{droppable, hit, merge, secret, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Advice, LockAll, LockCall, Prot};
@@ -266,7 +266,11 @@ fn fixup(ctx: &mut Ctx, i: usize, start: u32, end: u32, locked: Locked) -> u32 {
         hit!(ctx, secret::LOCK_STAYS);
         return to;
     }
-    let mut new = vma.clone();
+    let vma = vma.clone();
+    if droppable::is_never_locked(ctx, &vma) {
+        return to;
+    }
+    let mut new = vma;
     new.locked = locked;
     merge::modify(ctx, i, start, to, new)
 }

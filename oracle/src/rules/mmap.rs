@@ -4,7 +4,7 @@ use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{args, hit, merge, mlock, munmap, seal, secret, Ctx};
+use super::{args, droppable, hit, merge, mlock, munmap, seal, secret, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Backing, FileKind, MapFlags, Place, Prot};
@@ -203,6 +203,11 @@ fn make(
         }
     }
     let locked = mlock::of_new(ctx, flags.locked, span.end - span.start).map_err(Outcome::Errno)?;
+    if backing == Backing::Droppable {
+        if let Some(errno) = droppable::denied(ctx, flags) {
+            return Err(Outcome::Errno(errno));
+        }
+    }
     if let Some(errno) = denied(ctx, backing, prot) {
         return Err(Outcome::Errno(errno));
     }
@@ -219,15 +224,17 @@ fn make(
         Place::Fixed | Place::NoReplace => {}
     }
     let secret = file.is_some_and(|file| file.kind() == FileKind::Secret);
-    let stays_locked = match secret {
-        true => secret::of_new(ctx, locked, end - start).map_err(Outcome::Errno)?,
-        false => locked,
+    let droppable = backing == Backing::Droppable;
+    let stays_locked = match backing {
+        _ if secret => secret::of_new(ctx, locked, end - start).map_err(Outcome::Errno)?,
+        Backing::Droppable => droppable::of_new(ctx, locked),
+        _ => locked,
     };
     hit!(ctx, MAPS);
     hit!(ctx, NEW_IS_EMPTY);
     hit!(ctx, ACCOUNTS);
     let (object, pgoff) = match backing {
-        Backing::PrivateAnon => (None, start),
+        Backing::PrivateAnon | Backing::Droppable => (None, start),
         Backing::SharedAnon => {
             hit!(ctx, SHARED_OBJECT);
             let id = ObjectId(ctx.world.objects.len() as u32);
@@ -257,11 +264,13 @@ fn make(
         end,
         prot,
         shared: backing.is_shared(),
-        account: !backing.is_shared() && prot.write && !flags.noreserve,
-        noreserve: flags.noreserve,
+        account: !backing.is_shared() && prot.write && !flags.noreserve && !droppable,
+        noreserve: flags.noreserve || droppable,
+        droppable,
         advice,
         hints: Hints {
-            dont_dump: secret,
+            dont_dump: secret || droppable,
+            wipe_on_fork: droppable,
             ..Hints::default()
         },
         locked: stays_locked,

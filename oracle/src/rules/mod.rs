@@ -13,6 +13,7 @@
 //! | `hints` | madvise that only sets flags of VMAs |
 //! | `populate` | madvise POPULATE_READ and POPULATE_WRITE |
 //! | `free` | madvise FREE |
+//! | `droppable` | MAP_DROPPABLE |
 //! | `collapse` | madvise COLLAPSE |
 //! | `reclaim` | madvise COLD and PAGEOUT |
 //! | `folio` | large folios: when one is split, when it counts as shared |
@@ -33,6 +34,7 @@ pub(crate) mod access;
 pub(crate) mod anon_vma;
 pub(crate) mod args;
 pub(crate) mod collapse;
+pub(crate) mod droppable;
 pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod folio;

@@ -4,9 +4,9 @@
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
 use super::{
-    access, anon_vma, args, collapse, file, folio, fork, free, guard, hints, limits, madvise,
-    merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, reclaim, report, resize,
-    seal, secret, tables, thp,
+    access, anon_vma, args, collapse, droppable, file, folio, fork, free, guard, hints, limits,
+    madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, reclaim, report,
+    resize, seal, secret, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -228,6 +228,11 @@ pub(crate) const ALL: &[&Rule] = &[
     &seal::LATE,
     &seal::KEEPS_LENGTH,
     &seal::KEEPS_CONTENTS,
+    &droppable::MAPS,
+    &droppable::ADVICE,
+    &droppable::ALWAYS_FREE,
+    &droppable::NOT_LOCKED,
+    &droppable::NEW_IS_LOCKED,
     &secret::MAPS,
     &secret::LOCKED,
     &secret::ALONE,

@@ -29,7 +29,7 @@ pub const UNTOUCHED: Rule = Rule {
 pub const VM_FLAGS: Rule = Rule {
     name: "report/vm-flags",
     text: "smaps shows rd wr ex as protected, mr always, me but for what may never be executed, mw but for what may never be written, ms for shared mappings, sh too if \
-           they may be written, ac, nr, hg, nh, rr, sr, \
+           they may be written, ac, nr, dp, hg, nh, rr, sr, \
            dc, wf, dd, mg, lo, lf, sl and gu as set, and sd on \
            kernels with soft-dirty bits: every mapping here is newer than the last clear_refs. Old kernels have no name for lf: they \
            show `??`.",
@@ -131,6 +131,7 @@ fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
         (b"me", !secret),
         (b"ac", vma.account),
         (b"nr", vma.noreserve),
+        (b"dp", vma.droppable),
         (b"hg", vma.advice == HugeAdvice::Huge),
         (b"nh", vma.advice == HugeAdvice::NoHuge),
         (b"rr", vma.hints.random),

@@ -4,6 +4,7 @@
 mod advice;
 mod calls;
 mod collapsed;
+mod droppables;
 mod faults;
 mod files;
 mod guards;
@@ -180,6 +181,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         faults::CASES,
         files::CASES,
         secrets::CASES,
+        droppables::CASES,
         shown::CASES,
     ]
     .into_iter()

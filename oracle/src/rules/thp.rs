@@ -2,7 +2,7 @@
 //! the kernel's business; observation tells which way it went.
 
 use super::registry::Rule;
-use super::{anon_vma, hit, Ctx};
+use super::{anon_vma, droppable, hit, Ctx};
 use crate::judge::Class;
 use crate::program::Thp;
 use crate::space::mm::{block_of, block_pages, Table};
@@ -110,15 +110,16 @@ pub(crate) fn possible(ctx: &Ctx, i: usize, page: u32) -> bool {
 pub(crate) fn map_huge(ctx: &mut Ctx, i: usize, page: u32) {
     hit!(ctx, FAULT);
     anon_vma::prepare(ctx, i);
-    fill(ctx, page);
+    fill(ctx, i, page);
 }
 
 /// A huge page of zeros in the block of `page`.
-fn fill(ctx: &mut Ctx, page: u32) {
+fn fill(ctx: &mut Ctx, i: usize, page: u32) {
     let g = ctx.geometry();
     let block = block_of(page, g);
     let (start, end) = block_pages(block, g);
     let id = ctx.world.new_pages(end - start);
+    droppable::made(ctx, i, id, end - start);
     let content = Content::ZERO;
     ctx.mm.slots.set(start, end, Slot::Anon { id, content });
     ctx.world.folios.add(ctx.actor, id, end - start);
@@ -130,7 +131,7 @@ pub(crate) fn map_huge_for_read(ctx: &mut Ctx, i: usize, page: u32) {
     anon_vma::prepare(ctx, i);
     if !ctx.world.profile.huge_zero_page {
         hit!(ctx, READ_WITHOUT_ZERO);
-        return fill(ctx, page);
+        return fill(ctx, i, page);
     }
     hit!(ctx, HUGE_ZERO);
     let g = ctx.geometry();
@@ -149,9 +150,9 @@ pub(crate) fn fall_back(ctx: &mut Ctx, i: usize, page: u32) {
 }
 
 /// A write to the huge zero page replaces it.
-pub(crate) fn replace_zero(ctx: &mut Ctx, page: u32) {
+pub(crate) fn replace_zero(ctx: &mut Ctx, i: usize, page: u32) {
     hit!(ctx, ZERO_WRITE_ALLOCATES);
-    fill(ctx, page);
+    fill(ctx, i, page);
 }
 
 /// A write to the huge zero page splits it.
@@ -182,12 +183,14 @@ pub(crate) fn write_protected(ctx: &mut Ctx, page: u32) -> bool {
 }
 
 /// A store to the huge page that `id` is a page of: all of it is dirty again, and no longer lazily freed.
-pub(crate) fn stored(ctx: &mut Ctx, id: PageId) {
+pub(crate) fn stored(ctx: &mut Ctx, i: usize, id: PageId) {
     let Some(large) = ctx.world.folios.of(id) else {
         return;
     };
     let (first, last) = large.ids();
-    ctx.mm.stored(large.first, large.pages);
+    if !ctx.mm.vmas[i].droppable {
+        ctx.mm.stored(large.first, large.pages);
+    }
     ctx.world.folios.dirty.insert(first, last);
 }
 

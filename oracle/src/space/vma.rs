@@ -66,6 +66,8 @@ pub struct Vma {
     pub account: bool,
     /// VM_NORESERVE (`nr`): they never are.
     pub noreserve: bool,
+    /// VM_DROPPABLE (`dp`): the kernel may take its pages whenever it wants.
+    pub droppable: bool,
     /// VM_HUGEPAGE (`hg`) or VM_NOHUGEPAGE (`nh`).
     pub advice: HugeAdvice,
     pub hints: Hints,

@@ -36,6 +36,7 @@ const PROT_WRITE: u32 = 2;
 const PROT_EXEC: u32 = 4;
 const MAP_SHARED: u32 = 0x01;
 const MAP_PRIVATE: u32 = 0x02;
+const MAP_DROPPABLE: u32 = 0x08;
 const MAP_FIXED: u32 = 0x10;
 const MAP_ANONYMOUS: u32 = 0x20;
 const MAP_LOCKED: u32 = 0x2000;
@@ -199,9 +200,10 @@ fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
             flags: match backing {
                 Backing::File(_) => 0,
                 _ => MAP_ANONYMOUS,
-            } | match backing.is_shared() {
-                false => MAP_PRIVATE,
-                true => MAP_SHARED,
+            } | match backing {
+                Backing::Droppable => MAP_DROPPABLE,
+                _ if backing.is_shared() => MAP_SHARED,
+                _ => MAP_PRIVATE,
             } | match place {
                 Place::Fixed => MAP_FIXED,
                 Place::Hint => 0,

@@ -184,6 +184,13 @@ faults! {
         Act::Instead(|_, s| mistaken(s, Advice::Cold, Advice::PageOut));
     "advice" "cold-drops-guards" "MADV_COLD removes guards"
         Act::Instead(|_, s| is_advice(s, Advice::Cold).and_then(|range| Plan::and(s, &[madvise(range, Advice::GuardRemove)])));
+    "droppable" "droppable-is-private" "MAP_DROPPABLE maps private memory"
+        Act::Instead(|_, s| {
+            let mut op = s.op;
+            let Op::Mmap { backing, .. } = &mut op else { return None };
+            (*backing == Backing::Droppable).then(|| *backing = Backing::PrivateAnon)?;
+            Plan::instead(s.actor, op)
+        });
     "secret" "secret-is-dumped" "a mapping of secret memory is not left out of core dumps"
         Act::Instead(|_, s| match s.op {
             Op::Mmap { range, backing: Backing::File(map), .. } if map.file == File::Secret0 =>

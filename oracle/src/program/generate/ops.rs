@@ -308,6 +308,7 @@ impl Writer<'_, '_, '_> {
                 Backing::File(FileMap { page, ..map })
             }
             (None, true) => Backing::SharedAnon,
+            (None, false) if vma.droppable => Backing::Droppable,
             (None, false) => Backing::PrivateAnon,
         };
         Some((vma.prot, backing))
@@ -337,11 +338,11 @@ impl Writer<'_, '_, '_> {
         if self.files && self.dice.chance(65) {
             return Backing::File(self.file_map());
         }
-        if self.dice.chance(76) {
-            Backing::PrivateAnon
-        } else {
-            Backing::SharedAnon
-        }
+        self.dice.weighted(&[
+            (70, Backing::PrivateAnon),
+            (7, Backing::Droppable),
+            (23, Backing::SharedAnon),
+        ])
     }
 
     /// All eight protections, those that programs use more often.

@@ -64,6 +64,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("mseal", Need::Mseal),
     ("mremap-many", Need::MremapMany),
     ("secret", Need::Secret),
+    ("droppable", Need::Droppable),
 ];
 
 /// Spellings of [`Thp`].

@@ -197,9 +197,16 @@ fn lock_call(name: &str) -> Option<LockCall> {
     LockCall::ALL.into_iter().find(|call| call.name() == name)
 }
 
-/// `private`, `shared`, `shared memfd0`, `private ramfs0+3 readonly`.
+/// `private`, `droppable`, `shared`, `shared memfd0`, `private ramfs0+3 readonly`.
 fn backing(c: &mut Cursor<'_>) -> Result<Backing> {
-    let shared = keyword(c, &[("private", false), ("shared", true)])?;
+    let kinds = [
+        ("private", Some(false)),
+        ("shared", Some(true)),
+        ("droppable", None),
+    ];
+    let Some(shared) = keyword(c, &kinds)? else {
+        return Ok(Backing::Droppable);
+    };
     let word = c.peek();
     let (name, page) = match word.text.split_once('+') {
         Some((name, page)) => (name, Some(page)),

@@ -42,10 +42,10 @@ impl fmt::Display for Op {
                 place,
                 flags,
             } => {
-                let sharing = if backing.is_shared() {
-                    "shared"
-                } else {
-                    "private"
+                let sharing = match backing {
+                    Backing::Droppable => "droppable",
+                    _ if backing.is_shared() => "shared",
+                    _ => "private",
                 };
                 let place = match place {
                     Place::Fixed => "fixed",

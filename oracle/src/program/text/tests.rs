@@ -207,23 +207,23 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
     snapshot(
         "mmap 0+0..0+8 rw privat fixed",
         expect![[r#"
-        error: expected private or shared, found `privat`
-         --> x.prog:1:18
-          |
-        1 | mmap 0+0..0+8 rw privat fixed
-          |                  ^^^^^^
-          = help: did you mean `private`?
-    "#]],
+            error: expected private, shared or droppable, found `privat`
+             --> x.prog:1:18
+              |
+            1 | mmap 0+0..0+8 rw privat fixed
+              |                  ^^^^^^
+              = help: did you mean `private`?
+        "#]],
     );
     snapshot(
         "mmap 0+0..0+8 rw",
         expect![[r#"
-        error: expected private or shared, found the end of the line
-         --> x.prog:1:17
-          |
-        1 | mmap 0+0..0+8 rw
-          |                 ^
-    "#]],
+            error: expected private, shared or droppable, found the end of the line
+             --> x.prog:1:17
+              |
+            1 | mmap 0+0..0+8 rw
+              |                 ^
+        "#]],
     );
     snapshot(
         "write 0+0..0+1 tag 65536",

@@ -19,7 +19,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new(
         &secret::LOCKED,
         "mmap 0+0..0+4 rw shared secret0 fixed\nguard-install 0+0..0+1\n    => EINVAL\nmmap 1+0..1+4 rw private fixed\n\
-         mmap 1+0..3+0 rw shared secret0 fixed\n    => EAGAIN\n    => 1+0 |____\n",
+         mmap 1+0..3+0 rw shared secret0 fixed\n    => EAGAIN\n    => 1+0 ____\n",
     )
     .on(6, 17, X86_64)
     .flags(&[(0, "dd lo")]),
