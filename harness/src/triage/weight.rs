@@ -116,7 +116,6 @@ impl Weight {
                 Op::Munmap { .. }
                 | Op::Madvise { .. }
                 | Op::Munlockall
-                | Op::ClearSoftDirty
                 | Op::Read { .. }
                 | Op::Exit => {}
             }

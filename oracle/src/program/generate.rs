@@ -233,8 +233,7 @@ pub(super) fn succeeds(outcome: &Outcome) -> bool {
 /// Whether two machines differ in what a kernel shows of them.
 pub(super) fn changed(before: &World, after: &World) -> bool {
     let living = before.living();
-    let differs = |a: &u8| before.shown(*a, false) != after.shown(*a, false);
-    living != after.living() || living.iter().any(differs)
+    living != after.living() || living.iter().any(|a| before.seen(*a) != after.seen(*a))
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
 use super::{
-    access, anon_vma, args, collapse, droppable, file, folio, fork, free, guard, hints, limits, madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, reclaim, report, resize, seal, secret, sizes, soft_dirty, tables, thp,
+    access, anon_vma, args, collapse, droppable, file, folio, fork, free, guard, hints, limits,
+    madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, reclaim, report,
+    resize, seal, secret, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -258,11 +260,6 @@ pub(crate) const ALL: &[&Rule] = &[
     &fork::WIPES,
     &mlock::FORK_UNLOCKS,
     &fork::EXIT,
-    &soft_dirty::NEW,
-    &soft_dirty::CLEARS,
-    &soft_dirty::SHOWN,
-    &soft_dirty::SPLIT,
-    &soft_dirty::MERGES,
     &merge::SPLIT,
     &merge::NEW_LEFT,
     &merge::NEW_RIGHT,
@@ -280,9 +277,6 @@ pub(crate) const ALL: &[&Rule] = &[
     &report::EXCLUSIVE,
     &report::HUGE_EXCLUSIVE_HEAD,
     &report::GUARD_AS_SWAP,
-    &sizes::ADDS_UP,
-    &sizes::LAZY_FREE,
-    &sizes::COUNTERS,
 ];
 
 /// Every rule, family by family.
