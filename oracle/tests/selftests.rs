@@ -46,6 +46,7 @@ const TESTS: &[(&str, &[&str])] = &[
 
 /// What programs cannot say yet, and why.
 const NOT_YET: &[(&str, &str)] = &[
+    ("process-madvise", "programs have no process_madvise"),
     ("uffd", "programs have no userfaultfd"),
     ("collapse", "programs have no MADV_COLLAPSE"),
 ];

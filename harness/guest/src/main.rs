@@ -15,7 +15,6 @@
 //! | [`actor`] | turns, fork, exit |
 //! | [`files`] | files that programs map |
 //! | [`perform`] | the ops under test |
-//! | [`transfer`] | calls that have the kernel read and write memory |
 //! | [`access`] | loads and stores that may fault |
 //! | [`look`] | observation |
 
@@ -34,7 +33,6 @@ mod perform;
 mod probe;
 mod supervisor;
 mod sys;
-mod transfer;
 mod worker;
 
 use bar::{Bar, Device};

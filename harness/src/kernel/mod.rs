@@ -78,13 +78,10 @@ fn can_change_flags(op: &Op) -> bool {
         | Op::Munlockall
         | Op::Mseal { .. }
         | Op::Fork { .. } => true,
-        Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
-            advice.reach() >= AdviceReach::Flags
-        }
+        Op::Madvise { advice, .. } => advice.reach() >= AdviceReach::Flags,
         Op::Munmap { .. }
         | Op::Read { .. }
         | Op::Write { .. }
-        | Op::Transfer { .. }
         | Op::Truncate { .. }
         | Op::PunchHole { .. }
         | Op::Seal { .. }

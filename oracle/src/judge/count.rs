@@ -29,13 +29,12 @@ fn reach(step: &Step, g: Geometry) -> Reach {
         | Op::Munlockall
         | Op::Mseal { .. }
         | Op::Fork { .. } => (true, true),
-        Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
+        Op::Madvise { advice, .. } => {
             let reach = advice.reach();
             (reach >= AdviceReach::Vmas, reach >= AdviceReach::Flags)
         }
         Op::Read { .. }
         | Op::Write { .. }
-        | Op::Transfer { .. }
         | Op::Truncate { .. }
         | Op::PunchHole { .. }
         | Op::Seal { .. }
@@ -54,8 +53,7 @@ fn reach(step: &Step, g: Geometry) -> Reach {
                     (r.end.page_index(g) + i64::from(!r.end.is_page_aligned())).clamp(start, limit);
                 (start as u32, end as u32)
             });
-            let actor = step.op.other().unwrap_or(step.actor);
-            (pages.collect(), vec![actor])
+            (pages.collect(), vec![step.actor])
         }
     };
     Reach {

@@ -7,7 +7,6 @@
 //! | `remap` | how mremap is called |
 //! | `check` | what a program must satisfy beyond its grammar |
 //! | `lock` | what is said to mlock and its kin |
-//! | `transfer` | memory that the kernel reads and writes for a caller |
 //! | `generate` | `Arbitrary`-based generation, aware of the model |
 //! | `stats` | what a set of programs exercises |
 
@@ -18,14 +17,12 @@ mod lock;
 mod remap;
 pub mod stats;
 pub(crate) mod text;
-mod transfer;
 
-pub use check::{CheckError, MAX_ACCESS_PAGES, MAX_TRANSFER_PAGES};
+pub use check::{CheckError, MAX_ACCESS_PAGES};
 pub use file::{File, FileKind, FileStart, Seals};
 pub use lock::{LockAll, LockCall};
 pub use remap::Remap;
 pub use text::{ParseError, MAX_TEXT_BYTES};
-pub use transfer::{Transfer, Vectors, Whose, MAX_VECTORS};
 
 use crate::geometry::{Pos, Range};
 use serde::{Deserialize, Serialize};
@@ -299,21 +296,6 @@ pub enum Op {
         range: Range,
         tag: u16,
     },
-    /// The kernel reads or writes memory for the caller. What is stored: `tag` and the page's number in the first eight bytes of
-    /// every page, as far as they lie in the ranges, and zeros elsewhere. 0 where nothing is stored.
-    Transfer {
-        way: Transfer,
-        vectors: Vectors,
-        whose: Whose,
-        tag: u16,
-    },
-    /// process_madvise, with flags 0 or with one that no kernel knows.
-    ProcessMadvise {
-        advice: Advice,
-        vectors: Vectors,
-        whose: Whose,
-        unknown_flag: bool,
-    },
     /// ftruncate: the file has `pages` pages then.
     Truncate {
         file: File,
@@ -357,12 +339,6 @@ impl Op {
             Op::Mremap { .. } => "mremap",
             Op::Read { .. } => "read",
             Op::Write { .. } => "write",
-            Op::Transfer { way, .. } => way.name(),
-            Op::ProcessMadvise {
-                unknown_flag: false,
-                ..
-            } => "process-madvise",
-            Op::ProcessMadvise { .. } => "process-madvise-unknown-flag",
             Op::Truncate { .. } => "truncate",
             Op::PunchHole { .. } => "punch-hole",
             Op::Seal { .. } => "seal",
@@ -385,15 +361,7 @@ impl Op {
         }
     }
 
-    /// The other actor that it names, whose memory it is about.
-    pub fn other(&self) -> Whose {
-        match self {
-            Op::Transfer { whose, .. } | Op::ProcessMadvise { whose, .. } => *whose,
-            _ => None,
-        }
-    }
-
-    /// The range the op is given, if it has one; of an mremap the old one, of several the first.
+    /// The range the op is given, if it has one; of an mremap the old one.
     pub fn range(&self) -> Option<Range> {
         match *self {
             Op::Mmap { range, .. }
@@ -405,9 +373,6 @@ impl Op {
             | Op::Mremap { range, .. }
             | Op::Read { range }
             | Op::Write { range, .. } => Some(range),
-            Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } => {
-                Some(vectors.first)
-            }
             Op::Mlockall { .. }
             | Op::Munlockall
             | Op::Truncate { .. }
@@ -424,12 +389,7 @@ impl Op {
             Op::Mremap { to, .. } => Some(to),
             _ => None,
         };
-        let more = match *self {
-            Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } => vectors.more,
-            _ => [None; MAX_VECTORS - 1],
-        };
-        let more = more.into_iter().flatten();
-        self.range().into_iter().chain(to).chain(more)
+        self.range().into_iter().chain(to)
     }
 
     /// The op with every range changed, in the order of [`Op::ranges`].
@@ -446,12 +406,6 @@ impl Op {
             Op::Mremap { range, to, .. } => {
                 *range = change(*range);
                 *to = change(*to);
-            }
-            Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } => {
-                vectors.first = change(vectors.first);
-                for range in vectors.more.iter_mut().flatten() {
-                    *range = change(*range);
-                }
             }
             Op::Truncate { .. }
             | Op::PunchHole { .. }
@@ -566,8 +520,6 @@ pub enum Expect {
         code: Option<i32>,
         at: Option<Pos>,
     },
-    /// `=> up-to 0+2`: the call does a part of what it was asked to, which ends there.
-    UpTo(Pos),
     /// `=> reads 7*2 0`: the loads return what writes with these tags stored, up to the first fault.
     Values(Vec<ValueTags>),
     /// `=> 0+2 |aa.GG|`: the pages of an actor from a position on look like this ([`crate::judge::strip`] has the letters).

@@ -3,15 +3,12 @@
 //! An access op goes page by page; like pages are treated together. Where the kernel may or may not find a huge page, the
 //! path forks.
 
-mod kernel;
 mod of_file;
-
-pub(crate) use kernel::{mask, Gate, Kernel, New, Stores};
 
 use super::errno::{EFAULT, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
-use super::{anon_vma, droppable, hit, populate, thp, transfer, Ctx};
+use super::{anon_vma, droppable, hit, populate, thp, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
@@ -127,8 +124,6 @@ pub(crate) enum Purpose {
     /// The kernel faults in what was mapped or locked, whatever loads and stores may do there: private writable memory for
     /// a store, other memory for a load.
     FaultIn(OnError),
-    /// The kernel reads or writes for a caller.
-    Kernel(Kernel),
 }
 
 /// What becomes of the rest where a page cannot be faulted in.
@@ -149,20 +144,18 @@ impl Purpose {
             Purpose::Load | Purpose::PopulateRead => false,
             Purpose::Store(_) | Purpose::PopulateWrite => true,
             Purpose::FaultIn(_) => vma.prot.write && !vma.shared,
-            Purpose::Kernel(kernel) => kernel.stores.is_some(),
         }
     }
 
     fn is_populate(self) -> bool {
-        !matches!(self, Purpose::Load | Purpose::Store(_) | Purpose::Kernel(_))
+        !matches!(self, Purpose::Load | Purpose::Store(_))
     }
 
-    /// What becomes of the contents of pages from `page` on.
-    fn content(self, page: u32) -> New {
+    /// What stands in a page after it, if it changes contents.
+    fn content(self, page: u32) -> Option<Content> {
         match self {
-            Purpose::Store(tag) => New::Whole(Content::written(tag, page)),
-            Purpose::Kernel(kernel) => kernel.content(page),
-            _ => New::Keep,
+            Purpose::Store(tag) => Some(Content::written(tag, page)),
+            _ => None,
         }
     }
 }
@@ -188,8 +181,6 @@ enum Next {
     Again,
     /// A signal and its si_code.
     Fault(i32, i32),
-    /// The kernel comes no further.
-    Stop,
     /// The call ends with this errno.
     Errno(i32),
     /// The kernel looks for a huge page.
@@ -226,7 +217,6 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
             hit!(state.ctx, populate::LIKE_ACCESS);
         }
         Purpose::FaultIn(_) => {}
-        Purpose::Kernel(_) => hit!(state.ctx, transfer::FAULTS_IN),
     }
     let mut errno = None;
     while state.done.pages < state.wanted {
@@ -243,7 +233,6 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
                 });
                 break;
             }
-            Next::Stop => break,
             Next::Errno(number) => {
                 errno = Some(number);
                 break;
@@ -308,10 +297,6 @@ fn next(state: &mut State) -> Next {
         if purpose.is_populate() {
             return hole(state);
         }
-        if let Purpose::Kernel(_) = purpose {
-            hit!(state.ctx, transfer::UNMAPPED);
-            return Next::Stop;
-        }
         hit!(state.ctx, UNMAPPED);
         return Next::Fault(SIGSEGV, SEGV_MAPERR);
     };
@@ -328,9 +313,6 @@ fn next(state: &mut State) -> Next {
             FaultIn::Nothing => Some(rest_of_vma(state, i)),
             FaultIn::Impossible => Some(impossible(state, i, on_error)),
         },
-        Purpose::Kernel(kernel) => {
-            kernel::refused(&mut state.ctx, i, page, kernel).then_some(Next::Stop)
-        }
     };
     if let Some(refused) = refused {
         return refused;
@@ -352,17 +334,8 @@ fn next(state: &mut State) -> Next {
             hit!(ctx, populate::GUARD);
             return Next::Errno(EFAULT);
         }
-        if let Purpose::Kernel(_) = purpose {
-            hit!(ctx, transfer::GUARD);
-            return Next::Stop;
-        }
         hit!(ctx, GUARD);
         return Next::Fault(SIGSEGV, SEGV_MAPERR);
-    }
-    if let (Purpose::Kernel(kernel), Some(slot @ Slot::Anon { .. })) = (purpose, slot) {
-        if kernel.gate == Gate::Pinned && !write && kernel::unshare(ctx, page, end, slot) {
-            return Next::Again;
-        }
     }
     let (anon, shared) = (ctx.mm.vmas[i].is_anon(), ctx.mm.vmas[i].shared);
     let next = match (anon, write) {
@@ -478,8 +451,15 @@ fn load_anon(state: &mut State, i: usize, start: u32, end: u32, slot: Option<Slo
     Next::Done(end - start)
 }
 
-/// A store that leaves `new` contents, or the fault of one alone.
-fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>, new: New) -> Next {
+/// A store of `new` contents, or the fault of one alone.
+fn store_anon(
+    ctx: &mut Ctx,
+    i: usize,
+    start: u32,
+    end: u32,
+    slot: Option<Slot>,
+    new: Option<Content>,
+) -> Next {
     let block = block_of(start, ctx.geometry());
     let huge = ctx.mm.tables[block] == Table::Huge;
     match slot {
@@ -499,13 +479,13 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
             if !thp::write_protected(ctx, start) {
                 return Next::Again;
             }
-            let content = new.over(0, content);
+            let content = new.unwrap_or(content);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
             thp::stored(ctx, i, id);
             Next::Done(end - start)
         }
         Some(slot @ Slot::Anon { id, content }) => {
-            let content = new.over(0, content);
+            let content = new.unwrap_or(content);
             for (from, to, shared) in ctx.sharing(start, end, slot) {
                 let content = content.plus(from - start);
                 let id = if shared {
@@ -528,7 +508,7 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
             anon_vma::prepare(ctx, i);
             let id = ctx.world.new_pages(end - start);
             droppable::made(ctx, i, id, end - start);
-            let content = new.over(0, Content::ZERO);
+            let content = new.unwrap_or(Content::ZERO);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
             ctx.mm.tables[block] = Table::Pte;
             Next::Done(end - start)

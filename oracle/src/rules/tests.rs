@@ -19,7 +19,6 @@ mod resized;
 mod sealed;
 mod secrets;
 mod shown;
-mod transfers;
 mod vmas;
 
 use super::registry::{index_of, Rule, RuleId, RULES};
@@ -183,7 +182,6 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         files::CASES,
         secrets::CASES,
         droppables::CASES,
-        transfers::CASES,
         shown::CASES,
     ]
     .into_iter()

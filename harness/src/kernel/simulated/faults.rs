@@ -6,10 +6,6 @@ use super::fault::{
 };
 use super::locks::{future_forgotten, lock_call, lock_inherited, seals_up_to_hole};
 use super::remaps;
-use super::transfers::{
-    always_oneself, copies_nothing, first_range_only, mem_asks_first, part_is_nothing, pins_shared,
-    pipe_counts_bytes, removes_guards,
-};
 use oracle::geometry::{Pos, Range};
 use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
 use oracle::program::{Advice, Backing, File, LockCall, MapFlags, Op, Place, Prot, Step};
@@ -285,26 +281,6 @@ faults! {
         Act::Instead(|_, s| if matches!(s.op, Op::Seal { .. }) { Plan::skip() } else { None });
     "file" "sealed-though-busy" "F_SEAL_WRITE returns 0 where a writable mapping forbids it"
         Act::Outcome(|_, _, o| swap(o, EBUSY, None));
-    "transfer" "removes-guards" "the kernel's own accesses remove guards"
-        Act::Instead(removes_guards);
-    "transfer" "pipe-counts-bytes" "write(2) to a pipe counts chunks that came through in part"
-        Act::Instead(pipe_counts_bytes);
-    "transfer" "pins-shared" "process_vm_readv leaves pages shared that it reads"
-        Act::Instead(pins_shared);
-    "transfer" "mem-asks-first" "writing to /proc/PID/mem stops at memory that is not writable"
-        Act::Outcome(mem_asks_first);
-    "transfer" "part-is-nothing" "a call that has moved a part of its bytes returns EFAULT"
-        Act::Outcome(part_is_nothing);
-    "transfer" "copies-nothing" "what the kernel stores in memory shared by fork reaches the other process too"
-        Act::Instead(copies_nothing);
-    "process-madvise" "first-range-only" "process_madvise does its first range and returns the length of all"
-        Act::Instead(first_range_only);
-    "process-madvise" "always-oneself" "process_madvise for another process is done to the caller"
-        Act::Instead(always_oneself);
-    "process-madvise" "part-is-error" "process_madvise that stops behind a range returns ENOMEM"
-        Act::Outcome(|_, s, o| if let (Op::ProcessMadvise { .. }, Outcome::Moved(m)) = (s.op, &*o) {
-            if !m.all { *o = Outcome::Errno(ENOMEM) }
-        });
     "mincore" "forgets" "mincore forgets the first resident page"
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             if let Some((start, len)) = space.resident.as_mut().and_then(|runs| runs.first_mut()) {

@@ -7,7 +7,6 @@ mod fault;
 mod faults;
 mod locks;
 mod remaps;
-mod transfers;
 
 pub use fault::{Act, Answer, Plan, SimFault};
 pub use faults::FAULTS;

@@ -49,15 +49,8 @@ fn rename(program: &mut Program, numbers: &BTreeMap<ActorId, ActorId>) {
     };
     for step in &mut program.steps {
         renamed(&mut step.actor);
-        match &mut step.op {
-            Op::Fork { child } => renamed(child),
-            Op::Transfer {
-                whose: Some(other), ..
-            }
-            | Op::ProcessMadvise {
-                whose: Some(other), ..
-            } => renamed(other),
-            _ => {}
+        if let Op::Fork { child } = &mut step.op {
+            renamed(child);
         }
         for expect in &mut step.expect {
             if let Expect::Strip { actor, .. } = expect {

@@ -29,8 +29,7 @@ pub fn without(program: &Program, steps: &BTreeSet<usize>) -> Offer {
     let mut dropped = steps.clone();
     let mut living = BTreeSet::from([0]);
     for (index, step) in program.steps.iter().enumerate() {
-        let other = step.op.other();
-        if !living.contains(&step.actor) || other.is_some_and(|other| !living.contains(&other)) {
+        if !living.contains(&step.actor) {
             dropped.insert(index);
         }
         if dropped.contains(&index) {

@@ -10,14 +10,7 @@ impl Writer<'_, '_, '_> {
     /// one or the VMA's all, now and then a page more or less. Never of a whole block of shared memory, as far as the model can
     /// tell: there the judge would leave the program.
     pub fn collapse(&mut self, actor: u8, wild: bool) -> Op {
-        Op::Madvise {
-            range: self.collapse_range(actor, wild),
-            advice: Advice::Collapse,
-        }
-    }
-
-    /// The range of one.
-    pub fn collapse_range(&mut self, actor: u8, wild: bool) -> Range {
+        let advice = Advice::Collapse;
         let vmas = self.world.vmas(actor).to_vec();
         let anon = vmas.iter().filter(|v| v.is_anon());
         let with = |used: bool| {
@@ -41,11 +34,8 @@ impl Writer<'_, '_, '_> {
         let unknown = files
             .map(|v| (i64::from(v.start).max(from), i64::from(v.end).min(to)))
             .any(|part| inner(part).is_some());
-        if unknown {
-            self.part(actor)
-        } else {
-            range
-        }
+        let range = if unknown { self.part(actor) } else { range };
+        Op::Madvise { range, advice }
     }
 
     /// Blocks of a VMA that holds one at least.

@@ -5,7 +5,6 @@
 //! | `print` | printing the canonical form |
 //! | `parse` | lines: header, comments, steps, expectations |
 //! | `ops` | what stands on an op's line |
-//! | `vectors` | ops with several ranges, and with memory of other actors |
 //! | `cursor` | words of a line with their columns |
 //! | `names` | the words of the text form |
 //! | `error` | what is said about text that is not understood |
@@ -16,7 +15,6 @@ pub(crate) mod names;
 mod ops;
 mod parse;
 mod print;
-mod vectors;
 
 pub use error::ParseError;
 

@@ -4,7 +4,7 @@ use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SH
 use crate::geometry::{Pos, Range};
 use crate::program::{
     ActorId, Backing, Expect, FileMap, Knobs, Op, Place, Program, Prot, Remap, Seals, Step,
-    ValueTags, Whose,
+    ValueTags,
 };
 use std::fmt;
 
@@ -73,20 +73,6 @@ impl fmt::Display for Op {
                 write!(f, " {range} {to} {how}")
             }
             Op::Write { range, tag } => write!(f, " {range} tag {tag}"),
-            Op::Transfer {
-                way,
-                vectors,
-                whose,
-                tag,
-            } => {
-                for range in vectors.iter() {
-                    write!(f, " {range}")?;
-                }
-                if way.stores() {
-                    write!(f, " tag {tag}")?;
-                }
-                of(f, whose)
-            }
             Op::Munmap { range }
             | Op::Madvise { range, .. }
             | Op::Mlock { range, .. }
@@ -100,18 +86,6 @@ impl fmt::Display for Op {
                     ("onfault", flags.on_fault),
                 ],
             ),
-            Op::ProcessMadvise {
-                advice,
-                vectors,
-                whose,
-                ..
-            } => {
-                write!(f, " {}", advice.name())?;
-                for range in vectors.iter() {
-                    write!(f, " {range}")?;
-                }
-                of(f, whose)
-            }
             Op::Truncate { file, pages } => write!(f, " {} {pages}", file.name()),
             Op::PunchHole { file, from, to } => write!(f, " {} {from}..{to}", file.name()),
             Op::Seal { file, seals } => {
@@ -140,14 +114,6 @@ impl fmt::Display for FileMap {
             f.write_str(" readonly")?;
         }
         Ok(())
-    }
-}
-
-/// `of 1`, where another actor's memory is meant.
-fn of(f: &mut fmt::Formatter<'_>, whose: Whose) -> fmt::Result {
-    match whose {
-        Some(actor) => write!(f, " of {actor}"),
-        None => Ok(()),
     }
 }
 
@@ -197,7 +163,6 @@ impl Expect {
                 }
                 text
             }
-            Expect::UpTo(at) => format!("up-to {at}"),
             Expect::Values(tags) => {
                 let tags: Vec<String> = tags.iter().map(ValueTags::to_string).collect();
                 format!("reads {}", tags.join(" "))
