@@ -363,38 +363,27 @@ impl Op {
 
     /// The range the op is given, if it has one; of an mremap the old one.
     pub fn range(&self) -> Option<Range> {
-        match *self {
-            Op::Mmap { range, .. }
-            | Op::Munmap { range }
-            | Op::Mprotect { range, .. }
-            | Op::Madvise { range, .. }
-            | Op::Mlock { range, .. }
-            | Op::Mseal { range, .. }
-            | Op::Mremap { range, .. }
-            | Op::Read { range }
-            | Op::Write { range, .. } => Some(range),
-            Op::Mlockall { .. }
-            | Op::Munlockall
-            | Op::Truncate { .. }
-            | Op::PunchHole { .. }
-            | Op::Seal { .. }
-            | Op::Fork { .. }
-            | Op::Exit => None,
-        }
+        self.ranges().next()
     }
 
     /// All ranges the op is given: that of [`Op::range`], and the new one of an mremap.
     pub fn ranges(&self) -> impl Iterator<Item = Range> {
-        let to = match *self {
-            Op::Mremap { to, .. } => Some(to),
-            _ => None,
-        };
-        self.range().into_iter().chain(to)
+        let mut op = *self;
+        let ranges = op.ranges_mut().map(|range| range.copied());
+        ranges.into_iter().flatten()
     }
 
     /// The op with every range changed, in the order of [`Op::ranges`].
     pub fn with_ranges(mut self, mut change: impl FnMut(Range) -> Range) -> Op {
-        match &mut self {
+        for range in self.ranges_mut().into_iter().flatten() {
+            *range = change(*range);
+        }
+        self
+    }
+
+    /// Where the ranges stand.
+    fn ranges_mut(&mut self) -> [Option<&mut Range>; 2] {
+        match self {
             Op::Mmap { range, .. }
             | Op::Munmap { range }
             | Op::Mprotect { range, .. }
@@ -402,20 +391,16 @@ impl Op {
             | Op::Mlock { range, .. }
             | Op::Mseal { range, .. }
             | Op::Read { range }
-            | Op::Write { range, .. } => *range = change(*range),
-            Op::Mremap { range, to, .. } => {
-                *range = change(*range);
-                *to = change(*to);
-            }
+            | Op::Write { range, .. } => [Some(range), None],
+            Op::Mremap { range, to, .. } => [Some(range), Some(to)],
             Op::Truncate { .. }
             | Op::PunchHole { .. }
             | Op::Seal { .. }
             | Op::Mlockall { .. }
             | Op::Munlockall
             | Op::Fork { .. }
-            | Op::Exit => {}
+            | Op::Exit => [None, None],
         }
-        self
     }
 }
 
