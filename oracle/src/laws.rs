@@ -97,11 +97,7 @@ fn follow(program: &Program, profile: &Profile, g: Geometry) -> Result<(), Strin
         oracle.step(step);
         let seen = Observation {
             outcome: branch.outcome,
-            spaces: world
-                .living()
-                .into_iter()
-                .map(|a| (a, world.seen(a)))
-                .collect(),
+            spaces: world.shown(),
         };
         match oracle.observe(&seen) {
             Verdict::Agree | Verdict::Allowed { .. } => {}

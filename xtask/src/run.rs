@@ -5,7 +5,7 @@ use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, show};
 use anyhow::Result;
 use clap::Args;
-use harness::campaign::{judge, lacks, load_program, shown, walk, Kind, ProgramVerdict, StepView};
+use harness::campaign::{judge, lacks, load_program, walk, Kind, ProgramVerdict, StepView};
 use harness::kernel::{probe, KernelSource, Prepared, Smaps};
 use harness::report::{outcome_words, wrap};
 use oracle::geometry::Geometry;
@@ -188,7 +188,7 @@ fn print_step(view: &StepView<'_>, g: Geometry, text: &mut String) {
     } else {
         *text += &format!("     oracle => {expected}\n     kernel => {seen}   {said}\n");
     }
-    let expected = shown(&usual.world);
+    let expected = usual.world.shown();
     for (actor, space) in &view.observed.spaces {
         let empty = Default::default();
         let oracle = expected

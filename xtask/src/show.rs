@@ -3,7 +3,7 @@
 use crate::exit::{say, Exit, UsageError};
 use anyhow::Result;
 use clap::Args;
-use harness::campaign::{load_program, shown};
+use harness::campaign::load_program;
 use harness::report::{outcome_words, wrap};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{contents, render, windows};
@@ -110,7 +110,7 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
         );
         let usual_seen = Observation {
             outcome: usual.outcome.clone(),
-            spaces: shown(&usual.world),
+            spaces: usual.world.shown(),
         };
         for (actor, space) in &usual_seen.spaces {
             say!("{}", strips(*actor, space, geometry));
@@ -137,7 +137,7 @@ fn parting(program: &Program, profiles: [&Profile; 2], names: &[String; 2], g: G
             let rules: Vec<String> = usual.rules.iter().map(|r| r.to_string()).collect();
             let observation = Observation {
                 outcome: usual.outcome.clone(),
-                spaces: shown(&usual.world),
+                spaces: usual.world.shown(),
             };
             oracle.observe(&observation);
             seen.push((observation, rules.join(" ")));

@@ -45,5 +45,5 @@ pub use needs::lacks;
 pub use pair::{compare, PairError, PairResult, PairSettings, Unexplained};
 pub use results::{Discard, Listener, Progress, Quiet, Reported, RowResult, Sink, Summary};
 pub use run::{run, seed_of, Amount, CampaignError, Settings};
-pub use story::{crash_story, shown, Kind, Story};
+pub use story::{crash_story, Kind, Story};
 pub use tally::Tally;

@@ -8,7 +8,7 @@ use oracle::geometry::Geometry;
 use oracle::judge::{Class, Divergence, Observation, Oracle, Outcome, SpaceSeen};
 use oracle::profile::Profile;
 use oracle::program::{ActorId, Expect, Program, Step};
-use oracle::space::{Branch, World};
+use oracle::space::Branch;
 
 /// What kind of suspect it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +41,6 @@ pub struct Story {
     pub observed: Option<Observation>,
     /// Console excerpt or kernel stack.
     pub console: String,
-}
-
-/// What a world shows of every living actor.
-pub fn shown(world: &World) -> Vec<(ActorId, SpaceSeen)> {
-    world
-        .living()
-        .into_iter()
-        .map(|actor| (actor, world.seen(actor)))
-        .collect()
 }
 
 /// Why the judging of a program stopped.
@@ -252,14 +243,14 @@ fn expectation(allowed: &[Branch]) -> Observation {
         },
         |branch| Observation {
             outcome: branch.outcome.clone(),
-            spaces: shown(&branch.world),
+            spaces: branch.world.shown(),
         },
     )
 }
 
 /// A story about `step`, which the oracle has not taken yet; nothing is said yet about what was seen.
 fn story_at(oracle: &mut Oracle, step: &Step, index: usize) -> Story {
-    let before = shown(&oracle.worlds()[0]);
+    let before = oracle.worlds()[0].shown();
     oracle.step(step);
     let allowed = oracle.expected();
     Story {

@@ -21,10 +21,9 @@ fn run(
         let chosen = choose(branches.len());
         let branch = branches.swap_remove(chosen);
         world = branch.world;
-        let living = world.living().into_iter();
         seen.push(Observation {
             outcome: branch.outcome,
-            spaces: living.map(|a| (a, world.seen(a))).collect(),
+            spaces: world.shown(),
         });
     }
     seen

@@ -341,10 +341,11 @@ fn other_side(start: Program, world: &World, dice: &mut Unstructured<'_>) -> Opt
     };
     let vma = vma(&forked.world, active, dice)?;
     let range = part(dice, vma.start, vma.end)?;
+    let first = range.start.page_index(Geometry::K4);
     let op = match dice.ratio(1_u8, 3).ok()? {
         // Stores to shared memory are there to be seen.
         true if !vma.shared => Op::Write {
-            range: Range::new(range.start, range.start.next(range.end)?),
+            range: Range::new(range.start, Pos::from_page_index(first + 1, Geometry::K4)?),
             tag: 999,
         },
         _ => per_page_op(dice, range)?,
@@ -357,29 +358,20 @@ fn other_side(start: Program, world: &World, dice: &mut Unstructured<'_>) -> Opt
     })
 }
 
-impl Pos {
-    /// The position a page further, if that does not go beyond `end`.
-    fn next(self, end: Pos) -> Option<Pos> {
-        let next = self.page_index(Geometry::K4) + 1;
-        Pos::from_page_index(next, Geometry::K4).filter(|_| next <= end.page_index(Geometry::K4))
-    }
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// What the model shows of a program.
-    pub fn observe(program: &Program) -> Vec<Observation> {
+    fn observe(program: &Program) -> Vec<Observation> {
         let mut world = World::new(&Profile::newest(), Geometry::K4, program.knobs);
         let mut seen = Vec::new();
         for step in &program.steps {
             let branch = world.apply(step).swap_remove(0);
             world = branch.world;
-            let spaces = world.living().into_iter();
             seen.push(Observation {
                 outcome: branch.outcome,
-                spaces: spaces.map(|actor| (actor, world.seen(actor))).collect(),
+                spaces: world.shown(),
             });
         }
         seen

@@ -12,14 +12,9 @@ fn run(profile: &Profile, text: &str) -> Vec<Observation> {
     for step in &program.steps {
         let branch = world.apply(step).swap_remove(0);
         world = branch.world;
-        let spaces = world
-            .living()
-            .into_iter()
-            .map(|a| (a, world.seen(a)))
-            .collect();
         seen.push(Observation {
             outcome: branch.outcome,
-            spaces,
+            spaces: world.shown(),
         });
     }
     seen

@@ -119,10 +119,9 @@ impl Case {
             let branch = branches.swap_remove(chosen);
             used |= branch.rules.contains(RuleId(self.rule.name));
             world = branch.world;
-            let living = world.living().into_iter();
             let seen = Observation {
                 outcome: branch.outcome,
-                spaces: living.map(|a| (a, world.seen(a))).collect(),
+                spaces: world.shown(),
             };
             for expect in &step.expect {
                 checks += 1;

@@ -91,6 +91,12 @@ impl World {
         rules::report::seen(self, actor, rules::report::Contents::Readable)
     }
 
+    /// What a kernel shows of every living actor, ascending: see [`World::seen`].
+    pub fn shown(&self) -> Vec<(ActorId, SpaceSeen)> {
+        let living = self.living().into_iter();
+        living.map(|actor| (actor, self.seen(actor))).collect()
+    }
+
     /// The living actors, ascending.
     pub fn living(&self) -> Vec<ActorId> {
         (0..MAX_ACTORS).filter(|&a| self.mm(a).is_some()).collect()

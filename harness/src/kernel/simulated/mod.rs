@@ -195,11 +195,7 @@ impl SimulatedKernel {
             let outcome = self.perform(&mut world, step);
             let mut seen = Observation {
                 outcome,
-                spaces: world
-                    .living()
-                    .into_iter()
-                    .map(|actor| (actor, world.seen(actor)))
-                    .collect(),
+                spaces: world.shown(),
             };
             match self.settings.fault.map(|fault| &fault.act) {
                 Some(Act::Outcome(change)) => change(&before, step, &mut seen.outcome),
