@@ -184,7 +184,7 @@ behaviours! {
         probe: None,
     }
     mremap_target_early {
-        what: "mremap looks at the new address's alignment before it looks for the VMA",
+        what: "mremap looks at the new address's alignment before it looks for the VMA, and for the VMA again once the target is unmapped",
         source: "6.15, mm/mremap: refactor mremap() system call implementation",
         spans: &[since(6, 15)],
         probe: Some(probes::MREMAP_TARGET_EARLY),

@@ -48,8 +48,10 @@ pub const DONTUNMAP_LENGTH: Rule = Rule {
 
 pub const UNMAPPED: Rule = Rule {
     name: "mremap/unmapped-start",
-    text: "A start where nothing is mapped is EFAULT.",
-    source: "mm/mremap.c check_prep_vma, remap_move",
+    text: "A start where nothing is mapped is EFAULT. An old length that leads around the end of the address space does not count as \
+           overlap with the target of MREMAP_FIXED: from 6.15 on it is EFAULT too if unmapping the target has taken the start away.",
+    source: "mm/mremap.c check_prep_vma, remap_move; mremap_to looks for the VMA again since 6.15, mm/mremap: refactor mremap() \
+             system call implementation; found by a divergence on 6.16",
     since: "all",
     about: &[Class::Errno],
 };
@@ -401,6 +403,9 @@ impl Call {
         let mut old = self.old;
         if self.how.is_fixed() {
             replace(ctx, to, to_end)?;
+            if ctx.world.profile.mremap_target_early {
+                self.start(ctx)?;
+            }
         }
         if old > self.new {
             self.shrink(ctx, start)?;
