@@ -211,6 +211,7 @@ fn make(
     if let Some(errno) = denied(ctx, backing, prot) {
         return Err(Outcome::Errno(errno));
     }
+    let locked_before = ctx.mm.locked_vm();
     match place {
         Place::Hint if used => {
             hit!(ctx, HINT_TAKEN);
@@ -226,7 +227,10 @@ fn make(
     let secret = file.is_some_and(|file| file.kind() == FileKind::Secret);
     let droppable = backing == Backing::Droppable;
     let stays_locked = match backing {
-        _ if secret => secret::of_new(ctx, locked, end - start).map_err(Outcome::Errno)?,
+        _ if secret => {
+            let replaced = locked_before - ctx.mm.locked_vm();
+            secret::of_new(ctx, locked, end - start + replaced).map_err(Outcome::Errno)?
+        }
         Backing::Droppable => droppable::of_new(ctx, locked),
         _ => locked,
     };

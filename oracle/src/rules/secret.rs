@@ -29,7 +29,8 @@ pub const MAPS: Rule = Rule {
 pub const LOCKED: Rule = Rule {
     name: "secret/is-locked",
     text: "On these kernels a mapping of secret memory is locked (`lo`), so that it refuses guards, DONTNEED and their like, and one \
-           that exceeds the limit is EAGAIN, after MAP_FIXED has removed what was there. Others count pages as they come.",
+           that exceeds the limit is EAGAIN, after MAP_FIXED has removed what was there, whose locks still count then. Others count \
+           pages as they come.",
     source: "mm/secretmem.c secretmem_mmap: VM_LOCKED, mlock_future_ok",
     since: "some; the row secret_is_locked",
     about: &[Class::VmFlags, Class::Errno, Class::Vma],
@@ -89,7 +90,8 @@ pub(super) fn denied(ctx: &mut Ctx, prot: Prot) -> Option<i32> {
     prot.exec.then_some(EPERM)
 }
 
-/// How a new mapping of `pages` pages is locked, which would be `locked` otherwise.
+/// How a new mapping is locked, which would be `locked` otherwise. `pages`: how many there are, and how many locked ones it
+/// replaces, which the kernel subtracts only when the new mapping is made (mm/vma.c vms_complete_munmap_vmas).
 ///
 /// # Errors
 /// EAGAIN where it would exceed the limit.
