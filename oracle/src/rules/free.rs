@@ -22,8 +22,8 @@ pub const FREES: Rule = Rule {
 
 pub const MAY_TAKE: Rule = Rule {
     name: "madvise/free/may-take",
-    text: "At any time after FREE and before the next store the kernel may take a page, and one of droppable memory at any time: its slot is empty then and reads as zero. \
-           Without want of memory it does so when PAGEOUT asks for it only: in the guests no run has shown it otherwise.",
+    text: "At any time after FREE and before the next store the kernel may take a page, and one of droppable memory at any time: its \
+           slot is empty then and reads as zero. Without want of memory it does so when PAGEOUT asks for it only: in the guests no run has shown it otherwise.",
     source: "madvise(2), MADV_FREE; mm/rmap.c try_to_unmap_one: a clean folio that is not swapbacked is discarded",
     since: "all",
     about: &[Class::PageState, Class::Residency, Class::Value],

@@ -61,9 +61,9 @@ pub const PROTECT: Rule = Rule {
 
 pub const DISCARD: Rule = Rule {
     name: "mseal/discard-is-eperm",
-    text: "Advice that discards (DONTNEED, DONTNEED_LOCKED, FREE, REMOVE, guard install; DONTFORK and WIPEONFORK count as such) stops with EPERM \
-           at a sealed VMA of private anonymous memory that is not writable, before it looks for anything else against it. \
-           Writable and shared memory may be discarded, guards may be removed.",
+    text: "Advice that discards (DONTNEED, DONTNEED_LOCKED, FREE, REMOVE, guard install; DONTFORK and WIPEONFORK count as such) stops \
+           with EPERM at a sealed VMA of private anonymous memory that is not writable, before it looks for anything else against \
+           it. Writable and shared memory may be discarded, guards may be removed.",
     source: "mm/madvise.c can_madvise_modify (before 6.17 mm/mseal.c can_modify_vma_madv); mseal(2)",
     since: "6.10",
     about: &[Class::Errno, Class::PageState, Class::VmFlags],
