@@ -172,8 +172,8 @@ fn pairs<'r>(names: [&str; 2], rigs: &'r [Rig; 2]) -> Result<Vec<[&'r dyn Kernel
 fn text(result: &PairResult) -> String {
     let [a, b] = &result.kernels;
     let mut text = format!(
-        "{} against {}, {}: {} programs on both, {} the same, {} permitted either way, {} skipped\n",
-        a.release, b.release, a.arch, result.programs, result.same, result.permitted, result.skipped
+        "{} against {}, {}: {} programs on both, {} the same, {} permitted either way\n",
+        a.release, b.release, a.arch, result.programs, result.same, result.permitted
     );
     let mut by_rows: BTreeMap<&[&str], Vec<_>> = BTreeMap::new();
     for (change, _) in &result.explained {

@@ -5,7 +5,7 @@ use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, show};
 use anyhow::Result;
 use clap::Args;
-use harness::campaign::{judge, lacks, load_program, walk, Kind, ProgramVerdict, StepView};
+use harness::campaign::{judge, load_program, suited, walk, Kind, ProgramVerdict, StepView};
 use harness::kernel::{probe, KernelSource, Prepared, Smaps};
 use harness::report::{outcome_words, wrap};
 use oracle::geometry::Geometry;
@@ -106,9 +106,11 @@ fn one(
         Ok(profile) => profile,
         Err(error) => return Outcome::Failed(format!("while probing: {error}")),
     };
-    if let Some(need) = lacks(program, &profile, &info) {
-        *text += &format!("skipped: the kernel lacks what the program needs ({need:?})\n");
-        return Outcome::Skipped;
+    let (program, lacking) = suited(program, &profile, &info);
+    if let Some(need) = lacking {
+        *text += &format!(
+            "the kernel lacks what the program needs ({need:?}): judged by the oracle alone, without the author's expectations\n"
+        );
     }
     let prepared = Prepared {
         id: 1,
@@ -133,13 +135,13 @@ fn one(
         }
     };
     walk(
-        program,
+        &program,
         &execution.seen,
         &profile,
         info.geometry,
         &mut |view| print_step(&view, info.geometry, text),
     );
-    let judged = judge(program, &execution, &profile, info.geometry);
+    let judged = judge(&program, &execution, &profile, info.geometry);
     match judged.verdict {
         ProgramVerdict::Fine => {
             let t = judged.tally;

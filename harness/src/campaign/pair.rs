@@ -3,7 +3,7 @@
 use super::boundary::{differences, Change};
 use super::feed::{CorpusProgram, Feed, BLOCK};
 use super::judge::{judge, ProgramVerdict};
-use super::{lacks, Bucket};
+use super::{suited, Bucket};
 use crate::kernel::{Execution, KernelInfo, KernelSource};
 use machine::{run_both, Machine, Ran};
 use oracle::geometry::Geometry;
@@ -50,8 +50,6 @@ pub struct PairResult {
     pub same: u64,
     /// Those that differed in what the rules leave open, each kernel doing either.
     pub permitted: u64,
-    /// Corpus programs that need something that one of the two lacks.
-    pub skipped: u64,
     /// Differences that rows of the table of behaviours explain, with the first program of each class.
     pub explained: Vec<(Change, Arc<Program>)>,
     pub unexplained: Vec<Unexplained>,
@@ -173,7 +171,6 @@ impl Comparison {
                 programs: 0,
                 same: 0,
                 permitted: 0,
-                skipped: 0,
                 explained: Vec::new(),
                 unexplained: Vec::new(),
                 interrupted: false,
@@ -191,16 +188,12 @@ impl Comparison {
         machines: &mut [Machine<'_>; 2],
         block: Vec<(String, Arc<Program>)>,
     ) -> Result<(), PairError> {
-        let all = block.len() as u64;
-        let mut block: Vec<(String, Arc<Program>)> = block
-            .into_iter()
-            .filter(|(_, program)| {
-                machines
-                    .iter()
-                    .all(|m| lacks(program, &m.profile, &m.info).is_none())
-            })
-            .collect();
-        self.result.skipped += all - block.len() as u64;
+        let mut block = block;
+        for machine in machines.iter() {
+            for (_, program) in &mut block {
+                *program = suited(program, &machine.profile, &machine.info).0;
+            }
+        }
         // Changing a system-wide setting costs more than a program.
         block.sort_by_key(|(_, program)| program.knobs);
         let programs: Vec<Arc<Program>> = block.iter().map(|(_, p)| p.clone()).collect();

@@ -21,7 +21,8 @@ pub struct Tally {
     pub known: u64,
     /// Programs that met a limit, after which nothing can be judged.
     pub poisoned: u64,
-    /// Programs that did not run because the kernel lacks what they need.
+    /// Programs of the corpus whose expectations were skipped because the kernel lacks what they need. They ran and were
+    /// judged by the oracle alone.
     pub skipped: u64,
     /// Programs with an op that did not return.
     pub hangs: u64,

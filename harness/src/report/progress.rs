@@ -75,7 +75,7 @@ impl Bars {
         self.with_row(row, |entry| {
             let seconds = entry.started.elapsed().as_secs_f64().max(0.001);
             let rate = tally.programs as f64 / seconds;
-            let done = tally.programs + tally.skipped;
+            let done = tally.programs;
             let left = total.map(|total| total.saturating_sub(done) as f64 / rate.max(0.001));
             let found = tally.divergences + tally.hangs + tally.crashes;
             let mut message = format!("{rate:.0}/s, {found} new, {} known", tally.known);

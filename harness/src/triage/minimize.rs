@@ -4,7 +4,7 @@ use super::lab::{Go, Lab, BATCH};
 use super::simpler::{candidates, without, Candidate, Scene, PASSES};
 use super::target::Target;
 use super::{Ended, Listener, Minimized, Progress, Reliability, Settings, TriageError, Trust};
-use crate::campaign::{lacks, Bucket, Kind, ProgramVerdict, Story};
+use crate::campaign::{suited, Bucket, Kind, ProgramVerdict, Story};
 use crate::kernel::KernelSource;
 use oracle::program::Program;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -46,11 +46,8 @@ pub fn minimize<'l>(
 ) -> Result<Minimized, TriageError> {
     program.check()?;
     let lab = Lab::open(source, settings, stop, listener).map_err(TriageError::Kernel)?;
-    if let Some(need) = lacks(program, &lab.profile, &lab.info) {
-        let kernel = lab.info.label.clone();
-        return Err(TriageError::Lacks { kernel, need });
-    }
-    let mut search = Search::begin(lab, program, settings)?;
+    let (program, _) = suited(&Arc::new(program.clone()), &lab.profile, &lab.info);
+    let mut search = Search::begin(lab, &program, settings)?;
     let ended = match search.descend() {
         Ok(()) => Ended::Minimal,
         Err(ended) => ended,

@@ -25,7 +25,7 @@ pub use weight::Weight;
 use crate::campaign::{Bucket, Story};
 use crate::kernel::KernelInfo;
 use oracle::profile::Named;
-use oracle::program::{CheckError, Need, Program};
+use oracle::program::{CheckError, Program};
 use std::time::Duration;
 
 /// When to stop although more could be tried.
@@ -142,8 +142,6 @@ pub enum Progress<'a> {
 pub enum TriageError {
     #[error("the program cannot be run: {0}")]
     Program(#[from] CheckError),
-    #[error("the kernel {kernel} lacks what the program needs: {need:?}")]
-    Lacks { kernel: String, need: Need },
     /// It does not go wrong (any more).
     #[error("the program does not diverge on {kernel}: {runs} runs, none {}{}", wanted(.bucket), instead(.others))]
     NotReproduced {

@@ -444,16 +444,6 @@ fn what_does_not_go_wrong_is_an_error() {
     let lost = struck(Mishap::Lose, "munmap");
     let text = run(&lost, &busy(), &settings());
     assert!(text.contains("vanish") || text.contains("gone"), "{text}");
-    let needy = Program {
-        needs: vec![oracle::program::Need::Page4K],
-        ..busy()
-    };
-    let big = Simulated {
-        geometry: Geometry::K16,
-        ..Simulated::default()
-    };
-    let text = run(&big, &needy, &settings());
-    assert!(text.contains("Page4K"), "{text}");
 }
 
 /// Programs mean the same on 16 KiB pages, and are minimized there too.

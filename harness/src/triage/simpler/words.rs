@@ -14,7 +14,7 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
             p.needs.clear();
         }
     });
-    let no_expectations = |p: &mut Program| p.steps.iter_mut().for_each(|s| s.expect.clear());
+    let no_expectations = |p: &mut Program| *p = p.without_expectations();
     let mut all = bare.clone();
     all.knobs = Knobs::default();
     let mut offers = vec![
