@@ -5,7 +5,7 @@ use super::Tally;
 use crate::kernel::Execution;
 use oracle::geometry::Geometry;
 use oracle::judge::strip::check_expect;
-use oracle::judge::{Observation, Oracle, Tightness, Verdict};
+use oracle::judge::{ByOp, Observation, Oracle, Verdict};
 use oracle::profile::Profile;
 use oracle::program::{Expect, Program, Step};
 use oracle::rules::RuleSet;
@@ -18,6 +18,8 @@ pub struct Judged {
     pub tally: Tally,
     /// The rules that its ops exercised.
     pub rules: RuleSet,
+    /// Its tightness, op by op; as a whole it is in the tally.
+    pub by_op: ByOp,
     pub verdict: ProgramVerdict,
 }
 
@@ -85,7 +87,8 @@ pub fn judge(
             break;
         }
     }
-    tally.tightness = tightness(&oracle, tally.ops, program.steps.len() as u64);
+    let by_op = by_op(&oracle, program, tally.ops as usize);
+    tally.tightness = by_op.total();
     let told = |index, stop| tell(program, execution, profile, geometry, index, stop);
     let verdict = match stopped {
         None => match ending(execution) {
@@ -99,6 +102,7 @@ pub fn judge(
     Judged {
         tally,
         rules,
+        by_op,
         verdict,
     }
 }
@@ -145,13 +149,14 @@ fn failed_expectation<'a>(
 }
 
 /// The oracle's count, plus what the ops that were not observed would have added, all of it loose: as many values as
-/// the observed ops of this program had on average, at least one for each op.
-fn tightness(oracle: &Oracle, judged: u64, ops: u64) -> Tightness {
-    let seen = oracle.tightness();
-    let missing = ops.saturating_sub(judged);
-    let per_op = seen.values.div_ceil(judged.max(1)).max(1);
-    Tightness {
-        values: seen.values + missing * per_op,
-        exact: seen.exact,
+/// the `judged` ops of this program had on average, at least one for each op.
+fn by_op(oracle: &Oracle, program: &Program, judged: usize) -> ByOp {
+    let mut by_op = oracle.by_op();
+    let values = by_op.total().values;
+    for step in &program.steps[judged.min(program.steps.len())..] {
+        let line = by_op.line(step.op.name());
+        line.ops += 1;
+        line.tightness.values += values.div_ceil(judged.max(1) as u64).max(1);
     }
+    by_op
 }

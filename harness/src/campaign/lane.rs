@@ -7,8 +7,9 @@ use super::run::Context;
 use super::story::{crash_story, Kind, Story};
 use super::{differences, Tally};
 use crate::kernel::{Event, Execution, Kernel, KernelError, KernelInfo, Prepared};
-use oracle::judge::{Class, Tightness};
+use oracle::judge::{ByOp, Class};
 use oracle::profile::Profile;
+use oracle::program::Program;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -243,7 +244,7 @@ impl<'a> Lane<'a> {
             return self.rerun_done(suspect, judged.verdict);
         }
         let mut tally = judged.tally;
-        self.row.exercised(&judged.rules);
+        self.row.exercised(&judged);
         match judged.verdict {
             ProgramVerdict::Fine | ProgramVerdict::Poisoned => {}
             ProgramVerdict::Infra(why) => {
@@ -360,12 +361,10 @@ impl<'a> Lane<'a> {
                     Some(story) => ProgramVerdict::Suspect(Box::new(story)),
                     None => ProgramVerdict::Infra(error.to_string()),
                 };
+                let by_op = unseen(&work.prepared.program);
                 let tally = Tally {
                     programs: 1,
-                    tightness: Tightness {
-                        values: work.prepared.program.steps.len() as u64,
-                        exact: 0,
-                    },
+                    tightness: by_op.total(),
                     ..Tally::default()
                 };
                 self.judged(
@@ -373,6 +372,7 @@ impl<'a> Lane<'a> {
                     Judged {
                         tally,
                         rules: oracle::rules::RuleSet::EMPTY,
+                        by_op,
                         verdict,
                     },
                 );
@@ -432,4 +432,15 @@ fn strange(why: String) -> KernelError {
         why,
         console: String::new(),
     }
+}
+
+/// All ops of a program of which nothing was seen: a value each, loose.
+fn unseen(program: &Program) -> ByOp {
+    let mut by_op = ByOp::default();
+    for step in &program.steps {
+        let line = by_op.line(step.op.name());
+        line.ops += 1;
+        line.tightness.values += 1;
+    }
+    by_op
 }

@@ -3,6 +3,7 @@
 use super::story::Story;
 use super::{Bucket, Change, Tally};
 use crate::kernel::KernelInfo;
+use oracle::judge::ByOp;
 use oracle::program::Program;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ pub struct RowResult {
     pub known_met: BTreeMap<String, u64>,
     /// Why the kernel was not run at all.
     pub skipped_because: Option<String>,
+    /// Tightness op by op.
+    pub by_op: ByOp,
     /// Infrastructure errors, first to last.
     pub errors: Vec<String>,
     /// Rules that were exercised.

@@ -5,7 +5,7 @@ use super::feed::BLOCK;
 use super::lane::{Batch, Origin, Work};
 use super::results::{Progress, Reported, RowResult};
 use super::run::{lock, Amount, Context, Settings};
-use super::{divergence_id, needs, smaps, Bucket, Change, Difference, Finding, Tally};
+use super::{divergence_id, needs, smaps, Bucket, Change, Difference, Finding, Judged, Tally};
 use crate::kernel::{probe, BootError, Kernel, KernelInfo, KernelSource, Prepared};
 use oracle::geometry::Geometry;
 use oracle::profile::{Profile, Release};
@@ -178,7 +178,7 @@ impl<'a> Row<'a> {
         Ok(profile)
     }
 
-    /// The next block of programs, without those that the kernel lacks something for; `None` when there is no more.
+    /// The next block of programs; `None` when there is no more.
     pub fn next_block(
         &self,
         ctx: &Context<'_>,
@@ -238,15 +238,12 @@ impl<'a> Row<'a> {
         let mut works = VecDeque::new();
         let mut tally = Tally::default();
         for entry in &ctx.settings.corpus[from..to] {
-            if needs::lacks(&entry.program, profile, info).is_some() {
-                tally.skipped += 1;
-                tally.tightness.values += entry.program.steps.len() as u64;
-                continue;
-            }
+            let (program, lacking) = needs::suited(&entry.program, profile, info);
+            tally.skipped += u64::from(lacking.is_some());
             works.push_back(Work {
                 prepared: Prepared {
                     id: ctx.next_id(),
-                    program: entry.program.clone(),
+                    program,
                     smaps: smaps::CORPUS,
                     fault: self.source.guest_fault(),
                 },
@@ -283,10 +280,11 @@ impl<'a> Row<'a> {
         });
     }
 
-    /// Books that a program came through, and the rules that it exercised.
-    pub fn exercised(&self, rules: &RuleSet) {
+    /// Books that a program came through, the rules that it exercised, and how tight they were op by op.
+    pub fn exercised(&self, judged: &Judged) {
         let mut state = lock(&self.state);
-        state.rules.merge(rules);
+        state.rules.merge(&judged.rules);
+        state.result.by_op += &judged.by_op;
         state.through += 1;
     }
 

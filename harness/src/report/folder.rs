@@ -4,6 +4,7 @@
 use super::boundaries::boundaries_csv;
 use super::divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
 use super::matrix::matrix_csv;
+use super::tightness::tightness_csv;
 use super::Record;
 use crate::campaign::{Reported, RowResult, Sink, Tally};
 use serde::Serialize;
@@ -186,6 +187,8 @@ impl Sink for Folder {
         }
         self.replace("matrix.csv", &matrix_csv(rows).map_err(io::Error::from)?)?;
         let boundaries = boundaries_csv(rows).map_err(io::Error::from)?;
-        self.replace("boundaries.csv", &boundaries)
+        self.replace("boundaries.csv", &boundaries)?;
+        let tightness = tightness_csv(rows).map_err(io::Error::from)?;
+        self.replace("tightness.csv", &tightness)
     }
 }

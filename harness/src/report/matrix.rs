@@ -47,8 +47,7 @@ fn record(row: &RowResult) -> [String; 21] {
         t.hangs.to_string(),
         t.crashes.to_string(),
         t.infra_errors.to_string(),
-        // Cut, not rounded: what is not exact must not read 1.0000.
-        format!("{:.4}", (t.tightness.share() * 1e4).floor() / 1e4),
+        t.tightness.text(),
         format!("{:.2}", row.boot_seconds),
         format!("{:.1}", row.seconds),
         format!("{:.1}", row.rate()),

@@ -6,6 +6,8 @@
 //! | `matrix` | matrix.csv and the matrix on the terminal |
 //! | `divergence` | divergences.csv and the plain-text report of one divergence |
 //! | `record` | run.json |
+//! | `boundaries` | boundaries.csv: what changed between neighbours |
+//! | `tightness` | tightness.csv: how much the oracle commits itself, op by op |
 //! | `progress` | what is shown while a campaign runs |
 //! | `words` | outcomes and actors in words |
 
@@ -15,6 +17,7 @@ mod folder;
 mod matrix;
 mod progress;
 mod record;
+mod tightness;
 mod words;
 
 pub use boundaries::{boundaries_csv, boundaries_text, BOUNDARY_COLUMNS};
@@ -23,4 +26,5 @@ pub use folder::Folder;
 pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
 pub use progress::Bars;
 pub use record::{Host, Record, Usage};
+pub use tightness::{tightness_csv, TIGHTNESS_COLUMNS};
 pub use words::{outcome_words, wrap};

@@ -7,6 +7,7 @@
 //! | `compare` | the first difference between a branch and an observation |
 //! | `words` | stable words for differences |
 //! | `count` | counting how much the oracle commits itself |
+//! | `tightness` | the counts, as a whole and by op |
 //! | `strip` | pages as a line of letters |
 
 mod compare;
@@ -22,5 +23,5 @@ mod words;
 
 pub use observation::*;
 pub use oracle::Oracle;
-pub use tightness::Tightness;
+pub use tightness::{ByOp, OpTightness, Tightness};
 pub use verdict::{Class, Details, Divergence, Verdict};

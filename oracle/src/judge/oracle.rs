@@ -1,7 +1,7 @@
 //! The set of worlds that explain everything seen so far.
 
 use super::compare::{first_difference, Difference, Expected};
-use super::{count, Class, Details, Divergence, Observation, Outcome, Tightness, Verdict};
+use super::{count, ByOp, Class, Details, Divergence, Observation, Outcome, Tightness, Verdict};
 use crate::geometry::Geometry;
 use crate::profile::Profile;
 use crate::program::{ActorId, Knobs, Op, Step};
@@ -25,9 +25,9 @@ pub struct Oracle {
     branches: Vec<Branch>,
     /// The step that led to `branches`.
     step: Option<Step>,
-    tightness: Tightness,
-    /// VmFlags that ops could have changed since VmFlags were last seen.
-    open_flags: Tightness,
+    by_op: ByOp,
+    /// VmFlags that ops could have changed since VmFlags were last seen: by which op, and the count.
+    open_flags: Vec<(&'static str, Tightness)>,
 }
 
 impl Oracle {
@@ -37,8 +37,8 @@ impl Oracle {
             worlds: vec![World::new(profile, geometry, knobs)],
             branches: Vec::new(),
             step: None,
-            tightness: Tightness::default(),
-            open_flags: Tightness::default(),
+            by_op: ByOp::default(),
+            open_flags: Vec::new(),
         }
     }
 
@@ -99,18 +99,27 @@ impl Oracle {
             }
         };
         let mut counted = counted;
-        // What lazily freed pages hold is not pinned down.
-        let open = self.branches.first().map_or(0, |b| free::open(&b.world));
-        counted.tightness.values += open;
         if matches!(verdict, Verdict::Poisoned { .. }) {
             // What cannot be judged was not pinned down.
             counted.tightness.exact = 0;
             counted.flags.exact = 0;
         }
-        self.tightness += counted.tightness;
-        self.open_flags += counted.flags;
+        // What lazily freed pages hold is not pinned down.
+        let open = self.branches.first().map_or(0, |b| free::open(&b.world));
+        if open > 0 {
+            self.by_op.line(ByOp::OPEN).tightness.values += open;
+        }
+        let name = step.op.name();
+        let line = self.by_op.line(name);
+        line.ops += 1;
+        line.tightness += counted.tightness;
+        if counted.flags.values > 0 {
+            self.open_flags.push((name, counted.flags));
+        }
         if counted.flags_seen {
-            self.tightness += std::mem::take(&mut self.open_flags);
+            for (name, flags) in self.open_flags.drain(..) {
+                self.by_op.line(name).tightness += flags;
+            }
         }
         let kept = self.branches.drain(..).zip(differences);
         let all = !matches!(verdict, Verdict::Agree | Verdict::Allowed { .. });
@@ -311,10 +320,17 @@ impl Oracle {
 
     /// Counts over all observations so far. VmFlags that an op could have changed count as exact once VmFlags are seen again
     /// (they are sticky, so a later look tells), until then as loose.
+    pub fn by_op(&self) -> ByOp {
+        let mut by_op = self.by_op.clone();
+        for (name, flags) in &self.open_flags {
+            by_op.line(name).tightness.values += flags.values;
+        }
+        by_op
+    }
+
+    /// [`Oracle::by_op`] as a whole.
     pub fn tightness(&self) -> Tightness {
-        let mut tightness = self.tightness;
-        tightness.values += self.open_flags.values;
-        tightness
+        self.by_op().total()
     }
 }
 

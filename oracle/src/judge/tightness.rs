@@ -1,6 +1,7 @@
 //! How much the oracle commits itself.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 /// Of the values that were observed, for how many the oracle allowed exactly one before it saw them.
@@ -24,9 +25,63 @@ impl Tightness {
     }
 }
 
+impl Tightness {
+    /// [`Tightness::share`] with four digits, cut and not rounded: what is not exact must not read 1.0000.
+    pub fn text(self) -> String {
+        format!("{:.4}", (self.share() * 1e4).floor() / 1e4)
+    }
+}
+
 impl AddAssign for Tightness {
     fn add_assign(&mut self, other: Tightness) {
         self.values += other.values;
         self.exact += other.exact;
+    }
+}
+
+/// Tightness by what was done: a line for each name of an op ([`Op::name`](crate::program::Op::name)), and one for what lies open
+/// whatever the op ([`ByOp::OPEN`]).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct ByOp(BTreeMap<&'static str, OpTightness>);
+
+/// One line of [`ByOp`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct OpTightness {
+    /// Ops of this name.
+    pub ops: u64,
+    #[serde(flatten)]
+    pub tightness: Tightness,
+}
+
+impl ByOp {
+    /// The line of memory that the kernel may take when it likes: lazily freed and droppable pages, counted after every op.
+    pub const OPEN: &'static str = "(lazily freed, droppable)";
+
+    /// The line of this name.
+    pub fn line(&mut self, name: &'static str) -> &mut OpTightness {
+        self.0.entry(name).or_default()
+    }
+
+    /// The lines, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, OpTightness)> + '_ {
+        self.0.iter().map(|(name, line)| (*name, *line))
+    }
+
+    /// All lines together.
+    pub fn total(&self) -> Tightness {
+        let mut total = Tightness::default();
+        self.0.values().for_each(|line| total += line.tightness);
+        total
+    }
+}
+
+impl AddAssign<&ByOp> for ByOp {
+    fn add_assign(&mut self, other: &ByOp) {
+        for (name, theirs) in &other.0 {
+            let line = self.line(name);
+            line.ops += theirs.ops;
+            line.tightness += theirs.tightness;
+        }
     }
 }
