@@ -134,13 +134,9 @@ fn one(
             };
         }
     };
-    walk(
-        &program,
-        &execution.seen,
-        &profile,
-        info.geometry,
-        &mut |view| print_step(&view, info.geometry, text),
-    );
+    walk(&program, &execution, &profile, info.geometry, &mut |view| {
+        print_step(&view, info.geometry, text)
+    });
     let judged = judge(&program, &execution, &profile, info.geometry);
     match judged.verdict {
         ProgramVerdict::Fine => {

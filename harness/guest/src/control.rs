@@ -95,6 +95,8 @@ pub struct Control {
     pub program: AtomicU32,
     pub round: AtomicU32,
     pub program_id: AtomicU64,
+    /// Pages that were free, in stretches of at least a huge page, when it began.
+    pub free_pages: AtomicU64,
     pub op_limit_ms: AtomicU32,
     /// The batch wants observations.
     pub judged: AtomicU32,
@@ -374,6 +376,7 @@ impl Control {
         let steps = self.steps_done.load(Acquire) as usize;
         let empty = wire::Response::Execution(wire::Execution {
             id,
+            free_pages: self.free_pages.load(Relaxed),
             end,
             steps: Vec::new(),
         });
@@ -425,12 +428,14 @@ mod tests {
             });
         }
         control.stage(&OpResult::Elsewhere).unwrap();
+        control.free_pages.store(300, Relaxed);
         let end = wire::End::Hang {
             step: 2,
             stack: "somewhere".to_owned(),
         };
         let whole = Response::Execution(Execution {
             id: 1 << 40,
+            free_pages: 300,
             end: end.clone(),
             steps,
         });

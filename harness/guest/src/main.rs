@@ -17,6 +17,7 @@
 //! | [`perform`] | the ops under test |
 //! | [`access`] | loads and stores that may fault |
 //! | [`look`] | observation |
+//! | [`memory`] | how much is free |
 
 mod access;
 mod actor;
@@ -29,6 +30,7 @@ mod heap;
 mod knobs;
 mod log;
 mod look;
+mod memory;
 mod perform;
 mod probe;
 mod supervisor;
@@ -38,6 +40,7 @@ mod worker;
 use bar::{Bar, Device};
 use control::Control;
 use knobs::KnobFiles;
+use memory::Buddies;
 use wire::{layout, Response};
 use worker::Setup;
 
@@ -94,6 +97,7 @@ fn set_up() -> Result<(Setup, Bar), String> {
     let control = Control::create().map_err(|e| format!("no shared memory: {e}"))?;
     access::catch_faults();
     let (hello, features) = probe::probe(missing)?;
+    let buddies = Buddies::open(hello.pmd_size);
     let hello = wire::encode(&Response::Hello(hello)).map_err(|e| format!("hello: {e}"))?;
     worker::send(&bar, control, &hello);
     Ok((
@@ -102,6 +106,7 @@ fn set_up() -> Result<(Setup, Bar), String> {
             device,
             knobs,
             features,
+            buddies,
             log: log::KernelLog::open(),
         },
         bar,

@@ -19,6 +19,7 @@ use crate::files::Files;
 use crate::knobs::KnobFiles;
 use crate::log::KernelLog;
 use crate::look::{Eyes, Features};
+use crate::memory::Buddies;
 use crate::perform::Traces;
 use crate::sys;
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,6 +35,7 @@ pub struct Setup {
     pub device: Device,
     pub knobs: KnobFiles,
     pub features: Features,
+    pub buddies: Buddies,
     pub log: KernelLog,
 }
 
@@ -216,6 +218,10 @@ impl Worker {
                 control.execution(program.id, end)
             });
             return;
+        }
+        if judged {
+            let free = self.setup.buddies.free_pages();
+            control.free_pages.store(free, Relaxed);
         }
         self.actor.play(program, judged);
         self.clean_up();

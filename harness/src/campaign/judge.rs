@@ -55,7 +55,8 @@ pub fn judge(
     profile: &Profile,
     geometry: Geometry,
 ) -> Judged {
-    let mut oracle = Oracle::new(profile, geometry, program.knobs);
+    let mut oracle =
+        Oracle::new(profile, geometry, program.knobs).with_free_pages(execution.free_pages);
     let mut tally = Tally {
         programs: 1,
         ..Tally::default()
@@ -107,16 +108,17 @@ pub fn judge(
     }
 }
 
-/// Plays `program` against what was seen, showing every step to `look_on`; stops after the first step that is not fine.
+/// Plays `program` against an execution, showing every step to `look_on`; stops after the first step that is not fine.
 pub fn walk(
     program: &Program,
-    seen: &[Observation],
+    execution: &Execution,
     profile: &Profile,
     geometry: Geometry,
     look_on: &mut dyn FnMut(StepView<'_>),
 ) {
-    let mut oracle = Oracle::new(profile, geometry, program.knobs);
-    for (index, (step, seen)) in program.steps.iter().zip(seen).enumerate() {
+    let mut oracle =
+        Oracle::new(profile, geometry, program.knobs).with_free_pages(execution.free_pages);
+    for (index, (step, seen)) in program.steps.iter().zip(&execution.seen).enumerate() {
         let before = oracle.worlds()[0].clone();
         oracle.step(step);
         let allowed = oracle.expected().to_vec();

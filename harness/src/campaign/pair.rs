@@ -341,7 +341,8 @@ fn may_be_the_same(
     profile: &Profile,
     geometry: Geometry,
 ) -> bool {
-    let mut oracle = Oracle::new(profile, geometry, program.knobs);
+    let mut oracle = Oracle::new(profile, geometry, program.knobs)
+        .with_free_pages(a.free_pages.min(b.free_pages));
     let mut steps = program.steps.iter().zip(a.seen.iter().zip(&b.seen));
     steps.all(|(step, (a, b))| {
         oracle.step(step);

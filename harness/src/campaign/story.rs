@@ -144,7 +144,8 @@ pub(super) fn tell(
     let Some(step) = program.steps.get(index) else {
         return ProgramVerdict::Infra("the program ended behind its last op".to_string());
     };
-    let mut oracle = Oracle::new(profile, geometry, program.knobs);
+    let mut oracle =
+        Oracle::new(profile, geometry, program.knobs).with_free_pages(execution.free_pages);
     for (step, seen) in program.steps[..index].iter().zip(&execution.seen) {
         oracle.step(step);
         oracle.observe(seen);

@@ -104,6 +104,8 @@ pub struct Prepared {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Execution {
     pub id: u64,
+    /// Pages that were free, in stretches of at least a huge page, when the program began; 0 where the kernel does not say.
+    pub free_pages: u64,
     /// One for each op that returned and whose views made sense.
     pub seen: Vec<Observation>,
     pub end: End,

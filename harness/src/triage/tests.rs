@@ -211,7 +211,10 @@ fn every_fault_becomes_a_short_program() {
 #[test]
 fn flaky_divergences_need_more_runs_and_keep_their_bucket() {
     // The zero page shown as anonymous memory, in the runs in which a read does not get a huge zero page.
-    let source = with_fault(fault("access", "zero-page-is-anon"));
+    let source = Simulated {
+        short_of_memory: 1,
+        ..with_fault(fault("access", "zero-page-is-anon"))
+    };
     let program = Program::parse(
         "thp always\n\nmmap 0+0..1+4 rw private fixed\nmmap 2+0..2+1 r private fixed\n\
          read 0+7..0+9\nmunmap 2+0..2+1\n",

@@ -18,7 +18,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -336,6 +336,8 @@ pub enum Response {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
     pub id: u64,
+    /// Pages that were free, in stretches of at least a huge page, when the program began (/proc/buddyinfo); 0: not known.
+    pub free_pages: u64,
     pub end: End,
     /// One entry for each op that returned.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_STEPS }>")]

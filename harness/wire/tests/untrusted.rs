@@ -50,6 +50,7 @@ fn examples() -> Vec<Response> {
         }),
         Response::Execution(Execution {
             id: u64::MAX,
+            free_pages: 9,
             end: End::Hang {
                 step: 1,
                 stack: "wchan".to_owned(),
@@ -163,17 +164,17 @@ fn random_and_damaged_bytes_never_panic() {
 
 #[test]
 fn claims_of_many_elements_are_refused_at_once() {
-    // An execution with id 1 that ended well and claims 2^40 steps; then one step that claims as many actors.
-    let mut bytes = vec![1, 1, 0];
+    // An execution with id 1, no free pages, that ended well and claims 2^40 steps; then one step that claims as many actors.
+    let mut bytes = vec![1, 1, 0, 0];
     wire::length_prefix(1 << 40, &mut bytes);
     assert!(decode::<Response>(&bytes).is_err());
-    let mut bytes = vec![1, 1, 0, 1, 0, 0];
+    let mut bytes = vec![1, 1, 0, 0, 1, 0, 0];
     wire::length_prefix(1 << 40, &mut bytes);
     assert!(decode::<Response>(&bytes).is_err());
     // One more step than allowed, each of three bytes: result 0, no actors.
     let limit = wire::bounded::MAX_STEPS;
     for (steps, fine) in [(limit, true), (limit + 1, false)] {
-        let mut bytes = vec![1, 1, 0];
+        let mut bytes = vec![1, 1, 0, 0];
         wire::length_prefix(steps, &mut bytes);
         bytes.extend(std::iter::repeat_n([0, 0, 0], steps).flatten());
         assert_eq!(decode::<Response>(&bytes).is_ok(), fine, "{steps}");

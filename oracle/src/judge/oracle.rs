@@ -42,6 +42,13 @@ impl Oracle {
         }
     }
 
+    /// What is known about the kernel's memory: see [`World::with_free_pages`].
+    pub fn with_free_pages(mut self, pages: u64) -> Oracle {
+        let worlds = self.worlds.into_iter();
+        self.worlds = worlds.map(|w| w.with_free_pages(pages)).collect();
+        self
+    }
+
     /// Every world takes every branch that the step allows.
     pub fn step(&mut self, step: &Step) {
         self.branches = self.worlds.iter().flat_map(|w| w.apply(step)).collect();
@@ -142,7 +149,7 @@ impl Oracle {
     /// The branches that explain what was seen if the kernel has taken lazily freed pages, before the op or after it.
     fn lazily_freed(&self, step: &Step, seen: &Observation) -> Vec<Branch> {
         let mut branches = Vec::new();
-        for before in &self.worlds {
+        for before in self.worlds.iter().filter(|w| w.may_be_short()) {
             let earlier = free::taken(before, &seen.spaces);
             let any = earlier.is_some();
             for mut branch in earlier.as_ref().unwrap_or(before).apply(step) {

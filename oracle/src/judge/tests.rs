@@ -349,6 +349,36 @@ fn permitted_choices_narrow() {
     }
 }
 
+/// With memory enough a huge page comes for certain, until the program has made so much that it may not.
+#[test]
+fn memory_that_is_free_pins_huge_pages_down() {
+    let text = "thp always\n\nmmap 0+0..2+0 rw private fixed\nwrite 0+0..0+1 tag 1\nwrite 1+0..1+1 tag 1\n";
+    let program = Program::load(text).unwrap();
+    let reserve = (32 << 20) / 4096;
+    for (free, ways) in [(0, [2, 2]), (reserve + 600, [1, 2]), (1 << 20, [1, 1])] {
+        let mut oracle =
+            Oracle::new(&Profile::newest(), Geometry::K4, program.knobs).with_free_pages(free);
+        let seen = run(&Profile::newest(), Geometry::K4, &program, |_| 0);
+        let mut counted = Vec::new();
+        for (step, seen) in program.steps.iter().zip(&seen) {
+            oracle.step(step);
+            counted.push(oracle.expected().len());
+            assert_eq!(oracle.observe(seen), Verdict::Agree);
+        }
+        assert_eq!(counted[1..], ways, "{free} pages free");
+        assert_eq!(oracle.tightness().share() == 1.0, ways == [1, 1]);
+    }
+    let small = run(&Profile::newest(), Geometry::K4, &program, |n| n - 1);
+    let mut oracle =
+        Oracle::new(&Profile::newest(), Geometry::K4, program.knobs).with_free_pages(1 << 20);
+    let mut verdicts = program.steps.iter().zip(&small).map(|(step, seen)| {
+        oracle.step(step);
+        oracle.observe(seen)
+    });
+    assert_eq!(verdicts.next(), Some(Verdict::Agree));
+    assert!(matches!(verdicts.next(), Some(Verdict::Divergence(_))));
+}
+
 #[test]
 fn observing_without_a_step_is_harmless() {
     let mut oracle = Oracle::new(&Profile::newest(), Geometry::K4, Default::default());
@@ -468,6 +498,21 @@ fn lazily_freed_pages_may_be_taken() {
     assert_eq!(oracle.worlds().len(), 1);
     let tightness = oracle.tightness();
     assert!(tightness.exact < tightness.values);
+    // With memory enough nothing is taken.
+    let mut rich = Oracle::new(&profile, Geometry::K4, program.knobs).with_free_pages(1 << 20);
+    let verdicts: Vec<Verdict> = program
+        .steps
+        .iter()
+        .zip(&seen)
+        .map(|(step, seen)| {
+            rich.step(step);
+            rich.observe(seen)
+        })
+        .collect();
+    assert!(
+        matches!(verdicts[2], Verdict::Divergence(_)),
+        "{verdicts:?}"
+    );
     // Page 3 was not freed, and what is gone does not come back.
     for (step, pages) in [(2, "aaa."), (4, "aaaa")] {
         let mut wrong = seen.clone();

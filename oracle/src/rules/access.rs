@@ -240,10 +240,14 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
             Next::HugePage {
                 zero_page_stands_there,
             } => {
-                let mut usual = state.clone();
-                huge_page(&mut usual, zero_page_stands_there);
-                run(usual, branches);
-                no_huge_page(&mut state, zero_page_stands_there);
+                if state.ctx.world.may_be_short() {
+                    let mut usual = state.clone();
+                    huge_page(&mut usual, zero_page_stands_there);
+                    run(usual, branches);
+                    no_huge_page(&mut state, zero_page_stands_there);
+                } else {
+                    huge_page(&mut state, zero_page_stands_there);
+                }
             }
         }
     }

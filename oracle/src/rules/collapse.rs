@@ -76,8 +76,8 @@ pub const WRITABLE_UNKNOWN: Rule = Rule {
 
 pub const MAY_FAIL: Rule = Rule {
     name: "collapse/allocation-may-fail",
-    text: "Where the kernel finds no huge page to allocate, COLLAPSE ends with ENOMEM: this block and those behind it stay as they \
-           are.",
+    text: "Where memory is short and the kernel finds no huge page to allocate, COLLAPSE ends with ENOMEM: this block and those \
+           behind it stay as they are. thp/allocation-may-fail says when memory is not short.",
     source: "mm/khugepaged.c alloc_charge_folio, madvise_collapse_errno; madvise(2)",
     since: "6.1",
     about: &[Class::Errno, Class::PageState],
@@ -158,7 +158,7 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
             return Ok(false);
         }
     }
-    if ctx.otherwise() {
+    if ctx.world.may_be_short() && ctx.otherwise() {
         hit!(ctx, MAY_FAIL);
         return Err(ENOMEM);
     }

@@ -23,7 +23,8 @@ pub const FREES: Rule = Rule {
 pub const MAY_TAKE: Rule = Rule {
     name: "madvise/free/may-take",
     text: "At any time after FREE and before the next store the kernel may take a page, and one of droppable memory at any time: its \
-           slot is empty then and reads as zero. Without want of memory it does so when PAGEOUT asks for it only: in the guests no run has shown it otherwise.",
+           slot is empty then and reads as zero. While memory is not short (thp/allocation-may-fail says when) nothing is \
+           reclaimed, and it does so when PAGEOUT asks for it only.",
     source: "madvise(2), MADV_FREE; mm/rmap.c try_to_unmap_one: a clean folio that is not swapbacked is discarded",
     since: "all",
     about: &[Class::PageState, Class::Residency, Class::Value],
@@ -164,8 +165,11 @@ fn lazy_runs(mm: &Mm) -> Vec<Run> {
     runs
 }
 
-/// How many runs of pages the kernel may take: what they hold is open.
+/// How many runs of pages the kernel may take when memory is short: what they hold is open.
 pub(crate) fn open(world: &World) -> u64 {
+    if !world.may_be_short() {
+        return 0;
+    }
     let runs = world.actors.iter().flatten();
     runs.map(|mm| lazy_runs(mm).len() as u64).sum()
 }

@@ -21,8 +21,10 @@ pub const FAULT: Rule = Rule {
 
 pub const MAY_FAIL: Rule = Rule {
     name: "thp/allocation-may-fail",
-    text: "Where a fault could map a huge page, the kernel may find none to allocate and map a small page instead. The VMA gets \
-           its anon_vma all the same.",
+    text: "Where a fault could map a huge page and memory is short, the kernel may find none to allocate and map a small page \
+           instead. The VMA gets its anon_vma all the same. Memory is not short, and the huge page comes for certain, while all that \
+           the program has made so far, a huge page more and 32 MiB stay below what /proc/buddyinfo called free in stretches of at \
+           least a huge page when the program began.",
     source: "mm/huge_memory.c vma_alloc_anon_folio_pmd",
     since: "all",
     about: &[Class::PageState, Class::Residency],

@@ -64,6 +64,11 @@ impl Object {
         object
     }
 
+    /// Pages in the cache.
+    pub fn cached_pages(&self) -> u32 {
+        self.cache.iter().map(|r| r.end - r.start).sum()
+    }
+
     fn first_after(&self, index: u32) -> usize {
         self.cache.partition_point(|r| r.end <= index)
     }

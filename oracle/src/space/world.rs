@@ -58,7 +58,12 @@ pub struct World {
     pub(crate) folios: Folios,
     pub(crate) next_anon_vma: u32,
     pub(crate) next_page: u64,
+    free_pages: u64,
 }
+
+/// Memory that a program uses besides the pages that the model counts: page tables, the huge zero page, what the kernel keeps at
+/// hand on each CPU. Bytes.
+const RESERVE: u64 = 32 << 20;
 
 impl World {
     /// A machine with one actor, 0, whose arena is empty, and the files as new.
@@ -74,7 +79,30 @@ impl World {
             folios: Folios::default(),
             next_anon_vma: 1,
             next_page: 1,
+            free_pages: 0,
         }
+    }
+
+    /// The same machine with so many pages free, in stretches of at least a huge page. Without it nothing is known about its
+    /// memory, and all that the kernel may do when memory is short is permitted.
+    pub fn with_free_pages(mut self, pages: u64) -> World {
+        self.free_pages = pages;
+        self
+    }
+
+    /// Whether memory may be short, for all that is known: whether what was free would not hold everything that has been made
+    /// since (as if nothing were ever freed), a huge page more and a reserve.
+    pub(crate) fn may_be_short(&self) -> bool {
+        if self.free_pages == 0 {
+            return true;
+        }
+        let files: u64 = self
+            .objects
+            .iter()
+            .map(|o| u64::from(o.cached_pages()))
+            .sum();
+        let reserve = RESERVE / u64::from(self.geometry.page_size);
+        self.next_page + files + u64::from(self.geometry.pages_per_pmd) + reserve > self.free_pages
     }
 
     /// Every way the step may go, the most usual first. Never empty.

@@ -345,6 +345,7 @@ pub fn from_wire(
     let mut last: BTreeMap<u8, SpaceSeen> = BTreeMap::new();
     let finish = |seen, end| Execution {
         id: execution.id,
+        free_pages: execution.free_pages,
         seen,
         end,
     };

@@ -67,7 +67,12 @@ fn page_run(start: u32, len: u32, pagemap: u16, scan: u16) -> wire::PageRun {
 }
 
 fn convert(program: &Program, steps: Vec<wire::StepSeen>, end: wire::End) -> Execution {
-    let execution = wire::Execution { id: 7, end, steps };
+    let execution = wire::Execution {
+        id: 7,
+        free_pages: 0,
+        end,
+        steps,
+    };
     from_wire(execution, program, Smaps::Changes, G, VIEWS)
 }
 

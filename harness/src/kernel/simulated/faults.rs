@@ -178,6 +178,8 @@ faults! {
         Act::Instead(|_, s| shortened(s, Advice::Mergeable));
     "advice" "free-skipped" "MADV_FREE does nothing and returns 0"
         Act::Instead(|_, s| is_advice(s, Advice::Free).and_then(|_| Plan::skip()));
+    "advice" "free-takes-at-once" "MADV_FREE takes the pages at once although memory is free"
+        Act::Instead(|_, s| mistaken(s, Advice::Free, Advice::DontNeed));
     "advice" "pageout-skipped" "MADV_PAGEOUT does nothing and returns 0"
         Act::Instead(|_, s| is_advice(s, Advice::PageOut).and_then(|_| Plan::skip()));
     "advice" "cold-is-pageout" "MADV_COLD does what MADV_PAGEOUT should"

@@ -59,6 +59,8 @@ pub struct Simulated {
     pub seed: u64,
     pub geometry: Geometry,
     pub profile: Profile,
+    /// Memory is short in one program out of so many.
+    pub short_of_memory: u64,
     /// What the kernel calls itself.
     pub release: String,
     pub fault: Option<&'static SimFault>,
@@ -72,6 +74,7 @@ impl Default for Simulated {
             seed: 1,
             geometry: Geometry::K4,
             profile: Profile::newest(),
+            short_of_memory: 4,
             release: format!("{}-simulated", oracle::profile::Release::NEWEST),
             fault: None,
             strike: None,
@@ -174,13 +177,18 @@ impl SimulatedKernel {
     fn execute(&mut self, prepared: &Prepared) -> Result<Execution, KernelError> {
         let program = &prepared.program;
         self.probing = prepared.id >= super::probe::FIRST_ID;
+        let one_in = self.settings.short_of_memory;
+        let short = !self.probing && self.dice.next().is_multiple_of(one_in);
+        let free_pages = if short { 0 } else { 1 << 24 };
         let mut world = World::new(
             &self.settings.profile,
             self.settings.geometry,
             program.knobs,
-        );
+        )
+        .with_free_pages(free_pages);
         let mut execution = Execution {
             id: prepared.id,
+            free_pages,
             seen: Vec::with_capacity(program.steps.len()),
             end: End::Done,
         };

@@ -143,6 +143,7 @@ mod tests {
     fn execution(id: u64) -> Response {
         Response::Execution(Execution {
             id,
+            free_pages: 9,
             end: End::Done,
             steps: Vec::new(),
         })

@@ -42,6 +42,7 @@ fn batch(seq: u64, ids: &[u64]) -> Request {
 fn done(id: u64) -> Response {
     Response::Execution(Execution {
         id,
+        free_pages: 9,
         end: End::Done,
         steps: Vec::new(),
     })
