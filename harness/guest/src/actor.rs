@@ -169,11 +169,16 @@ impl Actor {
             Look::Cheap => None,
             Look::Flags => (actor == self.me)
                 .then(|| wire::ARENA_BASE.saturating_add_signed(op.end(self.arena.page))),
-            Look::Full => Some(u64::MAX),
+            Look::Full | Look::Whole => Some(u64::MAX),
         };
         let stale = program.fault == Some(GuestFault::StaleObservation);
         if !(stale && self.control.stage_stale_view(self.me)?) {
-            let view = self.eyes.look(self.control, flags_to, look == Look::Full)?;
+            let all = matches!(look, Look::Full | Look::Whole);
+            let mut view = self.eyes.look(self.control, flags_to, all)?;
+            if look == Look::Whole {
+                let locks_unknown = self.traces.locked_current || self.traces.locks_lost;
+                view = self.eyes.count(self.control, locks_unknown)?;
+            }
             self.control.stage_view(self.me, view)?;
         }
         let next = self.control.living().find(|&other| other > self.me);

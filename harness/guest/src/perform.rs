@@ -49,6 +49,21 @@ fn ret(result: Result<u64, Errno>, fault: Option<GuestFault>) -> OpResult {
     }
 }
 
+/// Lets the kernel forget what this process has stored to, its own memory included. Write-protects all of it.
+fn clear_soft_dirty() -> Result<u64, Errno> {
+    let fd = sys::open(c"/proc/self/clear_refs", libc::O_WRONLY)?;
+    let what = b"4";
+    // SAFETY: the byte lives; the file is this process's own, and closed once.
+    unsafe {
+        let written = sys::call(
+            libc::SYS_write,
+            [fd as u64, what.as_ptr() as u64, 1, 0, 0, 0],
+        );
+        libc::close(fd);
+        written.map(|_| 0)
+    }
+}
+
 impl Bench<'_> {
     /// The address of a position, if the range from there stays in the arena and its margins, or is one that the kernel
     /// refuses because its end is no address (`refused`). Anything else would reach the guest itself.
@@ -181,6 +196,7 @@ impl Bench<'_> {
                 let result = unsafe { sys::call(libc::SYS_munlockall, [0; 6]) };
                 Ok(ret(result, fault))
             }
+            Op::ClearSoftDirty => Ok(ret(clear_soft_dirty(), fault)),
             Op::Mseal { at, len, flags } => {
                 let start = self.range(at, len, true)?;
                 let args = [start, len, flags.into(), 0, 0, 0];

@@ -34,6 +34,8 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::Mseal => profile.mseal,
         Need::Secret => profile.secret_memory,
         Need::Droppable => profile.droppable,
+        Need::GuardFlag => profile.maybe_guard,
+        Need::SoftDirty => profile.soft_dirty,
         Need::Thp => info.thp,
         Need::Page4K => info.geometry.page_size == 4096,
         Need::MremapMany => profile.mremap_moves_many,

@@ -65,6 +65,7 @@ impl From<(&Expect, String)> for Stop {
             Expect::Signal { .. } => (Class::Signal, "signal as written"),
             Expect::Values(_) => (Class::Value, "values as written"),
             Expect::Strip { .. } => (Class::PageState, "pages as written"),
+            Expect::Flags { .. } => (Class::VmFlags, "VmFlags as written"),
         };
         Stop::Expectation {
             class,

@@ -69,6 +69,8 @@ impl VmSource {
                 scan_guard: hello.scan_guard,
                 pagemap_guard: hello.pagemap_guard,
                 huge_zero_as_file: table.huge_zero_as_file,
+                exact_counters: table.exact_counters,
+                smaps_skips_protnone_huge: table.smaps_skips_protnone_huge,
             },
             op_limit_ms: (OP_LIMIT_MS * vm.slowdown()) as u32,
             vm,
@@ -244,6 +246,8 @@ impl Kernel for VmKernel {
 
     fn judged_by(&mut self, profile: &Profile) {
         self.views.huge_zero_as_file = profile.huge_zero_as_file;
+        self.views.exact_counters = profile.exact_counters;
+        self.views.smaps_skips_protnone_huge = profile.smaps_skips_protnone_huge;
     }
 
     fn submit(&mut self, batch: &[Prepared]) -> Result<(), KernelError> {

@@ -43,12 +43,13 @@ pub struct KernelInfo {
     pub boot_seconds: f64,
 }
 
-/// After which ops of a program VmFlags (smaps) are read, the costliest view. All other views are had after every op.
+/// After which ops of a program smaps is read (VmFlags and sizes), the costliest view. All other views are had after every op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Smaps {
-    /// Of everybody after a fork and the last op; of the acting actor after every op that can change a flag.
+    /// Of everybody after a fork and the last op; of the acting actor after every op that can change a flag. Counters of the
+    /// processes after the last op of a program that locks memory.
     Changes,
-    /// Of everybody after every op; residency is asked for every page, too.
+    /// Of everybody after every op; residency is asked for every page, too, and the counters of the processes are read.
     Every,
 }
 
@@ -57,7 +58,10 @@ impl Smaps {
     pub fn look(self, program: &Program, index: usize) -> wire::Look {
         let op = &program.steps[index].op;
         let last = index + 1 == program.steps.len();
-        if self == Smaps::Every || last || matches!(op, Op::Fork { .. }) {
+        let locks = |op: &Op| matches!(op, Op::Mlock { .. } | Op::Mlockall { .. });
+        if self == Smaps::Every || last && program.steps.iter().any(|s| locks(&s.op)) {
+            wire::Look::Whole
+        } else if last || matches!(op, Op::Fork { .. }) {
             wire::Look::Full
         } else if can_change_flags(op) {
             wire::Look::Flags
@@ -76,6 +80,7 @@ fn can_change_flags(op: &Op) -> bool {
         | Op::Mlock { .. }
         | Op::Mlockall { .. }
         | Op::Munlockall
+        | Op::ClearSoftDirty
         | Op::Mseal { .. }
         | Op::Fork { .. } => true,
         Op::Madvise { advice, .. } => advice.reach() >= AdviceReach::Flags,
@@ -135,12 +140,15 @@ pub struct Disagreement {
     pub actor: u8,
     /// First page and number of pages.
     pub pages: (u32, u32),
-    /// The two views: `pagemap/scan`, `pagemap/vmas`, `pagemap/pagemap`.
+    /// The two views: `pagemap/scan`, `pagemap/vmas`, `pagemap/pagemap`, `smaps/pagemap`,
+    /// `status/smaps`, `scan/scan`.
     pub views: &'static str,
     /// What the first says.
     pub left: String,
     /// What the second says.
     pub right: String,
+    /// Numbers, which tell causes apart for people only.
+    pub note: Option<String>,
 }
 
 impl std::fmt::Display for Disagreement {
@@ -154,7 +162,11 @@ impl std::fmt::Display for Disagreement {
             self.pages.0 + self.pages.1,
             self.left,
             self.right
-        )
+        )?;
+        match &self.note {
+            Some(note) => write!(f, " ({note})"),
+            None => Ok(()),
+        }
     }
 }
 

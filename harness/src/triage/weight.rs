@@ -116,6 +116,7 @@ impl Weight {
                 Op::Munmap { .. }
                 | Op::Madvise { .. }
                 | Op::Munlockall
+                | Op::ClearSoftDirty
                 | Op::Read { .. }
                 | Op::Exit => {}
             }

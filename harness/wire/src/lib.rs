@@ -7,6 +7,7 @@
 pub mod bounded;
 pub mod layout;
 pub mod ring;
+pub mod scan;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -103,6 +104,8 @@ pub enum Op {
         flags: u32,
     },
     Munlockall,
+    /// 4 is written to /proc/self/clear_refs.
+    ClearSoftDirty,
     Mseal {
         at: i64,
         len: u64,
@@ -197,10 +200,12 @@ pub struct Step {
 pub enum Look {
     /// VMAs, page-table entries, contents of present pages, residency of all pages but private ones that are empty.
     Cheap,
-    /// The same, and VmFlags (smaps) of the actor whose op it was, as far as the op's range goes.
+    /// The same, and smaps (VmFlags and sizes) of the actor whose op it was, as far as the op's range goes.
     Flags,
-    /// Everything: VmFlags of all VMAs, residency of all pages.
+    /// All of the arena: VmFlags of all VMAs, residency of all pages.
     Full,
+    /// The same, the counters of each process, and PAGEMAP_SCAN asked in other ways.
+    Whole,
 }
 
 impl Op {
@@ -227,6 +232,7 @@ impl Op {
             Op::Read { at, pages } | Op::Write { at, pages, .. } => (at, u64::from(pages) * page),
             Op::Mlockall { .. }
             | Op::Munlockall
+            | Op::ClearSoftDirty
             | Op::Truncate { .. }
             | Op::PunchHole { .. }
             | Op::Seal { .. }
@@ -417,6 +423,32 @@ pub struct Space {
     /// Runs of resident pages by mincore: (first page, pages).
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_PAGES }>")]
     pub resident: Vec<(u32, u32)>,
+    /// When asked for.
+    pub counters: Option<Counters>,
+    /// Answers to those of [`scan::QUERIES`] that this kernel can be asked, when asked for.
+    #[serde(deserialize_with = "bounded::vec::<_, _, { scan::QUERIES.len() }>")]
+    pub scans: Vec<scan::ScanSeen>,
+}
+
+/// What /proc/PID/status and /proc/PID/smaps_rollup say of the whole process, the guest's own memory included; KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// VmLck; `None` when mlockall has locked what the guest itself had mapped, or the kernel may have lost count.
+    pub locked: Option<u64>,
+    /// RssAnon.
+    pub rss_anon: u64,
+    /// RssFile.
+    pub rss_file: u64,
+    /// RssShmem.
+    pub rss_shmem: u64,
+    /// VmSwap.
+    pub swap: u64,
+    /// Rss of smaps_rollup.
+    pub rollup_rss: u64,
+    /// Anonymous of smaps_rollup.
+    pub rollup_anonymous: u64,
+    /// Swap of smaps_rollup.
+    pub rollup_swap: u64,
 }
 
 /// One VMA.
@@ -433,6 +465,24 @@ pub struct Vma {
     pub file_page: Option<u32>,
     /// VmFlags as smaps prints them, when asked for.
     pub flags: Option<String>,
+    /// What smaps adds up, when asked for.
+    pub sizes: Option<Sizes>,
+}
+
+/// Lines of a record of smaps, KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sizes {
+    pub rss: u64,
+    pub pss: u64,
+    pub private_clean: u64,
+    pub private_dirty: u64,
+    pub anonymous: u64,
+    pub lazy_free: u64,
+    pub anon_huge_pages: u64,
+    pub shmem_pmd_mapped: u64,
+    pub file_pmd_mapped: u64,
+    pub swap: u64,
+    pub locked: u64,
 }
 
 /// A run of pages whose entries are alike and not empty. An entry is empty when nothing but soft-dirty (pagemap bit 55,

@@ -17,6 +17,7 @@ fn examples() -> Vec<Response> {
             prot: 3,
             shared: false,
             file_page: Some(7),
+            sizes: None,
             flags: Some("rd wr mr mw me ac".to_owned()),
         }],
         pages: vec![PageRun {
@@ -28,6 +29,8 @@ fn examples() -> Vec<Response> {
             value: Some(0x10004),
         }],
         resident: vec![(3, 2)],
+        counters: None,
+        scans: vec![],
     };
     let result = OpResult::Access {
         pages: 4,

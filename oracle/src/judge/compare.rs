@@ -1,10 +1,15 @@
 //! The first difference between what a branch expects and what was seen, in a fixed order: outcome, living actors, VMAs,
-//! pages, residency, VmFlags; within each by actor, then by page.
+//! pages, residency, VmFlags, sizes; within each by actor, then by page.
+
+mod sizes;
 
 use super::{
     words, Access, Class, Observation, Outcome, PageRun, PageSeen, SpaceSeen, VmFlag, VmaSeen,
 };
 use crate::program::ActorId;
+
+/// What a difference in it is of.
+pub(super) const SOFT_DIRTY_BIT: &str = "the soft-dirty bit";
 
 /// What a branch expects: its outcome, and every living actor's arena with all contents and flags.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +29,8 @@ pub(super) struct Difference {
     pub observed: String,
     /// What `expected` and `observed` are of, for people: `protection`, `VmFlags`, ...
     pub of: &'static str,
+    /// What `observed` stands for in numbers, for people.
+    pub note: Option<String>,
     /// How far the comparison came: the greater, the more of the observation the branch explains.
     pub rank: u8,
 }
@@ -53,6 +60,7 @@ fn outcome(expected: &Outcome, seen: &Outcome) -> Option<Difference> {
         expected,
         observed,
         of,
+        note: None,
         rank: 0,
     })
 }
@@ -66,6 +74,7 @@ fn access(e: &Access, o: &Access) -> Option<Difference> {
             expected,
             observed,
             of,
+            note: None,
             rank: 0,
         })
     };
@@ -119,6 +128,7 @@ fn values(e: &Access, o: &Access, pages: u32) -> Option<Difference> {
                 expected,
                 observed,
                 of: "the loaded value",
+                note: None,
                 rank: 0,
             });
         }
@@ -180,11 +190,12 @@ fn spaces(expected: &Expected, seen: &Observation) -> Option<Difference> {
             expected: word(&ours).into(),
             observed: word(&theirs).into(),
             of: "the actor",
+            note: None,
             rank: 1,
         });
     }
-    let stages: [fn(&SpaceSeen, &SpaceSeen) -> Option<Difference>; 4] =
-        [vmas, pages, residency, flags];
+    let stages: [fn(&SpaceSeen, &SpaceSeen) -> Option<Difference>; 5] =
+        [vmas, pages, residency, flags, sizes::sizes];
     for (rank, stage) in stages.iter().enumerate() {
         for ((actor, e), (_, o)) in expected.spaces.iter().zip(&seen.spaces) {
             if let Some(mut difference) = stage(e, o) {
@@ -211,6 +222,7 @@ fn found(
         expected: expected.into(),
         observed: observed.into(),
         of,
+        note: None,
         rank: 0,
     })
 }
@@ -326,6 +338,11 @@ fn page(e: Option<PageSeen>, o: Option<PageSeen>, pages: (u32, u32)) -> Option<D
                     words::page(Some(&o)),
                     "the page",
                 );
+            }
+            if e.soft_dirty != o.soft_dirty {
+                let word = |dirty| if dirty { "soft-dirty" } else { "soft-clean" };
+                let (e, o) = (word(e.soft_dirty), word(o.soft_dirty));
+                return found(Class::PageState, pages, e, o, SOFT_DIRTY_BIT);
             }
             let observed = o.content?;
             // The contents of a run follow each other on both sides, so the first and the last tell.

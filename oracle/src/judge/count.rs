@@ -27,6 +27,7 @@ fn reach(step: &Step, g: Geometry) -> Reach {
         | Op::Mlock { .. }
         | Op::Mlockall { .. }
         | Op::Munlockall
+        | Op::ClearSoftDirty
         | Op::Mseal { .. }
         | Op::Fork { .. } => (true, true),
         Op::Madvise { advice, .. } => {
@@ -43,7 +44,9 @@ fn reach(step: &Step, g: Geometry) -> Reach {
     let (pages, actors) = match step.op {
         Op::Fork { child } => (vec![(0, limit as u32)], vec![step.actor, child]),
         Op::Exit => (vec![], vec![]),
-        Op::Mlockall { .. } | Op::Munlockall => (vec![(0, limit as u32)], vec![step.actor]),
+        Op::Mlockall { .. } | Op::Munlockall | Op::ClearSoftDirty => {
+            (vec![(0, limit as u32)], vec![step.actor])
+        }
         // Whoever maps the file, wherever.
         Op::Truncate { .. } | Op::PunchHole { .. } => (vec![(0, limit as u32)], vec![step.actor]),
         _ => {

@@ -80,6 +80,31 @@ pub struct VmaSeen {
     pub file_page: Option<u32>,
     /// VmFlags of smaps, the two-letter names sorted; `None` when smaps was not read after this op.
     pub flags: Option<Vec<VmFlag>>,
+    /// What smaps adds up over its pages; `None` when smaps was not read after this op.
+    pub sizes: Option<Sizes>,
+}
+
+/// Sizes of a VMA as smaps prints them, in KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Rss: present pages, the zero page apart.
+    pub rss: u64,
+    /// Pss: the same, each page divided by how often it is mapped, rounded down.
+    pub pss: u64,
+    /// Private_Clean and Private_Dirty: pages that are mapped once.
+    pub private: u64,
+    /// Anonymous.
+    pub anonymous: u64,
+    /// LazyFree.
+    pub lazy_free: u64,
+    /// AnonHugePages: anonymous pages that are mapped by a PMD.
+    pub anon_huge: u64,
+    /// ShmemPmdMapped and FilePmdMapped.
+    pub file_huge: u64,
+    /// Swap.
+    pub swap: u64,
+    /// Locked: Pss of memory that is locked.
+    pub locked: u64,
 }
 
 /// A two-letter VmFlags name of smaps, such as `gu`.
@@ -102,6 +127,8 @@ pub struct PageSeen {
     pub huge: Option<bool>,
     /// pagemap bit 56: mapped exactly once. Meaningful for `Anon` and `File`.
     pub exclusive: bool,
+    /// pagemap bit 55: stored to since clear_refs was written, or in a VMA that counts as such as a whole.
+    pub soft_dirty: bool,
     /// Content of the first page of the run, read through a readable present mapping; the following pages' contents
     /// follow it. `None`: not read (no read permission, or not present).
     pub content: Option<Content>,

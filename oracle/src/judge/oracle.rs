@@ -1,13 +1,13 @@
 //! The set of worlds that explain everything seen so far.
 
-use super::compare::{first_difference, Difference, Expected};
+use super::compare::{first_difference, Difference, Expected, SOFT_DIRTY_BIT};
 use super::{count, ByOp, Class, Details, Divergence, Observation, Outcome, Tightness, Verdict};
 use crate::geometry::Geometry;
 use crate::profile::Profile;
 use crate::program::{ActorId, Knobs, Op, Step};
 use crate::rules::errno::{EAGAIN, ENOMEM};
 use crate::rules::report::{self, Contents};
-use crate::rules::{collapse, folio, free, limits, thp, Rule, RuleId, RuleSet};
+use crate::rules::{collapse, folio, free, limits, sizes, soft_dirty, thp, Rule, RuleId, RuleSet};
 use crate::space::{Branch, World};
 
 /// Rules that permit more than one outcome.
@@ -61,6 +61,8 @@ impl Oracle {
         let Some(step) = self.step.take() else {
             return Verdict::Agree;
         };
+        let sizes = has_sizes(seen);
+        let expected = |branch| expected(branch, sizes);
         let expected: Vec<Expected> = self.branches.iter().map(expected).collect();
         let geometry = self.worlds[0].geometry();
         let counted = count::count(&step, &expected, seen, geometry);
@@ -158,7 +160,8 @@ impl Oracle {
                 if let Some(world) = later {
                     branch.world = world;
                 }
-                if any && first_difference(&expected(&branch), seen).is_none() {
+                let expected = expected(&branch, has_sizes(seen));
+                if any && first_difference(&expected, seen).is_none() {
                     branches.push(branch);
                 }
             }
@@ -228,6 +231,9 @@ impl Oracle {
             "{place}{} is {}, expected {}.",
             difference.of, difference.observed, difference.expected
         );
+        if let Some(note) = &difference.note {
+            text.push_str(&format!(" {note}."));
+        }
         if branch.outcome != seen.outcome {
             text.push_str(&format!(
                 " Returned {:?}, expected {:?}.",
@@ -251,6 +257,15 @@ impl Oracle {
     /// changed something there, else that nothing else changes.
     fn rule(&self, step: &Step, branch: &Branch, difference: &Difference) -> RuleId {
         let untouched = RuleId(report::UNTOUCHED.name);
+        if difference.class == Class::Sizes {
+            return RuleId(match difference.of {
+                "LazyFree" => sizes::LAZY_FREE.name,
+                _ => sizes::ADDS_UP.name,
+            });
+        }
+        if difference.of == SOFT_DIRTY_BIT {
+            return RuleId(soft_dirty::SHOWN.name);
+        }
         let about = |rules: &RuleSet| {
             rules.about(difference.class).or(match difference.class {
                 Class::VmFlags => Some(RuleId(report::VM_FLAGS.name)),
@@ -263,7 +278,7 @@ impl Oracle {
         };
         let reached = match step.op {
             Op::Fork { child } => actor == step.actor || actor == child,
-            Op::Mlockall { .. } | Op::Munlockall => actor == step.actor,
+            Op::Mlockall { .. } | Op::Munlockall | Op::ClearSoftDirty => actor == step.actor,
             _ => actor == step.actor && self.in_range(step, from, to),
         };
         if !reached && only_sharing(difference) {
@@ -348,15 +363,24 @@ fn only_sharing(difference: &Difference) -> bool {
         && (a.strip_suffix("-shared") == Some(b) || b.strip_suffix("-shared") == Some(a))
 }
 
-/// What a branch would show, everything included.
-fn expected(branch: &Branch) -> Expected {
+/// Whether smaps was read of anybody.
+fn has_sizes(seen: &Observation) -> bool {
+    let mut vmas = seen.spaces.iter().flat_map(|(_, space)| &space.vmas);
+    vmas.any(|vma| vma.sizes.is_some())
+}
+
+/// What a branch would show, everything included; sizes, which take time, where `sizes` says so.
+fn expected(branch: &Branch, sizes: bool) -> Expected {
     Expected {
         outcome: branch.outcome.clone(),
         spaces: branch
             .world
             .living()
             .into_iter()
-            .map(|actor| (actor, report::seen(&branch.world, actor, Contents::All)))
+            .map(|actor| {
+                let seen = report::seen(&branch.world, actor, Contents::All, sizes);
+                (actor, seen)
+            })
             .collect(),
     }
 }

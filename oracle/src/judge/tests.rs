@@ -231,6 +231,30 @@ fn every_kind_of_difference_is_noticed_and_named() {
         "gu",
         "no-gu",
     );
+    let sizes = |o: &mut Observation| o.spaces[0].1.vmas[0].sizes.unwrap();
+    let d = tampered(3, |o| {
+        let sizes = sizes(o);
+        o.spaces[0].1.vmas[0].sizes = Some(Sizes {
+            rss: sizes.rss + 4,
+            ..sizes
+        });
+    });
+    assert_divergence(&d, Class::Sizes, "report/sizes", "what-is-mapped", "more");
+    assert!(d.details.text.contains("Rss is more"), "{}", d.details.text);
+    let d = tampered(3, |o| {
+        let sizes = sizes(o);
+        o.spaces[0].1.vmas[0].sizes = Some(Sizes {
+            lazy_free: 4,
+            ..sizes
+        });
+    });
+    assert_divergence(
+        &d,
+        Class::Sizes,
+        "report/lazy-free",
+        "what-is-mapped",
+        "more",
+    );
     let d = tampered(3, |o| o.spaces[0].1.resident = Some(vec![(0, 4)]));
     assert_divergence(
         &d,
@@ -443,6 +467,7 @@ fn lazily_freed_pages_may_be_taken() {
     let took = |seen: &mut Observation, pages: &str, values: &[(u32, u64)]| {
         // Pages in the order of the mapping: `a` as the model has it, `z` the zero page, `.` nothing.
         let space = &mut seen.spaces[0].1;
+        space.vmas.iter_mut().for_each(|vma| vma.sizes = None);
         let old = space.pages[0].page;
         space.pages = (0..)
             .zip(pages.chars())

@@ -28,6 +28,8 @@ pub enum Class {
     PageState,
     Vma,
     VmFlags,
+    /// What smaps adds up over a mapping.
+    Sizes,
     Residency,
     ViewsDisagree,
     Hang,
@@ -44,6 +46,7 @@ impl Class {
             Class::PageState => "page-state",
             Class::Vma => "vma",
             Class::VmFlags => "vm-flags",
+            Class::Sizes => "sizes",
             Class::Residency => "residency",
             Class::ViewsDisagree => "views-disagree",
             Class::Hang => "hang",

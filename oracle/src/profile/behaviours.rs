@@ -258,11 +258,59 @@ behaviours! {
         spans: &[before(6, 12)],
         probe: Some(probes::DONTUNMAP_BESIDE),
     }
+    smaps_skips_protnone_huge {
+        what: "smaps counts no page of a huge page that is mapped without any access (PROT_NONE)",
+        source: "6.6, smaps: use vm_normal_page_pmd() instead of follow_trans_huge_pmd(), which takes it for a NUMA hint; a run \
+                 of 6.1. No probe: the harness must know before it can compare the two views of anything",
+        spans: &[before(6, 6)],
+        probe: None,
+    }
+    exact_counters {
+        what: "/proc/PID/status adds up RssAnon, RssFile, RssShmem and VmSwap over all processors instead of showing a near value",
+        source: "mm: fix the inaccurate memory statistics issue for users (get_mm_counter_sum in fs/proc/task_mmu.c task_mem): not in \
+                 6.1.192, in 6.12.117; seen from 6.16 on. No probe: the harness must know before it can compare the two views of \
+                 anything",
+        spans: &[since(6, 16), span(BOTH, Release(6, 12, 117), Release(6, 13, 0))],
+        probe: None,
+    }
     soft_dirty {
         what: "new mappings show `sd` (CONFIG_MEM_SOFT_DIRTY)",
         source: "arch/x86/Kconfig HAVE_ARCH_SOFT_DIRTY",
         spans: &[span(X86, EVER, NEVER_ENDED)],
         probe: Some(probes::SOFT_DIRTY),
+    }
+    soft_dirty_sticky {
+        what: "a merge of VMAs of which some are marked soft-dirty is marked (`sd`), whichever of them is changed",
+        source: "6.19, mm: propagate VM_SOFTDIRTY on merge; backported between 6.18.16 and 6.18.44",
+        spans: &[
+            span(X86, Release(6, 19, 0), NEVER_ENDED),
+            span(X86, Release(6, 18, 44), Release(6, 19, 0)),
+        ],
+        probe: Some(probes::SOFT_DIRTY_STICKY),
+    }
+    split_sets_soft_dirty {
+        what: "splitting the mapping of a dirty huge page makes all its pages soft-dirty",
+        source: "mm/huge_memory.c __split_huge_pmd_locked calls pte_mkdirty: not in 6.1.192 (`we don't do pte_mkdirty when \
+                 dirty==true`), in 6.12.117",
+        spans: &[span(X86, Release(6, 4, 0), NEVER_ENDED)],
+        probe: Some(probes::SPLIT_SETS_SOFT_DIRTY),
+    }
+    folio_split_sets_soft_dirty {
+        what: "splitting a large folio makes its dirty pages soft-dirty",
+        source: "mm/migrate.c remove_migration_pte calls pte_mkdirty: in 6.1.192; 6.12.117 takes the bit away again",
+        spans: &[span(X86, EVER, Release(6, 12, 0))],
+        probe: Some(probes::FOLIO_SPLIT_SETS_SOFT_DIRTY),
+    }
+    split_zeros_keep_soft_dirty {
+        what: "where the split of a huge page finds zeros, the zero page takes over the soft-dirty bit",
+        source: "6.18, mm/rmap: fix soft-dirty and uffd-wp bit loss when remapping zero-filled mTHP subpage to shared zeropage; \
+                 read in 6.12.117 too",
+        spans: &[
+            span(X86, Release(6, 18, 0), NEVER_ENDED),
+            span(X86, Release(6, 17, 13), Release(6, 18, 0)),
+            span(X86, Release(6, 12, 117), Release(6, 13, 0)),
+        ],
+        probe: Some(probes::SPLIT_ZEROS_SOFT_DIRTY),
     }
     populate_stops_at_hole {
         what: "MADV_POPULATE_READ and MADV_POPULATE_WRITE end at the first hole",

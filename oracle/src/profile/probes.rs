@@ -219,6 +219,39 @@ pub const SOFT_DIRTY: Probe = Probe {
     read: |seen| has_flag(seen, b"sd"),
 };
 
+/// The mapping that is changed is not marked any more, the new one beside it is.
+pub const SOFT_DIRTY_STICKY: Probe = Probe {
+    program: "mmap 0+0..0+2 rw private fixed\nclear-soft-dirty\nmmap 0+2..0+4 rwx private fixed\nmprotect 0+0..0+2 rwx\n",
+    read: |seen| match vmas(seen, 0)?.len() {
+        1 => has_flag(seen, b"sd"),
+        _ => None,
+    },
+};
+
+/// A border between VMAs splits a huge page that nothing was stored to since clear_refs.
+pub const SPLIT_SETS_SOFT_DIRTY: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\nclear-soft-dirty\n\
+              nohugepage 0+0..0+8\n",
+    read: |seen| Some(page(seen, 1)?.page.soft_dirty),
+};
+
+/// The same, by splitting the huge page itself.
+pub const FOLIO_SPLIT_SETS_SOFT_DIRTY: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\nclear-soft-dirty\n\
+              cold 0+0..0+1\n",
+    read: |seen| page(seen, 1).and(page(seen, 0)).map(|run| run.page.soft_dirty),
+};
+
+/// A huge page that came after clear_refs has the bit; a part of it that is given as COLD splits it.
+pub const SPLIT_ZEROS_SOFT_DIRTY: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nclear-soft-dirty\nwrite 0+0..0+1 tag 1\n\
+              cold 0+0..0+1\n",
+    read: |seen| {
+        let zero = page(seen, 5)?.page;
+        (zero.kind == PageKind::Zero).then_some(zero.soft_dirty)
+    },
+};
+
 pub const POPULATE_HOLE: Probe = Probe {
     program:
         "thp never\n\nmmap 0+0..0+1 rw private fixed\nmmap 0+2..0+3 rw private fixed\npopulate-write 0+0..0+3\n",

@@ -1,9 +1,9 @@
 //! What a program must satisfy beyond its grammar, so that a guest can run it on any geometry.
 
-use super::text::names::{code_name, errno_name, signal_name};
+use super::text::names::{code_name, errno_name, name_of, signal_name, VM_FLAGS};
 use super::{
-    ActorId, Backing, Expect, FileKind, FileMap, Op, Place, Program, Seals, Step, MAX_ACTORS,
-    MAX_FILE_PAGE, MAX_STEPS, MAX_TEXT_BYTES,
+    ActorId, Backing, Expect, FileKind, FileMap, FlagExpected, Op, Place, Program, Seals, Step,
+    MAX_ACTORS, MAX_FILE_PAGE, MAX_STEPS, MAX_TEXT_BYTES,
 };
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
@@ -175,6 +175,7 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
         | Op::Mlock { .. }
         | Op::Mlockall { .. }
         | Op::Munlockall
+        | Op::ClearSoftDirty
         | Op::Mseal { .. } => {}
     }
     expectations(step, actors)
@@ -305,10 +306,32 @@ fn expectations(step: &Step, actors: &[Actor]) -> Result<(), String> {
                 living(*actor, actors)?;
                 strip_fits(*at, strip)?;
             }
+            Expect::Flags { actor, at, flags } => {
+                living(*actor, actors)?;
+                flags_fit(*at, flags)?;
+            }
         }
     }
     if outcomes > 1 {
         return Err("an op has one outcome; more than one is expected".into());
+    }
+    Ok(())
+}
+
+fn flags_fit(at: Pos, flags: &[FlagExpected]) -> Result<(), String> {
+    position(at)?;
+    if let Some(odd) = flags.iter().find(|f| name_of(VM_FLAGS, &f.flag).is_none()) {
+        return Err(format!("{:?} is no flag of the text form", odd.flag));
+    }
+    let twice = |(i, f): (usize, &FlagExpected)| flags[..i].iter().any(|g| g.flag == f.flag);
+    if flags.is_empty() || flags.iter().enumerate().any(twice) {
+        return Err("`VmFlags` needs flags, each once".into());
+    }
+    for g in [Geometry::K4, Geometry::K16, LARGEST] {
+        let page = at.page_index(g);
+        if !at.is_page_aligned() || !(0..i64::from(g.arena_pages())).contains(&page) {
+            return Err(format!("{at} is no page of the arena"));
+        }
     }
     Ok(())
 }

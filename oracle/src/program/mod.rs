@@ -25,6 +25,7 @@ pub use remap::Remap;
 pub use text::{ParseError, MAX_TEXT_BYTES};
 
 use crate::geometry::{Pos, Range};
+use crate::judge::VmFlag;
 use serde::{Deserialize, Serialize};
 
 /// Number of an actor: 0 is the process that a program starts with, `fork` names the others.
@@ -275,6 +276,8 @@ pub enum Op {
         flags: LockAll,
     },
     Munlockall,
+    /// 4 is written to the actor's own /proc/PID/clear_refs: from then on soft-dirty bits tell what is stored to.
+    ClearSoftDirty,
     /// mseal, with flags 0 or with one that no kernel knows.
     Mseal {
         range: Range,
@@ -331,6 +334,7 @@ impl Op {
             Op::Mlock { call, .. } => call.name(),
             Op::Mlockall { .. } => "mlockall",
             Op::Munlockall => "munlockall",
+            Op::ClearSoftDirty => "clear-soft-dirty",
             Op::Mseal {
                 unknown_flag: false,
                 ..
@@ -398,6 +402,7 @@ impl Op {
             | Op::Seal { .. }
             | Op::Mlockall { .. }
             | Op::Munlockall
+            | Op::ClearSoftDirty
             | Op::Fork { .. }
             | Op::Exit => [None, None],
         }
@@ -464,6 +469,10 @@ pub enum Need {
     Secret,
     /// MAP_DROPPABLE.
     Droppable,
+    /// smaps shows `gu` for mappings that may have guards.
+    GuardFlag,
+    /// Soft-dirty bits.
+    SoftDirty,
 }
 
 /// One line of a program: an actor performs an op.
@@ -513,6 +522,45 @@ pub enum Expect {
         at: Pos,
         strip: String,
     },
+    /// `=> 0+2 VmFlags gu !lo`: what smaps says of the VMA of an actor that holds this page. Of other flags it says nothing.
+    Flags {
+        actor: ActorId,
+        at: Pos,
+        flags: Vec<FlagExpected>,
+    },
+}
+
+impl Expect {
+    /// The actor whose memory it is about, where it is about what is seen there and not about what the op returns.
+    pub fn view_of(&self) -> Option<ActorId> {
+        match self {
+            Expect::Strip { actor, .. } | Expect::Flags { actor, .. } => Some(*actor),
+            Expect::Ok
+            | Expect::Elsewhere
+            | Expect::Errno(_)
+            | Expect::Signal { .. }
+            | Expect::Values(_) => None,
+        }
+    }
+
+    /// The same for renaming actors.
+    pub fn view_of_mut(&mut self) -> Option<&mut ActorId> {
+        match self {
+            Expect::Strip { actor, .. } | Expect::Flags { actor, .. } => Some(actor),
+            Expect::Ok
+            | Expect::Elsewhere
+            | Expect::Errno(_)
+            | Expect::Signal { .. }
+            | Expect::Values(_) => None,
+        }
+    }
+}
+
+/// One flag of a VMA that is there (`gu`), or is not (`!gu`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FlagExpected {
+    pub flag: VmFlag,
+    pub set: bool,
 }
 
 /// `pages` loaded values in a row with the same tag; tag 0 is a page never written.

@@ -8,7 +8,7 @@ mod of_file;
 use super::errno::{EFAULT, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
-use super::{anon_vma, droppable, hit, populate, thp, Ctx};
+use super::{anon_vma, droppable, hit, populate, soft_dirty, thp, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
@@ -349,6 +349,12 @@ fn next(state: &mut State) -> Next {
         (false, true) if shared => of_file::store_shared(ctx, i, page, end, slot, purpose),
         (false, true) => of_file::store_private(ctx, i, page, end, slot, purpose),
     };
+    if let (Next::Done(pages), true) = (&next, write) {
+        state.ctx.mm.set_soft_dirty(page, page + pages);
+        if state.ctx.mm.tells_soft_dirty {
+            hit!(state.ctx, soft_dirty::SHOWN);
+        }
+    }
     match (next, purpose) {
         (Next::Errno(_), Purpose::FaultIn(on_error)) => impossible(state, i, on_error),
         (next, _) => next,
@@ -486,6 +492,8 @@ fn store_anon(
             let content = new.unwrap_or(content);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
             thp::stored(ctx, i, id);
+            let (first, last) = block_pages(block, ctx.geometry());
+            ctx.mm.set_soft_dirty(first, last);
             Next::Done(end - start)
         }
         Some(slot @ Slot::Anon { id, content }) => {

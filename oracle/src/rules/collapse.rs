@@ -67,7 +67,7 @@ pub const NEEDS_WRITABLE: Rule = Rule {
 
 pub const WRITABLE_UNKNOWN: Rule = Rule {
     name: "collapse/writable-or-not",
-    text: "A fork, and an mprotect that takes PROT_WRITE away, leave entries that are not writable until a store makes them so; \
+    text: "A fork, an mprotect that takes PROT_WRITE away, and clear_refs leave entries that are not writable until a store makes them so; \
            which ones is not followed. On a kernel that wants a writable one COLLAPSE may then do either.",
     source: "mm/khugepaged.c hpage_collapse_scan_pmd: SCAN_PAGE_RO",
     since: "before 6.18",
@@ -194,4 +194,5 @@ fn copy(ctx: &mut Ctx, i: usize, from: u32, to: u32) {
             .set(run.start, run.end, Slot::Anon { id, content });
     }
     ctx.world.folios.add(ctx.actor, id, to - from);
+    ctx.mm.set_soft_dirty(from, to);
 }

@@ -263,9 +263,13 @@ pub(super) fn split(ctx: &mut Ctx, large: Large) {
     hit!(ctx, SPLIT);
     let zeros = ctx.world.profile.folio_split_finds_zeros;
     let g = ctx.geometry();
-    let mut found = split_in(&mut ctx.mm, large, zeros, g);
+    let bits = Bits {
+        zeros_keep: ctx.world.profile.split_zeros_keep_soft_dirty,
+        dirty_sets: ctx.world.profile.folio_split_sets_soft_dirty,
+    };
+    let mut found = split_in(&mut ctx.mm, large, zeros, bits, g);
     for mm in ctx.world.actors.iter_mut().flatten() {
-        found |= split_in(Arc::make_mut(mm), large, zeros, g);
+        found |= split_in(Arc::make_mut(mm), large, zeros, bits, g);
     }
     if found {
         hit!(ctx, SPLIT_FINDS_ZEROS);
@@ -273,12 +277,27 @@ pub(super) fn split(ctx: &mut Ctx, large: Large) {
     ctx.world.folios.split(large);
 }
 
+/// What becomes of soft-dirty bits.
+#[derive(Clone, Copy)]
+struct Bits {
+    /// The zero page takes over that of the page it replaces.
+    zeros_keep: bool,
+    /// Pages that are dirty get it.
+    dirty_sets: bool,
+}
+
 /// Whether any page gave way to the zero page.
-fn split_in(mm: &mut Mm, large: Large, zeros: bool, g: Geometry) -> bool {
+fn split_in(mm: &mut Mm, large: Large, zeros: bool, bits: Bits, g: Geometry) -> bool {
     let mut found = false;
-    for (page, pages, _) in slots_of(mm, large) {
+    for (page, pages, id) in slots_of(mm, large) {
         let block = block_of(page, g);
         mm.tables[block] = Table::Pte;
+        if bits.dirty_sets {
+            let dirty = |n: &u32| !mm.all_lazy(PageId(id.0 + u64::from(*n)), 1);
+            for n in (0..pages).filter(dirty).collect::<Vec<_>>() {
+                mm.set_soft_dirty(page + n, page + n + 1);
+            }
+        }
         let empty =
             |slot| matches!(slot, Some(Slot::Anon { content, .. }) if content == Content::ZERO);
         if !zeros || !empty(mm.slots.get(page)) {
@@ -288,7 +307,11 @@ fn split_in(mm: &mut Mm, large: Large, zeros: bool, g: Geometry) -> bool {
         let open = mm.vmas.iter().filter(|v| v.locked == Locked::No);
         let parts: Vec<(u32, u32)> = open.map(|v| (v.start.max(page), v.end.min(end))).collect();
         for (from, to) in parts.into_iter().filter(|(from, to)| from < to) {
+            let was = mm.slots.by_soft_dirty(from, to);
             mm.slots.set(from, to, Slot::Zero);
+            for (from, to, _) in was.into_iter().filter(|part| part.2 && bits.zeros_keep) {
+                mm.set_soft_dirty(from, to);
+            }
             found = true;
         }
     }

@@ -103,6 +103,7 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
         vmas: ctx.mm.vmas.clone(),
         lazy: ctx.mm.lazy.clone(),
         may_be_write_protected: true,
+        tells_soft_dirty: ctx.mm.tells_soft_dirty,
         ..Mm::default()
     };
     ctx.mm.may_be_write_protected = true;
@@ -158,6 +159,10 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                     hit!(ctx, COPIES_GUARDS);
                 }
                 mm.slots.set(run.start, run.end, run.slot);
+                let parts = ctx.mm.slots.by_soft_dirty(run.start, run.end);
+                for (from, to, _) in parts.into_iter().filter(|part| part.2) {
+                    mm.slots.set_soft_dirty(from, to);
+                }
             }
         }
     }

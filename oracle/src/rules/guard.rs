@@ -7,7 +7,7 @@
 
 use super::errno::{EAGAIN, EINVAL};
 use super::registry::Rule;
-use super::{anon_vma, hit, tables, Ctx};
+use super::{anon_vma, hit, tables, thp, Ctx};
 use crate::judge::Class;
 use crate::space::mm::{by_block, Table};
 use crate::space::slots::Slot;
@@ -231,7 +231,7 @@ pub(crate) fn remove(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u3
             Table::None => hit!(ctx, REMOVE_KEEPS_TABLES),
             Table::Huge if ctx.world.profile.rfc_remove_splits => {
                 hit!(ctx, REMOVE_SPLITS);
-                ctx.mm.split_pmd(block, ctx.geometry());
+                thp::split_pmd(ctx, block);
             }
             Table::Huge => hit!(ctx, REMOVE_LEAVES_OTHERS),
             Table::Pte => {

@@ -1,7 +1,7 @@
 //! Splitting and merging VMAs. It is visible in /proc/PID/maps, and decides what later calls see as one VMA.
 
 use super::registry::Rule;
-use super::{hit, thp, Ctx};
+use super::{hit, soft_dirty, thp, Ctx};
 use crate::judge::Class;
 use crate::space::mm::block_of;
 use crate::space::{AnonVma, Vma};
@@ -261,6 +261,7 @@ pub(crate) fn add_beside(ctx: &mut Ctx, new: Vma, origin: Origin, look_at: (bool
             hit!(ctx, MOVED_FORKED);
         }
     }
+    let mut others = new.soft_dirty;
     let merged = match (left, right) {
         (true, true) => {
             let next = ctx.mm.vmas.remove(at);
@@ -268,6 +269,7 @@ pub(crate) fn add_beside(ctx: &mut Ctx, new: Vma, origin: Origin, look_at: (bool
             prev.end = next.end;
             prev.anon_vma = prev.anon_vma.or(next.anon_vma);
             join_sticky(ctx, at - 1, next.maybe_guard);
+            others |= next.soft_dirty;
             at - 1
         }
         (true, false) => {
@@ -291,6 +293,17 @@ pub(crate) fn add_beside(ctx: &mut Ctx, new: Vma, origin: Origin, look_at: (bool
         _ => hit!(ctx, NEW_RIGHT),
     }
     join_sticky(ctx, merged, new.maybe_guard);
+    let sticky = ctx.world.profile.soft_dirty_sticky;
+    if ctx.mm.vmas[merged].soft_dirty != others {
+        hit!(ctx, soft_dirty::MERGES);
+    }
+    // What mmap makes is marked as a whole; mremap leaves the mark to the merge.
+    let vma = &mut ctx.mm.vmas[merged];
+    if sticky {
+        vma.soft_dirty |= others;
+    } else if origin == Origin::Mapped {
+        vma.soft_dirty |= new.soft_dirty;
+    }
     inherit_anon_vma(ctx, merged, new.anon_vma);
 }
 
@@ -314,12 +327,40 @@ fn join_sticky(ctx: &mut Ctx, i: usize, maybe_guard: bool) {
     ctx.mm.vmas[i].maybe_guard |= maybe_guard;
 }
 
+/// What becomes of VM_SOFTDIRTY when a changed VMA merges.
+#[derive(Clone, Copy)]
+struct Marks {
+    /// Whether the changed VMA had it.
+    own: bool,
+    /// The call adds its flag to those of the VMA that remains, where others give it the changed VMA's (before 6.19).
+    keeps_neighbours: bool,
+}
+
+/// The VMA `i` remains of a merge with the changed one, and with one more perhaps, of which `other` tells.
+fn join_soft_dirty(ctx: &mut Ctx, i: usize, marks: Marks, other: bool) {
+    let sticky = ctx.world.profile.soft_dirty_sticky;
+    let vma = &mut ctx.mm.vmas[i];
+    let parts_differ = vma.soft_dirty != marks.own || other != marks.own;
+    if sticky {
+        vma.soft_dirty |= marks.own || other;
+    } else if !marks.keeps_neighbours {
+        vma.soft_dirty = marks.own;
+    }
+    if parts_differ {
+        hit!(ctx, soft_dirty::MERGES);
+    }
+}
+
 /// Gives the part `[start, end)` of VMA `i` the flags of `new` (a changed copy of the VMA), merging with neighbours, else
 /// splitting. Returns the end of the VMA that the part then belongs to.
 pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) -> u32 {
     let vma = &ctx.mm.vmas[i];
     let (whole_left, whole_right) = (start == vma.start, end == vma.end);
     let (anon_vma, maybe_guard) = (vma.anon_vma, vma.maybe_guard);
+    let marks = Marks {
+        own: vma.soft_dirty,
+        keeps_neighbours: new.sealed != vma.sealed,
+    };
     let like_left = whole_left && i > 0 && {
         let prev = &ctx.mm.vmas[i - 1];
         adjoins(ctx, prev, vma) && alike(prev, &new)
@@ -354,6 +395,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
             prev.anon_vma = prev.anon_vma.or(next.anon_vma).or(anon_vma);
             join_sticky(ctx, i - 1, maybe_guard);
             join_sticky(ctx, i - 1, next.maybe_guard);
+            join_soft_dirty(ctx, i - 1, marks, next.soft_dirty);
             next.end
         }
         (true, false) => {
@@ -366,6 +408,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
             prev.end = end;
             prev.anon_vma = prev.anon_vma.or(anon_vma);
             join_sticky(ctx, i - 1, maybe_guard);
+            join_soft_dirty(ctx, i - 1, marks, false);
             if !whole_right {
                 split_huge_at(ctx, end);
             }
@@ -377,6 +420,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
             next.anon_vma = next.anon_vma.or(anon_vma);
             let to = next.end;
             join_sticky(ctx, i + 1, maybe_guard);
+            join_soft_dirty(ctx, i + 1, marks, false);
             if whole_left {
                 ctx.mm.vmas.remove(i);
             } else {

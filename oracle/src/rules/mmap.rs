@@ -4,7 +4,7 @@ use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{args, droppable, hit, merge, mlock, munmap, seal, secret, Ctx};
+use super::{args, droppable, hit, merge, mlock, munmap, seal, secret, soft_dirty, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Backing, FileKind, MapFlags, Place, Prot};
@@ -235,6 +235,9 @@ fn make(
         _ => locked,
     };
     hit!(ctx, MAPS);
+    if ctx.world.profile.soft_dirty {
+        hit!(ctx, soft_dirty::NEW);
+    }
     hit!(ctx, NEW_IS_EMPTY);
     hit!(ctx, ACCOUNTS);
     let (object, pgoff) = match backing {
@@ -280,6 +283,7 @@ fn make(
         locked: stays_locked,
         sealed: false,
         maybe_guard: false,
+        soft_dirty: ctx.world.profile.soft_dirty,
         may_write: !(readonly && backing.is_shared()) && (!forbidden || prot.write),
         anon_vma: None,
         object,

@@ -29,6 +29,8 @@
 //! | `fork` | what a child gets, what an exit leaves |
 //! | `limits` | where the model ends |
 //! | `report` | how pagemap, mincore and smaps show it |
+//! | `sizes` | what smaps adds up |
+//! | `soft_dirty` | clear_refs, and what it lets pagemap tell |
 
 pub(crate) mod access;
 pub(crate) mod anon_vma;
@@ -59,6 +61,8 @@ pub(crate) mod report;
 pub(crate) mod resize;
 pub(crate) mod seal;
 pub(crate) mod secret;
+pub(crate) mod sizes;
+pub(crate) mod soft_dirty;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
@@ -190,6 +194,7 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         Op::Mlock { range, call } => return mlock::mlock(ctx, range, call),
         Op::Mlockall { flags } => return mlock::mlockall(ctx, flags),
         Op::Munlockall => mlock::munlockall(&mut ctx),
+        Op::ClearSoftDirty => soft_dirty::clear(&mut ctx),
         Op::Mseal {
             range,
             unknown_flag,

@@ -2,7 +2,7 @@
 //! at the old place.
 
 use super::registry::Rule;
-use super::{hit, merge, munmap, Ctx};
+use super::{hit, merge, munmap, thp, Ctx};
 use crate::judge::Class;
 use crate::space::mm::{block_of, block_pages, Table};
 use crate::space::slots::Run;
@@ -286,7 +286,7 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
         table => {
             if table == Table::Huge {
                 hit!(ctx, SPLITS_HUGE);
-                ctx.mm.split_pmd(block, g);
+                thp::split_pmd(ctx, block);
             }
             if ctx.mm.tables[block] == Table::None {
                 return;
@@ -295,11 +295,24 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
             ctx.mm.tables[new_block] = Table::Pte;
         }
     }
+    // A page table that moves as a whole keeps its bits; entries that are moved one by one get the bit, and so does a huge one.
+    let bits = match ctx.mm.tables[new_block] {
+        Table::Pte if whole => ctx.mm.slots.by_soft_dirty(from, from + len),
+        _ => Vec::new(),
+    };
+    let one_by_one = bits.is_empty();
     let runs: Vec<Run> = ctx.mm.slots.runs_in(from, from + len).collect();
     ctx.mm.slots.clear(from, from + len);
     for run in runs {
         let at = run.start - from + to;
-        ctx.mm.slots.set(at, at + (run.end - run.start), run.slot);
+        let end = at + (run.end - run.start);
+        ctx.mm.slots.set(at, end, run.slot);
+        if one_by_one {
+            ctx.mm.set_soft_dirty(at, end);
+        }
+    }
+    for (start, end, _) in bits.into_iter().filter(|part| part.2) {
+        ctx.mm.set_soft_dirty(start - from + to, end - from + to);
     }
 }
 
@@ -322,7 +335,7 @@ pub(super) fn pages_elsewhere(mut ctx: Ctx, start: u32, end: u32) -> Vec<Ctx> {
         } else if ctx.mm.tables[block] == Table::Huge {
             hit!(ctx, SPLITS_HUGE);
         }
-        ctx.mm.split_pmd(block, g);
+        thp::split_pmd(&mut ctx, block);
     }
     ctx.mm.slots.clear(start, end);
     let mut ways = vec![ctx.clone()];

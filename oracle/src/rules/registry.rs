@@ -6,7 +6,7 @@
 use super::{
     access, anon_vma, args, collapse, droppable, file, folio, fork, free, guard, hints, limits,
     madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, reclaim, report,
-    resize, seal, secret, tables, thp,
+    resize, seal, secret, sizes, soft_dirty, tables, thp,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -260,6 +260,11 @@ pub(crate) const ALL: &[&Rule] = &[
     &fork::WIPES,
     &mlock::FORK_UNLOCKS,
     &fork::EXIT,
+    &soft_dirty::NEW,
+    &soft_dirty::CLEARS,
+    &soft_dirty::SHOWN,
+    &soft_dirty::SPLIT,
+    &soft_dirty::MERGES,
     &merge::SPLIT,
     &merge::NEW_LEFT,
     &merge::NEW_RIGHT,
@@ -277,6 +282,9 @@ pub(crate) const ALL: &[&Rule] = &[
     &report::EXCLUSIVE,
     &report::HUGE_EXCLUSIVE_HEAD,
     &report::GUARD_AS_SWAP,
+    &sizes::ADDS_UP,
+    &sizes::LAZY_FREE,
+    &sizes::COUNTERS,
 ];
 
 /// Every rule, family by family.

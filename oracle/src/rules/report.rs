@@ -1,9 +1,10 @@
 //! How the kernel shows an address space: pagemap and PAGEMAP_SCAN, mincore, VmFlags of smaps.
 //!
-//! Every VmFlag is compared, also those that no modelled op changes. Page frame numbers, soft-dirty bits of single pages
-//! and counters are not looked at.
+//! Every VmFlag is compared, also those that no modelled op changes; what smaps adds up is in `sizes`. Page frame numbers
+//! are not looked at.
 
 use super::registry::Rule;
+use super::sizes;
 use crate::judge::{Class, PageKind, PageRun, PageSeen, SpaceSeen, VmFlag, VmaSeen};
 use crate::program::{ActorId, FileKind};
 use crate::space::mm::{block_pages, by_block, Mm, Table};
@@ -30,8 +31,7 @@ pub const VM_FLAGS: Rule = Rule {
     name: "report/vm-flags",
     text: "smaps shows rd wr ex as protected, mr always, me but for what may never be executed, mw but for what may never be written, ms for shared mappings, sh too if \
            they may be written, ac, nr, dp, hg, nh, rr, sr, \
-           dc, wf, dd, mg, lo, lf, sl and gu as set, and sd on \
-           kernels with soft-dirty bits: every mapping here is newer than the last clear_refs. Old kernels have no name for lf: they \
+           dc, wf, dd, mg, lo, lf, sl, sd and gu as set. Old kernels have no name for lf: they \
            show `??`.",
     source: "fs/proc/task_mmu.c show_smap_vma_flags",
     since: "all; gu from 6.19 (and late 6.18.y)",
@@ -83,8 +83,8 @@ pub(crate) enum Contents {
     All,
 }
 
-/// Everything a kernel shows of an actor's arena.
-pub(crate) fn seen(world: &World, actor: ActorId, contents: Contents) -> SpaceSeen {
+/// Everything a kernel shows of an actor's arena; of smaps the sizes only where they are asked for.
+pub(crate) fn seen(world: &World, actor: ActorId, contents: Contents, sizes: bool) -> SpaceSeen {
     let Some(mm) = world.mm(actor) else {
         return SpaceSeen::default();
     };
@@ -95,7 +95,14 @@ pub(crate) fn seen(world: &World, actor: ActorId, contents: Contents) -> SpaceSe
         show_resident(world, mm, vma, &mut resident);
     }
     SpaceSeen {
-        vmas: mm.vmas.iter().map(|v| show_vma(world, v)).collect(),
+        vmas: mm
+            .vmas
+            .iter()
+            .map(|v| VmaSeen {
+                sizes: sizes.then(|| sizes::of(world, actor, mm, v)),
+                ..show_vma(world, v)
+            })
+            .collect(),
         pages: pages.0,
         resident: Some(resident.0),
     }
@@ -109,6 +116,7 @@ fn show_vma(world: &World, vma: &Vma) -> VmaSeen {
         shared: vma.shared,
         file_page: vma.object.map(|_| vma.pgoff),
         flags: Some(vm_flags(world, vma)),
+        sizes: None,
     }
 }
 
@@ -144,7 +152,7 @@ fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
         (on_fault, vma.locked == Locked::OnFault),
         (b"sl", vma.sealed),
         (b"gu", vma.maybe_guard),
-        (b"sd", world.profile.soft_dirty),
+        (b"sd", vma.soft_dirty),
     ]
     .into_iter()
     .filter(|(_, set)| *set)
@@ -195,45 +203,62 @@ fn show_pages(
     for (block, start, end) in by_block(vma.start, vma.end, world.geometry) {
         let huge = mm.tables[block] == Table::Huge;
         for run in mm.slots.runs_in(start, end) {
-            match run.slot {
-                Slot::Guard => {
-                    let kind = if world.profile.pagemap_guard {
-                        PageKind::Guard
-                    } else {
-                        PageKind::Swap
-                    };
-                    pages.push(run.start, run.end, page(world, kind, false));
-                }
-                Slot::Zero => {
-                    let seen = PageSeen {
-                        content: readable.then_some(Content::ZERO),
-                        ..page(world, PageKind::Zero, huge)
-                    };
-                    pages.push(run.start, run.end, seen);
-                }
-                Slot::Anon { .. } | Slot::File => {
-                    show_mapped(
-                        world,
-                        actor,
-                        mm,
-                        vma,
-                        run,
-                        huge.then_some(block),
-                        readable,
-                        pages,
-                    );
+            for (run, soft_dirty) in by_soft_dirty(mm, vma, run) {
+                match run.slot {
+                    Slot::Guard => {
+                        let kind = if world.profile.pagemap_guard {
+                            PageKind::Guard
+                        } else {
+                            PageKind::Swap
+                        };
+                        pages.push(run.start, run.end, page(world, kind, false, soft_dirty));
+                    }
+                    Slot::Zero => {
+                        let seen = PageSeen {
+                            content: readable.then_some(Content::ZERO),
+                            ..page(world, PageKind::Zero, huge, soft_dirty)
+                        };
+                        pages.push(run.start, run.end, seen);
+                    }
+                    Slot::Anon { .. } | Slot::File => {
+                        show_mapped(
+                            world,
+                            actor,
+                            mm,
+                            vma,
+                            run,
+                            huge.then_some(block),
+                            soft_dirty,
+                            readable,
+                            pages,
+                        );
+                    }
                 }
             }
         }
     }
 }
 
+/// The parts of a run that are alike in the soft-dirty bit, and whether it shows on them.
+fn by_soft_dirty(mm: &Mm, vma: &Vma, run: Run) -> Vec<(Run, bool)> {
+    if vma.soft_dirty || !mm.tells_soft_dirty {
+        return vec![(run, vma.soft_dirty)];
+    }
+    let part = |(start, end, bit): (u32, u32, bool)| {
+        let slot = run.slot.plus(start - run.start);
+        (Run { start, end, slot }, bit)
+    };
+    let parts = mm.slots.by_soft_dirty(run.start, run.end);
+    parts.into_iter().map(part).collect()
+}
+
 /// A page that is not exclusive and has no content, as this kernel shows it.
-fn page(world: &World, kind: PageKind, huge: bool) -> PageSeen {
+fn page(world: &World, kind: PageKind, huge: bool, soft_dirty: bool) -> PageSeen {
     PageSeen {
         kind,
         huge: world.profile.pagemap_scan.then_some(huge),
         exclusive: false,
+        soft_dirty,
         content: None,
     }
 }
@@ -247,6 +272,7 @@ fn show_mapped(
     vma: &Vma,
     run: Run,
     huge: Option<usize>,
+    soft_dirty: bool,
     readable: bool,
     pages: &mut Pages,
 ) {
@@ -266,7 +292,7 @@ fn show_mapped(
     for (start, end, shared) in parts {
         let seen = PageSeen {
             exclusive: !shared,
-            ..page(world, kind, huge.is_some())
+            ..page(world, kind, huge.is_some(), soft_dirty)
         };
         let mut show = |start: u32, end: u32, content: Content| {
             let content = readable.then_some(content);

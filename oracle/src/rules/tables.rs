@@ -1,7 +1,7 @@
 //! Zapping: emptying slots, and what becomes of huge pages and page tables then.
 
 use super::registry::Rule;
-use super::{hit, madvise, Ctx};
+use super::{hit, madvise, thp, Ctx};
 use crate::judge::Class;
 use crate::space::mm::{block_pages, by_block, Table};
 
@@ -58,7 +58,7 @@ pub(crate) fn zap(ctx: &mut Ctx, start: u32, end: u32, why: Zap) {
             }
             Table::Huge => {
                 hit!(ctx, ZAP_SPLITS_HUGE);
-                ctx.mm.split_pmd(block, g);
+                thp::split_pmd(ctx, block);
             }
             Table::Pte => {}
         }

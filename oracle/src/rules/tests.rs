@@ -19,12 +19,13 @@ mod resized;
 mod sealed;
 mod secrets;
 mod shown;
+mod soft_dirty;
 mod vmas;
 
 use super::registry::{index_of, Rule, RuleId, RULES};
 use crate::geometry::Geometry;
 use crate::judge::strip::check_expect;
-use crate::judge::{Observation, VmFlag};
+use crate::judge::{Observation, Sizes, VmFlag};
 use crate::profile::{Arch, Named, Release};
 use crate::program::Program;
 use crate::space::World;
@@ -47,6 +48,10 @@ struct Case {
     flags: &'static [(u32, &'static str)],
     /// Runs of pages that mincore must call resident after the last step, of actor 0.
     resident: Option<&'static [(u32, u32)]>,
+    /// Pages of actor 0, and of actor 1 with 10000 added, with whether they show as soft-dirty after the last step.
+    soft_dirty: &'static [(u32, bool)],
+    /// What smaps adds up for the VMA of actor 0 at a page after the last step.
+    sizes: &'static [(u32, Sizes)],
 }
 
 impl Case {
@@ -60,6 +65,8 @@ impl Case {
             program,
             flags: &[],
             resident: None,
+            sizes: &[],
+            soft_dirty: &[],
         }
     }
 
@@ -96,6 +103,16 @@ impl Case {
 
     const fn resident(mut self, runs: &'static [(u32, u32)]) -> Case {
         self.resident = Some(runs);
+        self
+    }
+
+    const fn soft_dirty(mut self, pages: &'static [(u32, bool)]) -> Case {
+        self.soft_dirty = pages;
+        self
+    }
+
+    const fn sizes(mut self, sizes: &'static [(u32, Sizes)]) -> Case {
+        self.sizes = sizes;
         self
     }
 
@@ -149,6 +166,26 @@ impl Case {
                 wrong.push(format!("resident: {:?}", space.resident));
             }
         }
+        for (place, bit) in self.soft_dirty {
+            checks += 1;
+            let (actor, page) = ((place / 10_000) as u8, place % 10_000);
+            let space = world.seen(actor);
+            let run = space
+                .pages
+                .iter()
+                .find(|r| (r.start..r.start + r.len).contains(&page));
+            if run.map(|r| r.page.soft_dirty) != Some(*bit) {
+                wrong.push(format!("actor {actor}, page {page}: {run:?}"));
+            }
+        }
+        for (page, sizes) in self.sizes {
+            checks += 1;
+            let vma = space.vmas.iter().find(|v| (v.start..v.end).contains(page));
+            let seen = vma.and_then(|v| v.sizes);
+            if seen != Some(*sizes) {
+                wrong.push(format!("page {page}: {seen:?}"));
+            }
+        }
         if checks == 0 {
             wrong.push("expects nothing".into());
         }
@@ -182,6 +219,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         secrets::CASES,
         droppables::CASES,
         shown::CASES,
+        soft_dirty::CASES,
     ]
     .into_iter()
     .flatten()
@@ -201,13 +239,14 @@ fn every_case_shows_its_rule() {
 #[test]
 fn every_rule_has_a_case() {
     let shown: BTreeSet<&str> = cases().map(|c| c.rule.name).collect();
-    // The judge tests these: no step of the model comes to its limits.
+    // The judge tests these: no step of the model comes to its limits. The counters are the harness's to compare.
     let elsewhere = [
         super::limits::OUT_OF_MEMORY.name,
         super::limits::KNOBS.name,
         // No release is without it for good; see `a_kernel_without_secret_memory`.
         super::secret::MISSING.name,
         super::free::MAY_TAKE.name,
+        super::sizes::COUNTERS.name,
     ];
     let missing: Vec<&str> = RULES
         .iter()

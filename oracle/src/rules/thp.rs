@@ -2,7 +2,7 @@
 //! the kernel's business; observation tells which way it went.
 
 use super::registry::Rule;
-use super::{anon_vma, droppable, hit, Ctx};
+use super::{anon_vma, droppable, hit, soft_dirty, Ctx};
 use crate::judge::Class;
 use crate::program::Thp;
 use crate::space::mm::{block_of, block_pages, Table};
@@ -125,6 +125,8 @@ fn fill(ctx: &mut Ctx, i: usize, page: u32) {
     let content = Content::ZERO;
     ctx.mm.slots.set(start, end, Slot::Anon { id, content });
     ctx.world.folios.add(ctx.actor, id, end - start);
+    // Mapped dirty, for a load too.
+    ctx.mm.set_soft_dirty(start, end);
     ctx.mm.tables[block] = Table::Huge;
 }
 
@@ -161,7 +163,7 @@ pub(crate) fn replace_zero(ctx: &mut Ctx, i: usize, page: u32) {
 pub(crate) fn split_zero(ctx: &mut Ctx, page: u32) {
     hit!(ctx, ZERO_WRITE_SPLITS);
     let g = ctx.geometry();
-    ctx.mm.split_pmd(block_of(page, g), g);
+    split_pmd(ctx, block_of(page, g));
 }
 
 /// Before a write to an anonymous huge page: splits it if anybody else maps a page of it. Whether it is still huge.
@@ -177,7 +179,7 @@ pub(crate) fn write_protected(ctx: &mut Ctx, page: u32) -> bool {
         .is_some_and(|slot| ctx.sharing(start, end, slot).iter().any(|s| s.2));
     if shared {
         hit!(ctx, WRITE_SPLITS);
-        ctx.mm.split_pmd(block, g);
+        split_pmd(ctx, block);
     } else {
         hit!(ctx, WRITE_REUSES);
     }
@@ -196,11 +198,30 @@ pub(crate) fn stored(ctx: &mut Ctx, i: usize, id: PageId) {
     ctx.world.folios.dirty.insert(first, last);
 }
 
+/// The huge mapping of a block, if there is one, becomes one page by page.
+pub(crate) fn split_pmd(ctx: &mut Ctx, block: usize) {
+    let g = ctx.geometry();
+    if ctx.mm.tables[block] != Table::Huge {
+        return;
+    }
+    ctx.mm.split_pmd(block, g);
+    let (start, end) = block_pages(block, g);
+    if !ctx.mm.tells_soft_dirty || !ctx.world.profile.split_sets_soft_dirty {
+        return;
+    }
+    if let Some(Slot::Anon { id, .. }) = ctx.mm.slots.get(start) {
+        // A lazily freed huge page is clean.
+        if !ctx.mm.all_lazy(id, end - start) {
+            hit!(ctx, soft_dirty::SPLIT);
+            ctx.mm.set_soft_dirty(start, end);
+        }
+    }
+}
+
 /// A VMA border came to lie inside a block.
 pub(crate) fn vma_split(ctx: &mut Ctx, block: usize) {
     if ctx.mm.tables[block] == Table::Huge {
         hit!(ctx, VMA_SPLIT);
-        let g = ctx.geometry();
-        ctx.mm.split_pmd(block, g);
+        split_pmd(ctx, block);
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Mm {
     /// Ids of anonymous pages that were lazily freed here and not stored to since: their mappings are clean, and the
     /// kernel may take the pages.
     pub lazy: Ranges,
+    /// clear_refs was written, here or before the fork: from then on the soft-dirty bits of single entries can show.
+    pub tells_soft_dirty: bool,
     /// What new mappings are, as mlockall said.
     pub new_are_locked: Locked,
     /// A fork or an mprotect may have taken the right to write from page-table entries; what gives it back is not followed.
@@ -52,6 +54,13 @@ impl Mm {
         self.vmas
             .get(self.first_vma_after(start))
             .is_some_and(|v| v.start < end)
+    }
+
+    /// A store to the pages `[start, end)` is noted in their entries.
+    pub fn set_soft_dirty(&mut self, start: u32, end: u32) {
+        if self.tells_soft_dirty {
+            self.slots.set_soft_dirty(start, end);
+        }
     }
 
     /// A store makes the mappings of `pages` pages from `id` on dirty, so they are no longer lazily freed.

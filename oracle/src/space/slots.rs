@@ -3,6 +3,7 @@
 //! Neighbouring slots that follow each other (ids and contents grow by one from page to page) are one [`Run`], so
 //! that work is done per run, not per page. Slots between the runs are empty.
 
+use super::ranges::Ranges;
 use super::Content;
 
 /// Identity of an anonymous page. Two slots with the same id map the same page.
@@ -72,6 +73,8 @@ impl Run {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Slots {
     runs: Vec<Run>,
+    /// Pages whose entries have the soft-dirty bit, as far as it was ever told.
+    soft_dirty: Ranges,
 }
 
 impl Slots {
@@ -146,10 +149,39 @@ impl Slots {
         any
     }
 
+    /// The entries of `[start, end)` get the soft-dirty bit. A new entry starts without it.
+    pub fn set_soft_dirty(&mut self, start: u32, end: u32) {
+        self.soft_dirty.insert(start.into(), end.into());
+    }
+
+    /// All entries lose it.
+    pub fn clear_soft_dirty(&mut self) {
+        self.soft_dirty = Ranges::default();
+    }
+
+    /// The parts of `[start, end)` by whether the entries have it: (start, end, have it).
+    pub fn by_soft_dirty(&self, start: u32, end: u32) -> Vec<(u32, u32, bool)> {
+        let mut parts = Vec::with_capacity(1);
+        let mut at = start;
+        for (from, to) in self.soft_dirty.within(start.into(), end.into()) {
+            let (from, to) = (from as u32, to as u32);
+            if at < from {
+                parts.push((at, from, false));
+            }
+            parts.push((from, to, true));
+            at = to;
+        }
+        if at < end {
+            parts.push((at, end, false));
+        }
+        parts
+    }
+
     fn replace(&mut self, start: u32, end: u32, slot: Option<Slot>) {
         if start >= end {
             return;
         }
+        self.soft_dirty.remove(start.into(), end.into());
         let from = self.first_after(start);
         let mut to = from;
         while to < self.runs.len() && self.runs[to].start < end {

@@ -76,6 +76,8 @@ pub struct Vma {
     pub sealed: bool,
     /// VM_MAYBE_GUARD (`gu`).
     pub maybe_guard: bool,
+    /// VM_SOFTDIRTY (`sd`): all of it counts as stored to.
+    pub soft_dirty: bool,
     /// VM_MAYWRITE (`mw`): mprotect may make it writable.
     pub may_write: bool,
     pub anon_vma: Option<AnonVma>,

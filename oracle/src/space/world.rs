@@ -116,7 +116,12 @@ impl World {
     /// What a kernel shows of an actor's arena, VmFlags and residency included; nothing for an actor that does not live.
     /// Contents are given where the VMA is readable.
     pub fn seen(&self, actor: ActorId) -> SpaceSeen {
-        rules::report::seen(self, actor, rules::report::Contents::Readable)
+        rules::report::seen(self, actor, rules::report::Contents::Readable, true)
+    }
+
+    /// The same without what smaps adds up, which takes time.
+    pub(crate) fn seen_without_sizes(&self, actor: ActorId) -> SpaceSeen {
+        rules::report::seen(self, actor, rules::report::Contents::Readable, false)
     }
 
     /// What a kernel shows of every living actor, ascending: see [`World::seen`].
@@ -287,6 +292,71 @@ impl World {
         end: u32,
         slot: Slot,
     ) -> Vec<(u32, u32, bool)> {
+        let mut shared = self.other_mappings(actor, own, start, end, slot);
+        if shared.is_empty() {
+            return vec![(start, end, false)];
+        }
+        shared.sort_unstable();
+        let mut parts = Vec::with_capacity(2 * shared.len() + 1);
+        let mut at = start;
+        for (from, to) in shared {
+            if to <= at {
+                continue;
+            }
+            let from = from.max(at);
+            if from > at {
+                parts.push((at, from, false));
+            }
+            match parts.last_mut() {
+                Some(last) if last.2 && last.1 == from => last.1 = to,
+                _ => parts.push((from, to, true)),
+            }
+            at = to;
+        }
+        if at < end {
+            parts.push((at, end, false));
+        }
+        parts
+    }
+
+    /// The pages `[start, end)` of an actor, which hold `slot` and what follows it, by how many other slots map the same page:
+    /// (start, end, other mappings).
+    pub(crate) fn mappers(
+        &self,
+        actor: ActorId,
+        start: u32,
+        end: u32,
+        slot: Slot,
+    ) -> Vec<(u32, u32, u32)> {
+        let Some(own) = self.mm(actor) else {
+            return vec![(start, end, 0)];
+        };
+        let mut edges: Vec<(u32, i32)> = vec![(end, 0)];
+        for (from, to) in self.other_mappings(actor, own, start, end, slot) {
+            edges.extend([(from, 1), (to, -1)]);
+        }
+        edges.sort_unstable();
+        let mut parts = Vec::with_capacity(edges.len());
+        let (mut at, mut many) = (start, 0);
+        for (edge, change) in edges {
+            if edge > at {
+                parts.push((at, edge, many as u32));
+                at = edge;
+            }
+            many += change;
+        }
+        parts
+    }
+
+    /// The stretches of `[start, end)`, a page of which another slot maps too, one for each mapping; in no order.
+    fn other_mappings(
+        &self,
+        actor: ActorId,
+        own: &Mm,
+        start: u32,
+        end: u32,
+        slot: Slot,
+    ) -> Vec<(u32, u32)> {
         let mut shared: Vec<(u32, u32)> = Vec::new();
         let vma = own.vma_index(start).map(|i| &own.vmas[i]);
         let others = self.actors.iter().enumerate();
@@ -333,29 +403,6 @@ impl World {
                 Slot::Guard | Slot::Zero => {}
             }
         }
-        if shared.is_empty() {
-            return vec![(start, end, false)];
-        }
-        shared.sort_unstable();
-        let mut parts = Vec::with_capacity(2 * shared.len() + 1);
-        let mut at = start;
-        for (from, to) in shared {
-            if to <= at {
-                continue;
-            }
-            let from = from.max(at);
-            if from > at {
-                parts.push((at, from, false));
-            }
-            match parts.last_mut() {
-                Some(last) if last.2 && last.1 == from => last.1 = to,
-                _ => parts.push((from, to, true)),
-            }
-            at = to;
-        }
-        if at < end {
-            parts.push((at, end, false));
-        }
-        parts
+        shared
     }
 }

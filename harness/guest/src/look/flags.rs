@@ -1,18 +1,18 @@
-//! VmFlags, from /proc/self/smaps. Each record costs the kernel a walk, so reading stops after the last one that is wanted.
+//! VmFlags and sizes, from /proc/self/smaps. Each record costs the kernel a walk, so reading stops after the last one that is wanted.
 
 use super::vmas::parse_line;
 use crate::arena::Arena;
 use crate::sys;
-use wire::Vma;
+use wire::{Sizes, Vma};
 
 /// Bytes of a read, less than any record has: the kernel formats records until a read is satisfied.
 const READ: usize = 600;
 
-/// Fills in the flags of `vmas`, which are the first ones of the arena.
+/// Fills in the flags and sizes of `vmas`, which are the first ones of the arena.
 pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
     let mut buffer = [0; 4 * READ];
     let (mut have, mut offset, mut done) = (0, 0, 0);
-    let mut current = None;
+    let (mut current, mut sizes) = (None, Reading::default());
     while done < vmas.len() {
         let room = (have + READ).min(buffer.len());
         let n = sys::read_at(smaps, &mut buffer[have..room], offset)
@@ -30,6 +30,7 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
             // of sizes.
             let first = line.first().copied().unwrap_or_default();
             if first.is_ascii_uppercase() && first != b'V' {
+                sizes.line(line);
                 continue;
             }
             if let Some(flags) = line.strip_prefix(b"VmFlags:") {
@@ -40,6 +41,7 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
                     return Err(format!("smaps and the VMAs disagree at number {done}"));
                 };
                 vma.flags = Some(String::from_utf8_lossy(flags).trim().to_owned());
+                vma.sizes = Some(std::mem::take(&mut sizes).finish()?);
                 done += 1;
                 if done == vmas.len() {
                     return Ok(());
@@ -61,9 +63,92 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
     Ok(())
 }
 
+/// The sizes of one record, as far as they were read.
+#[derive(Default)]
+struct Reading {
+    sizes: Sizes,
+    found: u32,
+}
+
+impl Reading {
+    /// Takes a line if it is one of those that are wanted.
+    fn line(&mut self, line: &[u8]) {
+        let s = &mut self.sizes;
+        let Some(colon) = line.iter().position(|&b| b == b':') else {
+            return;
+        };
+        let (name, value) = line.split_at(colon);
+        let into = match name {
+            b"Rss" => &mut s.rss,
+            b"Pss" => &mut s.pss,
+            b"Private_Clean" => &mut s.private_clean,
+            b"Private_Dirty" => &mut s.private_dirty,
+            b"Anonymous" => &mut s.anonymous,
+            b"LazyFree" => &mut s.lazy_free,
+            b"AnonHugePages" => &mut s.anon_huge_pages,
+            b"ShmemPmdMapped" => &mut s.shmem_pmd_mapped,
+            b"FilePmdMapped" => &mut s.file_pmd_mapped,
+            b"Swap" => &mut s.swap,
+            b"Locked" => &mut s.locked,
+            _ => return,
+        };
+        let digits = value.iter().filter(|b| b.is_ascii_digit());
+        *into = digits.fold(0, |n: u64, b| n.wrapping_mul(10) + u64::from(b - b'0'));
+        self.found += 1;
+    }
+
+    /// All of them.
+    fn finish(self) -> Result<Sizes, String> {
+        match self.found {
+            11 => Ok(self.sizes),
+            n => Err(format!("a record of smaps has {n} of 11 sizes")),
+        }
+    }
+}
+
 /// Bytes before the first newline, if there is one.
 fn line_length(bytes: &[u8]) -> Option<usize> {
     // SAFETY: searches `bytes` only.
     let found = unsafe { libc::memchr(bytes.as_ptr().cast(), i32::from(b'\n'), bytes.len()) };
     (!found.is_null()).then(|| found as usize - bytes.as_ptr() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_by_their_names() {
+        let mut reading = Reading::default();
+        let lines = [
+            "Size:                 16 kB",
+            "Rss:                  12 kB",
+            "Pss:                  10 kB",
+            "Pss_Dirty:             4 kB",
+            "Private_Clean:         0 kB",
+            "Private_Dirty:         8 kB",
+            "Anonymous:            12 kB",
+            "LazyFree:              0 kB",
+            "AnonHugePages:      2048 kB",
+            "ShmemPmdMapped:        0 kB",
+            "FilePmdMapped:         0 kB",
+            "Swap:                  0 kB",
+            "SwapPss:               3 kB",
+        ];
+        lines.iter().for_each(|line| reading.line(line.as_bytes()));
+        assert_eq!(reading.found, 10);
+        reading.line(b"Locked:                9 kB");
+        let sizes = reading.finish().expect("all sizes");
+        let expected = Sizes {
+            rss: 12,
+            pss: 10,
+            private_dirty: 8,
+            anonymous: 12,
+            anon_huge_pages: 2048,
+            locked: 9,
+            ..Sizes::default()
+        };
+        assert_eq!(sizes, expected);
+        assert!(Reading::default().finish().is_err());
+    }
 }

@@ -1,6 +1,7 @@
 //! What an actor sees of its own arena, without disturbing it: VMAs, page-table entries, contents of present pages,
 //! residency. Every view comes through the actor's own /proc files, so that looking needs no other process.
 
+mod counters;
 mod flags;
 mod pages;
 mod resident;
@@ -33,6 +34,8 @@ pub struct Eyes {
     pagemap: i32,
     maps: i32,
     smaps: Option<i32>,
+    /// status and smaps_rollup.
+    counters: Option<(i32, i32)>,
     view: View,
 }
 
@@ -49,6 +52,7 @@ impl Eyes {
             pagemap: open(c"/proc/self/pagemap")?,
             maps: open(c"/proc/self/maps")?,
             smaps: None,
+            counters: None,
             view: View::Full(Space::default()),
         })
     }
@@ -64,6 +68,7 @@ impl Eyes {
         self.pagemap = open(c"/proc/self/pagemap")?;
         self.maps = open(c"/proc/self/maps")?;
         self.smaps = None;
+        self.counters = None;
         if as_root {
             sys::set_user(-1, user, -1).map_err(|e| format!("setresuid: {e}"))?;
             sys::own_proc_files();
@@ -95,6 +100,8 @@ impl Eyes {
         space.vmas.clear();
         space.pages.clear();
         space.resident.clear();
+        space.counters = None;
+        space.scans.clear();
         if self.features.procmap_query {
             vmas::by_query(self.maps, self.arena, &mut space.vmas)?;
         } else {
@@ -117,6 +124,36 @@ impl Eyes {
                 }
             };
             flags::look(fd, arena, &mut space.vmas[..wanted])?;
+        }
+        Ok(&self.view)
+    }
+
+    /// Adds the counters of this process to what was looked at last, and PAGEMAP_SCAN's answers to other questions.
+    ///
+    /// # Errors
+    /// As [`Eyes::look`].
+    pub fn count(&mut self, control: &Control, locks_unknown: bool) -> Result<&View, String> {
+        let (status, rollup) = match self.counters {
+            Some(files) => files,
+            None => {
+                let files = (
+                    open(c"/proc/self/status")?,
+                    open(c"/proc/self/smaps_rollup")?,
+                );
+                *self.counters.insert(files)
+            }
+        };
+        if let View::Full(space) = &mut self.view {
+            space.counters = Some(counters::look(status, rollup, locks_unknown)?);
+            let asked = wire::scan::QUERIES
+                .iter()
+                .filter(|q| self.features.pagemap_scan && q.can_be_asked(self.features.scan_guard));
+            // SAFETY: the actor that looks has the turn.
+            let scratch = unsafe { control.scratch() };
+            for query in asked {
+                let answer = pages::ask(self.pagemap, self.arena, query, &mut scratch.regions)?;
+                space.scans.push(answer);
+            }
         }
         Ok(&self.view)
     }

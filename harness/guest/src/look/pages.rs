@@ -5,6 +5,7 @@ use crate::access;
 use crate::arena::Arena;
 use crate::control::{Region, Scratch};
 use crate::sys::{self, Errno};
+use wire::scan::{ScanQuery, ScanRegion, ScanSeen};
 use wire::{PageRun, Space, Vma};
 
 /// `struct pm_scan_arg` of <linux/fs.h>.
@@ -79,6 +80,57 @@ pub fn scan(
         found: found as usize,
         walk_end: arg.walk_end,
     })
+}
+
+/// Asks one question about the arena with its margins.
+///
+/// # Errors
+/// PAGEMAP_SCAN fails, or finds something in the margins.
+pub fn ask(
+    pagemap: i32,
+    arena: Arena,
+    query: &ScanQuery,
+    regions: &mut [Region],
+) -> Result<ScanSeen, String> {
+    let mut seen = ScanSeen::default();
+    let mut start = arena.low();
+    while start < arena.high() {
+        let mut arg = ScanArg {
+            size: std::mem::size_of::<ScanArg>() as u64,
+            start,
+            end: arena.high(),
+            vec: regions.as_mut_ptr() as u64,
+            vec_len: regions.len() as u64,
+            max_pages: query.most.into(),
+            category_inverted: query.inverted.into(),
+            category_mask: query.mask.into(),
+            category_anyof_mask: query.any_of.into(),
+            return_mask: query.returned.into(),
+            ..ScanArg::default()
+        };
+        let args = [pagemap as u64, PAGEMAP_SCAN, &raw mut arg as u64, 0, 0, 0];
+        // SAFETY: the kernel writes at most `vec_len` regions.
+        let found = unsafe { sys::call(libc::SYS_ioctl, args) }
+            .map_err(|e| format!("PAGEMAP_SCAN of {query:?}: {e}"))? as usize;
+        let found = regions
+            .get(..found)
+            .ok_or("PAGEMAP_SCAN found more than it was asked for")?;
+        for region in found {
+            seen.regions.push(ScanRegion {
+                start: arena.page_number(region.start)?,
+                end: arena.page_number(region.end)?,
+                categories: region.categories as u16,
+            });
+        }
+        if query.most != 0 {
+            break;
+        }
+        if arg.walk_end <= start {
+            return Err("PAGEMAP_SCAN does not move on".to_owned());
+        }
+        start = arg.walk_end;
+    }
+    Ok(seen)
 }
 
 /// Fills in the runs of pages that are not empty.

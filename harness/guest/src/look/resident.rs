@@ -21,6 +21,7 @@ pub fn look(
         vmas,
         pages,
         resident,
+        ..
     } = space;
     let mut runs = pages.iter().peekable();
     let mut span: Option<(u32, u32)> = None;

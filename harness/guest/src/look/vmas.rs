@@ -79,6 +79,7 @@ fn push(arena: Arena, line: Line, into: &mut Vec<Vma>) -> Result<(), String> {
         shared: line.shared,
         file_page: line.offset.map(|offset| (offset / arena.page) as u32),
         flags: None,
+        sizes: None,
     });
     Ok(())
 }

@@ -14,7 +14,10 @@ use oracle::program::{
 use oracle::space::Content;
 use std::collections::BTreeMap;
 
+mod counters;
 mod pages;
+mod scans;
+mod sizes;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +32,10 @@ pub struct Views {
     pub pagemap_guard: bool,
     /// pagemap calls the huge zero page a file page: the row `huge_zero_as_file` of the table of behaviours.
     pub huge_zero_as_file: bool,
+    /// /proc/PID/status counts exactly: the row `exact_counters`.
+    pub exact_counters: bool,
+    /// smaps leaves out huge pages without any access: the row `smaps_skips_protnone_huge`.
+    pub smaps_skips_protnone_huge: bool,
 }
 
 const PROT_READ: u32 = 1;
@@ -249,6 +256,7 @@ fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
             flags: mcl_bits(flags),
         },
         Op::Munlockall => wire::Op::Munlockall,
+        Op::ClearSoftDirty => wire::Op::ClearSoftDirty,
         Op::Mseal {
             range,
             unknown_flag,
@@ -414,7 +422,9 @@ fn observation(
                     .cloned()
                     .ok_or_else(|| format!("actor {actor} is unchanged but was never seen"))?;
                 if look == wire::Look::Cheap {
-                    space.vmas.iter_mut().for_each(|vma| vma.flags = None);
+                    for vma in &mut space.vmas {
+                        (vma.flags, vma.sizes) = (None, None);
+                    }
                 }
                 space
             }
@@ -519,9 +529,15 @@ fn space(full: wire::Space, actor: u8, g: Geometry, views: Views) -> Result<Spac
             shared: vma.shared,
             file_page: vma.file_page,
             flags: vma.flags.as_deref().map(pages::vm_flags).transpose()?,
+            sizes: vma.sizes.map(|s| sizes::sizes(&s)).transpose()?,
         });
     }
     let pages = pages::runs(&full.pages, &vmas, actor, limit, views)?;
+    sizes::compare(&vmas, &pages, actor, g, views).map_err(Bad::Disagree)?;
+    scans::compare(&full.scans, &full.pages, actor, g, views)?;
+    if let Some(counters) = &full.counters {
+        counters::compare(counters, &vmas, actor, g, views).map_err(Bad::Disagree)?;
+    }
     Ok(SpaceSeen {
         vmas,
         pages,

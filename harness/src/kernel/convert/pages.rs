@@ -6,8 +6,12 @@ use oracle::judge::{PageKind, PageRun, PageSeen, VmFlag, VmaSeen};
 use oracle::space::Content;
 
 // Bits of a pagemap entry, shifted down by 55 as they are on the wire.
+const SOFT_DIRTY: u16 = 1 << 0;
 const EXCLUSIVE: u16 = 1 << 1;
+const UFFD: u16 = 1 << 2;
 const GUARD: u16 = 1 << 3;
+/// Bits 59 and 60, which mean nothing yet.
+const UNKNOWN: u16 = 1 << 4 | 1 << 5;
 const FILE: u16 = 1 << 6;
 const SWAP: u16 = 1 << 7;
 const PRESENT: u16 = 1 << 8;
@@ -18,6 +22,7 @@ const SCAN_PRESENT: u16 = 1 << 3;
 const SCAN_SWAPPED: u16 = 1 << 4;
 const SCAN_PFNZERO: u16 = 1 << 5;
 const SCAN_HUGE: u16 = 1 << 6;
+const SCAN_SOFT_DIRTY: u16 = 1 << 7;
 const SCAN_GUARD: u16 = 1 << 8;
 
 /// The names in a VmFlags line of smaps, sorted.
@@ -84,6 +89,7 @@ pub fn runs(
                 views: "pagemap/vmas",
                 left: format!("{:?}", page.kind),
                 right: "no VMA".into(),
+                note: None,
             }));
         }
         push(
@@ -148,6 +154,7 @@ fn page(run: &wire::PageRun) -> Option<PageSeen> {
             .scan
             .map(|categories| present && categories & SCAN_HUGE != 0),
         exclusive: bits & EXCLUSIVE != 0,
+        soft_dirty: bits & SOFT_DIRTY != 0,
         content: if present {
             run.value.map(Content)
         } else {
@@ -166,10 +173,19 @@ fn compare_views(run: &wire::PageRun, actor: u8, views: Views) -> Result<(), Dis
             views,
             left,
             right,
+            note: None,
         })
     };
     if bits & PRESENT != 0 && bits & SWAP != 0 {
         return disagree("pagemap/pagemap", "present".into(), "swap".into());
+    }
+    // No program uses userfaultfd.
+    if bits & UFFD != 0 {
+        return disagree("pagemap/vmas", "userfaultfd".into(), "none in use".into());
+    }
+    if bits & UNKNOWN != 0 {
+        let left = format!("unknown bits {:#x}", bits & UNKNOWN);
+        return disagree("pagemap/pagemap", left, "none known".into());
     }
     // A guard is a swap-like entry: bit 58 never stands alone.
     if views.pagemap_guard && bits & GUARD != 0 && bits & SWAP == 0 {
@@ -182,6 +198,7 @@ fn compare_views(run: &wire::PageRun, actor: u8, views: Views) -> Result<(), Dis
     let pairs = [
         ("present", PRESENT, SCAN_PRESENT, true),
         ("swap", SWAP, SCAN_SWAPPED, true),
+        ("soft-dirty", SOFT_DIRTY, SCAN_SOFT_DIRTY, true),
         (
             if huge_zero {
                 "file (huge zero page)"

@@ -4,12 +4,17 @@ use oracle::judge::{PageKind, PageRun};
 use oracle::program::Step;
 use std::sync::Arc;
 
+mod agree;
+
 const G: Geometry = Geometry::K4;
+
 const VIEWS: Views = Views {
     scan: true,
     scan_guard: true,
     pagemap_guard: true,
     huge_zero_as_file: false,
+    exact_counters: true,
+    smaps_skips_protnone_huge: false,
 };
 
 fn range(from: i16, to: i16) -> Range {
@@ -41,6 +46,7 @@ fn seen(result: wire::OpResult, pages: Vec<wire::PageRun>) -> wire::StepSeen {
             0,
             wire::View::Full(wire::Space {
                 vmas: vec![wire::Vma {
+                    sizes: None,
                     start: 0,
                     end: 8,
                     prot: 3,
@@ -50,6 +56,8 @@ fn seen(result: wire::OpResult, pages: Vec<wire::PageRun>) -> wire::StepSeen {
                 }],
                 pages,
                 resident: vec![],
+                counters: None,
+                scans: vec![],
             }),
         )],
     }
@@ -212,6 +220,7 @@ fn huge_zero_page_may_look_like_a_file_where_the_table_says_so() {
         shared: false,
         file_page: None,
         flags: None,
+        sizes: None,
     };
     let runs = |run| super::pages::runs(&[run], std::slice::from_ref(&vma), 0, 8, known);
     assert_eq!(

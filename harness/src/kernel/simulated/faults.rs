@@ -283,6 +283,23 @@ faults! {
         Act::Instead(|_, s| if matches!(s.op, Op::Seal { .. }) { Plan::skip() } else { None });
     "file" "sealed-though-busy" "F_SEAL_WRITE returns 0 where a writable mapping forbids it"
         Act::Outcome(|_, _, o| swap(o, EBUSY, None));
+    "soft-dirty" "clear-skipped" "writing 4 to clear_refs does nothing and returns 0"
+        Act::Instead(|_, s| if matches!(s.op, Op::ClearSoftDirty) { Plan::skip() } else { None });
+    "soft-dirty" "loads-count" "pages that were only read show as soft-dirty"
+        Act::View(|_, _, _, seen| each_page(seen, |page| if page.kind == PageKind::Zero { page.soft_dirty = true }));
+    "smaps" "guards-are-resident" "smaps counts guards in Rss"
+        Act::View(|_, world, _, seen| for (actor, space) in &mut seen.spaces {
+            let kib = u64::from(world.geometry().page_size) / 1024;
+            for vma in &mut space.vmas {
+                let within = |(start, len): &(u32, u32)| (start + len).min(vma.end).saturating_sub((*start).max(vma.start));
+                let guards: u32 = world.guards(*actor).iter().map(within).sum();
+                if let Some(sizes) = &mut vma.sizes { sizes.rss += u64::from(guards) * kib }
+            }
+        });
+    "smaps" "pss-is-rss" "smaps divides no page by how often it is mapped"
+        Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
+            for sizes in space.vmas.iter_mut().filter_map(|vma| vma.sizes.as_mut()) { sizes.pss = sizes.rss }
+        });
     "mincore" "forgets" "mincore forgets the first resident page"
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             if let Some((start, len)) = space.resident.as_mut().and_then(|runs| runs.first_mut()) {

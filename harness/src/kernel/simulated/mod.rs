@@ -283,7 +283,7 @@ fn strike(mishap: Mishap, id: u64, index: usize) -> Result<End, KernelError> {
     }
 }
 
-/// Removes VmFlags where the guest would not have read them.
+/// Removes VmFlags and sizes where the guest would not have read them.
 fn strip_flags(
     seen: &mut Observation,
     smaps: Smaps,
@@ -294,7 +294,9 @@ fn strip_flags(
     let actor = program.steps[index].actor;
     for (who, space) in &mut seen.spaces {
         if look == wire::Look::Cheap || look == wire::Look::Flags && *who != actor {
-            space.vmas.iter_mut().for_each(|vma| vma.flags = None);
+            for vma in &mut space.vmas {
+                (vma.flags, vma.sizes) = (None, None);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ops::without;
 use super::{with, Offer, Scene};
-use oracle::program::{ActorId, Expect, Op, Program};
+use oracle::program::{ActorId, Op, Program};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Each child left out with all it does; its ops done by its parent without any fork; single ops done by another actor;
@@ -53,7 +53,7 @@ fn rename(program: &mut Program, numbers: &BTreeMap<ActorId, ActorId>) {
             renamed(child);
         }
         for expect in &mut step.expect {
-            if let Expect::Strip { actor, .. } = expect {
+            if let Some(actor) = expect.view_of_mut() {
                 renamed(actor);
             }
         }

@@ -3,9 +3,9 @@
 use super::render::{perms, place, strip, Cells};
 use super::{Item, Letter, Strip};
 use crate::geometry::{Geometry, Pos};
-use crate::judge::{Fault, Observation, Outcome, PageKind, PageSeen, SpaceSeen};
+use crate::judge::{Fault, Observation, Outcome, PageKind, PageSeen, SpaceSeen, VmaSeen};
 use crate::program::text::names::{code_name, errno_name, signal_name};
-use crate::program::{Expect, ValueTags};
+use crate::program::{Expect, FlagExpected, ValueTags};
 use crate::space::Content;
 
 /// Whether `expect` holds after the step that was observed.
@@ -60,7 +60,41 @@ pub fn check_expect(expect: &Expect, seen: &Observation, g: Geometry) -> Result<
             };
             check_strip(&wanted, *at, space, g)
         }
+        Expect::Flags { actor, at, flags } => {
+            let Some((_, space)) = seen.spaces.iter().find(|(a, _)| a == actor) else {
+                return Err(format!(
+                    "expected VmFlags of actor {actor}, which is not alive"
+                ));
+            };
+            check_flags(flags, *at, space, g)
+        }
     }
+}
+
+/// Whether the VMA that holds the page at `at` has the flags, and has not those that it shall not have.
+fn check_flags(
+    wanted: &[FlagExpected],
+    at: Pos,
+    space: &SpaceSeen,
+    g: Geometry,
+) -> Result<(), String> {
+    let page = at.page_index(g);
+    let holds = |v: &&VmaSeen| (i64::from(v.start)..i64::from(v.end)).contains(&page);
+    let Some(vma) = space.vmas.iter().find(holds) else {
+        return Err(format!("expected VmFlags at {at}, where nothing is mapped"));
+    };
+    let Some(flags) = &vma.flags else {
+        return Err(format!("VmFlags at {at} were not read"));
+    };
+    let Some(wrong) = wanted.iter().find(|w| flags.contains(&w.flag) != w.set) else {
+        return Ok(());
+    };
+    let seen: Vec<_> = flags
+        .iter()
+        .map(|f| String::from_utf8_lossy(&f.0))
+        .collect();
+    let seen = seen.join(" ");
+    Err(format!("expected VmFlags {wrong} at {at}, saw {seen}"))
 }
 
 fn fault_matches(f: &Fault, signo: i32, code: Option<i32>, at: Option<Pos>, g: Geometry) -> bool {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::geometry::Pos;
-use crate::judge::{Access, Fault, Observation, Outcome, PageRun, SpaceSeen, ValueRun, VmaSeen};
+use crate::judge::{
+    Access, Fault, Observation, Outcome, PageRun, SpaceSeen, ValueRun, VmFlag, VmaSeen,
+};
 use crate::program::{Expect as Wish, Program};
 use crate::space::Content;
 use expect_test::expect;
@@ -17,6 +19,7 @@ fn vma(start: u32, end: u32, prot: Prot) -> VmaSeen {
         shared: false,
         file_page: None,
         flags: None,
+        sizes: None,
     }
 }
 
@@ -28,6 +31,7 @@ fn run(start: u32, len: u32, kind: PageKind) -> PageRun {
             kind,
             huge: Some(false),
             exclusive: true,
+            soft_dirty: true,
             content: (kind == PageKind::Anon).then(|| Content::written(7, start)),
         },
     }
@@ -85,6 +89,7 @@ fn every_letter_has_a_sign_of_its_own_and_reads_back() {
                     kind,
                     huge: Some(huge),
                     exclusive,
+                    soft_dirty: true,
                     content: None,
                 };
                 assert!(Letter::ALL.contains(&Letter::of(&page)));
@@ -294,10 +299,17 @@ fn expectations_about_outcomes() {
         ("reads 7", Outcome::Ok),
         ("1: 0+0 .", Outcome::Ok),
         ("0+0 |.a", Outcome::Ok),
+        ("0+3 VmFlags gu !lo", Outcome::Ok),
+        ("0+0 VmFlags gu lo", Outcome::Ok),
+        ("0+0 VmFlags !gu", Outcome::Ok),
+        ("0+4 VmFlags gu", Outcome::Ok),
+        ("0+6 VmFlags !gu", Outcome::Ok),
     ] {
+        let mut space = space();
+        space.vmas[0].flags = Some([*b"gu", *b"rd", *b"wr"].map(VmFlag).to_vec());
         let seen = Observation {
             outcome,
-            spaces: vec![(0, space())],
+            spaces: vec![(0, space)],
         };
         let expect = match text {
             "1: 0+0 ." => Wish::Strip {
@@ -332,6 +344,11 @@ fn expectations_about_outcomes() {
         reads 7: expected loaded values, saw success
         1: 0+0 .: expected pages of actor 1, which is not alive
         0+0 |.a: holds
+        0+3 VmFlags gu !lo: holds
+        0+0 VmFlags gu lo: expected VmFlags lo at 0+0, saw gu rd wr
+        0+0 VmFlags !gu: expected VmFlags !gu at 0+0, saw gu rd wr
+        0+4 VmFlags gu: VmFlags at 0+4 were not read
+        0+6 VmFlags !gu: expected VmFlags at 0+6, where nothing is mapped
     "#]]
     .assert_eq(&all);
 }

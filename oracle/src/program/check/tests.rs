@@ -1,7 +1,8 @@
 //! Each check refuses what it should, in words that help.
 
 use crate::geometry::{Geometry, Pos, Range};
-use crate::program::{Expect, Need, Op, Program, Step, ValueTags, MAX_STEPS};
+use crate::judge::VmFlag;
+use crate::program::{Expect, FlagExpected, Need, Op, Program, Step, ValueTags, MAX_STEPS};
 
 fn message(text: &str) -> String {
     let program = Program::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
@@ -133,6 +134,29 @@ fn programs_made_by_code() {
         }),
         "is written |..",
     );
+    let lo = FlagExpected {
+        flag: VmFlag(*b"lo"),
+        set: true,
+    };
+    let odd = FlagExpected {
+        flag: VmFlag(*b"Lo"),
+        set: true,
+    };
+    let flags = |actor, at, flags: &[FlagExpected]| {
+        with(Expect::Flags {
+            actor,
+            at,
+            flags: flags.to_vec(),
+        })
+    };
+    let zero = Pos::new(0, 0);
+    assert_eq!(flags(0, zero, &[lo]).check(), Ok(()));
+    refuse(flags(1, zero, &[lo]), "actor 1");
+    refuse(flags(0, zero, &[]), "each once");
+    refuse(flags(0, zero, &[lo, lo]), "each once");
+    refuse(flags(0, zero, &[odd]), "no flag of the text form");
+    refuse(flags(0, Pos::new(0, -1), &[lo]), "no page of the arena");
+    refuse(flags(0, Pos::new(3, 0), &[lo]), "no page of the arena");
     let read = |expect: Expect| {
         let range = Range::new(Pos::new(0, 0), Pos::new(0, 1));
         let mut step = Step::new(0, Op::Read { range });

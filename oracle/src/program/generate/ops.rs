@@ -24,6 +24,7 @@ enum Kind {
     /// Of the mlock family.
     Lock,
     Seal,
+    ClearSoftDirty,
     /// An op on a file itself.
     File(FileOp),
     Read,
@@ -115,6 +116,7 @@ impl Writer<'_, '_, '_> {
             (9, Kind::Hint),
             (if locked { 9 } else { 4 }, Kind::Lock),
             (2, Kind::Seal),
+            (3, Kind::ClearSoftDirty),
             (if self.files { 6 } else { 2 }, Kind::Advice(Advice::Remove)),
             (file(8), Kind::File(FileOp::Truncate)),
             (file(8), Kind::File(FileOp::PunchHole)),
@@ -247,6 +249,7 @@ impl Writer<'_, '_, '_> {
             }
             Kind::Lock => self.lock(actor, wild),
             Kind::Seal => self.seal(actor, wild),
+            Kind::ClearSoftDirty => Op::ClearSoftDirty,
             Kind::Read => Op::Read {
                 range: self.access(actor, false),
             },

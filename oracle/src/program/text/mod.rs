@@ -5,12 +5,14 @@
 //! | `print` | printing the canonical form |
 //! | `parse` | lines: header, comments, steps, expectations |
 //! | `ops` | what stands on an op's line |
+//! | `flags` | what is expected of VmFlags |
 //! | `cursor` | words of a line with their columns |
 //! | `names` | the words of the text form |
 //! | `error` | what is said about text that is not understood |
 
 mod cursor;
 mod error;
+mod flags;
 pub(crate) mod names;
 mod ops;
 mod parse;

@@ -1,5 +1,6 @@
-//! The words of the text form: errnos, signals, protections, needs and knob values, each with its one spelling.
+//! The words of the text form: errnos, signals, flags, protections, needs and knob values, each with its one spelling.
 
+use crate::judge::VmFlag;
 use crate::program::{Need, Prot, ShmemThp, Thp};
 
 /// Errnos that an expectation can name, with their Linux numbers (the same on x86-64 and arm64).
@@ -65,6 +66,8 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("mremap-many", Need::MremapMany),
     ("secret", Need::Secret),
     ("droppable", Need::Droppable),
+    ("guard-flag", Need::GuardFlag),
+    ("soft-dirty", Need::SoftDirty),
 ];
 
 /// Spellings of [`Thp`].
@@ -91,6 +94,33 @@ pub const PROTS: &[(&str, Prot)] = &[
     ("rx", Prot::new(true, false, true)),
     ("wx", Prot::new(false, true, true)),
     ("rwx", Prot::new(true, true, true)),
+];
+
+/// VmFlags of smaps that a mapping of the arena can have.
+pub const VM_FLAGS: &[(&str, VmFlag)] = &[
+    ("rd", VmFlag(*b"rd")),
+    ("wr", VmFlag(*b"wr")),
+    ("ex", VmFlag(*b"ex")),
+    ("sh", VmFlag(*b"sh")),
+    ("mr", VmFlag(*b"mr")),
+    ("mw", VmFlag(*b"mw")),
+    ("me", VmFlag(*b"me")),
+    ("ms", VmFlag(*b"ms")),
+    ("lo", VmFlag(*b"lo")),
+    ("lf", VmFlag(*b"lf")),
+    ("sr", VmFlag(*b"sr")),
+    ("rr", VmFlag(*b"rr")),
+    ("dc", VmFlag(*b"dc")),
+    ("ac", VmFlag(*b"ac")),
+    ("nr", VmFlag(*b"nr")),
+    ("wf", VmFlag(*b"wf")),
+    ("dd", VmFlag(*b"dd")),
+    ("sd", VmFlag(*b"sd")),
+    ("hg", VmFlag(*b"hg")),
+    ("nh", VmFlag(*b"nh")),
+    ("mg", VmFlag(*b"mg")),
+    ("sl", VmFlag(*b"sl")),
+    ("gu", VmFlag(*b"gu")),
 ];
 
 /// The name of `value` in one of the tables above.

@@ -2,6 +2,7 @@
 
 use super::cursor::{Cursor, Word};
 use super::error::ParseError;
+use super::flags;
 use super::names::{list, nearest, value_of, ERRNOS, PROTS, SIGNALS};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
@@ -13,13 +14,14 @@ use crate::program::{
 type Result<T> = std::result::Result<T, ParseError>;
 
 /// Op names that are not an advice's, nor a [`LockCall`]'s.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "mmap",
     "munmap",
     "mprotect",
     "mremap",
     "mlockall",
     "munlockall",
+    "clear-soft-dirty",
     "mseal",
     "mseal-unknown-flag",
     "read",
@@ -74,6 +76,7 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
         },
         "mlockall" => Op::Mlockall { flags: lock_all(c) },
         "munlockall" => Op::Munlockall,
+        "clear-soft-dirty" => Op::ClearSoftDirty,
         "mseal" | "mseal-unknown-flag" => Op::Mseal {
             range: range(c)?,
             unknown_flag: word.text != "mseal",
@@ -380,7 +383,7 @@ fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
     let whose = actor_prefix(c)?;
     let word = c.peek();
     if whose.is_some() || word.text.starts_with(|d: char| d.is_ascii_digit()) {
-        return strip(c, whose.unwrap_or(actor));
+        return view(c, whose.unwrap_or(actor));
     }
     c.word();
     match word.text {
@@ -394,7 +397,7 @@ fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
     }
     let Some((_, signo, codes)) = SIGNALS.iter().find(|(name, _, _)| *name == word.text) else {
         let mut error = c.expected(
-            "ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads` or a strip such as 0+0 |..GG|",
+            "ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu",
             word,
         );
         let names = ERRNOS.iter().map(|(n, _)| *n);
@@ -452,9 +455,17 @@ fn values(c: &mut Cursor<'_>) -> Result<Expect> {
     }
 }
 
-fn strip(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
+/// What is seen at a position: VmFlags, or a strip.
+fn view(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
     let word = c.word();
     let at = position(c, word)?;
+    match c.peek().text {
+        flags::WORD => flags::expectation(c, actor, at),
+        _ => strip(c, actor, at),
+    }
+}
+
+fn strip(c: &mut Cursor<'_>, actor: ActorId, at: Pos) -> Result<Expect> {
     let phrase = c.phrase();
     let strip = Strip::parse(phrase.text).map_err(|e| {
         let bytes = |chars: usize| -> usize {

@@ -1,10 +1,11 @@
 //! Printing programs in their canonical text form.
 
+use super::flags;
 use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SHMEM_THP, THP};
 use crate::geometry::{Pos, Range};
 use crate::program::{
-    ActorId, Backing, Expect, FileMap, Knobs, Op, Place, Program, Prot, Remap, Seals, Step,
-    ValueTags,
+    ActorId, Backing, Expect, FileMap, FlagExpected, Knobs, Op, Place, Program, Prot, Remap, Seals,
+    Step, ValueTags,
 };
 use std::fmt;
 
@@ -98,7 +99,7 @@ impl fmt::Display for Op {
                 Ok(())
             }
             Op::Fork { child } => write!(f, " {child}"),
-            Op::Munlockall | Op::Exit => Ok(()),
+            Op::Munlockall | Op::ClearSoftDirty | Op::Exit => Ok(()),
         }
     }
 }
@@ -147,6 +148,10 @@ impl fmt::Display for ValueTags {
 impl Expect {
     /// The expectation as it stands after `=>` on a line of `actor`.
     pub fn text(&self, actor: ActorId) -> String {
+        let prefix = match self.view_of() {
+            Some(whose) if whose != actor => format!("{whose}: "),
+            _ => String::new(),
+        };
         match self {
             Expect::Ok => "ok".into(),
             Expect::Elsewhere => "elsewhere".into(),
@@ -167,17 +172,10 @@ impl Expect {
                 let tags: Vec<String> = tags.iter().map(ValueTags::to_string).collect();
                 format!("reads {}", tags.join(" "))
             }
-            Expect::Strip {
-                actor: whose,
-                at,
-                strip,
-            } => {
-                let prefix = if *whose == actor {
-                    String::new()
-                } else {
-                    format!("{whose}: ")
-                };
-                format!("{prefix}{at} {strip}")
+            Expect::Strip { at, strip, .. } => format!("{prefix}{at} {strip}"),
+            Expect::Flags { at, flags, .. } => {
+                let flags: Vec<String> = flags.iter().map(FlagExpected::to_string).collect();
+                format!("{prefix}{at} {} {}", flags::WORD, flags.join(" "))
             }
         }
     }
@@ -246,12 +244,12 @@ fn header(
     Ok(())
 }
 
-/// The op's line with the outcome, then the strips, each on a line of its own.
+/// The op's line with the outcome, then what is seen, each on a line of its own.
 fn line(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
     write!(f, "{step}")?;
     let mut rest = step.expect.as_slice();
     if let [first, others @ ..] = rest {
-        if !matches!(first, Expect::Strip { .. }) {
+        if first.view_of().is_none() {
             write!(f, " => {}", first.text(step.actor))?;
             rest = others;
         }

@@ -22,6 +22,7 @@ mmap 0+0..0+8 rw private fixed
 mmap 0+8..0+16 none shared hint => elsewhere
 munmap 0+4..0+6 => ok
     => 0+0 |rw-p ....|__|..|
+    => 0+7 VmFlags rd !gu
 mprotect 1-2..1+2.17 rwx => ENOMEM
 
 # the guards
@@ -289,7 +290,7 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
     snapshot(
         "munmap 0+0..0+1 => EINVALID",
         expect![[r#"
-        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads` or a strip such as 0+0 |..GG|, found `EINVALID`
+        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found `EINVALID`
          --> x.prog:1:20
           |
         1 | munmap 0+0..0+1 => EINVALID
@@ -300,7 +301,7 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
     snapshot(
         "munmap 0+0..0+1 =>",
         expect![[r#"
-        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads` or a strip such as 0+0 |..GG|, found the end of the line
+        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found the end of the line
          --> x.prog:1:19
           |
         1 | munmap 0+0..0+1 =>
@@ -407,6 +408,27 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
         1 | wríte ☃
           | ^^^^^
           = help: did you mean `write`?
+    "#]],
+    );
+    snapshot(
+        "mprotect 0+0..0+1 r => ok; 0+0 VmFlags rd !wr !rd",
+        expect![[r#"
+            error: `rd` is given twice
+             --> x.prog:1:47
+              |
+            1 | mprotect 0+0..0+1 r => ok; 0+0 VmFlags rd !wr !rd
+              |                                               ^^^
+        "#]],
+    );
+    snapshot(
+        "mprotect 0+0..0+1 r => 0+0 VmFlags",
+        expect![[r#"
+        error: expected a flag of smaps such as gu, or !gu for its absence, found the end of the line
+         --> x.prog:1:35
+          |
+        1 | mprotect 0+0..0+1 r => 0+0 VmFlags
+          |                                   ^
+          = help: flags are rd, wr, ex, sh, mr, mw, me, ms, lo, lf, sr, rr, dc, ac, nr, wf, dd, sd, hg, nh, mg, sl or gu
     "#]],
     );
     snapshot(

@@ -1,8 +1,21 @@
 //! How the kernel shows it.
 
 use super::Case;
+use crate::judge::Sizes;
 use crate::profile::Arch::{Aarch64, X86_64};
-use crate::rules::report;
+use crate::rules::{report, sizes};
+
+const NONE: Sizes = Sizes {
+    rss: 0,
+    pss: 0,
+    private: 0,
+    anonymous: 0,
+    lazy_free: 0,
+    anon_huge: 0,
+    file_huge: 0,
+    swap: 0,
+    locked: 0,
+};
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
@@ -42,6 +55,42 @@ pub(super) const CASES: &[Case] = &[
         "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nfork 1\n1: write 0+1..0+2 tag 2\n    => 0: 0+0 |SAS*pmd-2|\n",
     )
     .on(6, 12, X86_64),
+    // A page of two processes counts half in each of them, one of three a third: 4 + 2 + 1.33 KiB.
+    Case::new(
+        &sizes::ADDS_UP,
+        "mmap 0+0..0+8 rw private fixed\nwrite 0+0..0+4 tag 1\nread 0+5..0+6\nguard-install 0+3..0+4\nmlock 0+0..0+3\n\
+         fork 1\nfork 2\n1: write 0+0..0+2 tag 2\n2: write 0+0..0+1 tag 2\n",
+    )
+    .sizes(&[
+        (0, Sizes { rss: 12, pss: 7, private: 4, anonymous: 12, locked: 7, ..NONE }),
+        (3, NONE),
+    ]),
+    // Two mappings of a file in one process count as two.
+    Case::new(
+        &sizes::ADDS_UP,
+        "mmap 0+0..0+4 rw shared memfd0 fixed\nmmap 0+8..0+10 rw private memfd0 fixed\nwrite 0+0..0+2 tag 1\n\
+         write 0+8..0+9 tag 1\nread 0+9..0+10\n    => 0+8 |am|\n",
+    )
+    .sizes(&[
+        (0, Sizes { rss: 8, pss: 6, private: 4, ..NONE }),
+        (8, Sizes { rss: 8, pss: 6, private: 4, anonymous: 4, ..NONE }),
+    ]),
+    Case::new(
+        &sizes::ADDS_UP,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nfork 1\n1: write 0+0..0+1 tag 2\n",
+    )
+    .sizes(&[(0, Sizes { rss: 2048, pss: 1026, private: 4, anonymous: 2048, anon_huge: 2048, ..NONE })]),
+    Case::new(
+        &sizes::ADDS_UP,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmprotect 0+0..1+0 none\n",
+    )
+    .on(6, 1, X86_64)
+    .sizes(&[(0, NONE)]),
+    Case::new(
+        &sizes::LAZY_FREE,
+        "mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+4 tag 1\nfree 0+0..0+3\nwrite 0+0..0+1 tag 2\n",
+    )
+    .sizes(&[(0, Sizes { rss: 16, pss: 16, private: 16, anonymous: 16, lazy_free: 8, ..NONE })]),
     Case::new(
         &report::GUARD_AS_SWAP,
         "mmap 0+0..0+2 r private fixed\nguard-install 0+0..0+1\n    => 0+0 |~.|\n",

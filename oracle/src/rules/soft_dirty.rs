@@ -1,0 +1,69 @@
+//! Soft-dirty bits: what was stored to since 4 was written to clear_refs.
+
+use super::registry::Rule;
+use super::{hit, Ctx};
+use crate::judge::{Class, Outcome};
+
+pub const NEW: Rule = Rule {
+    name: "soft-dirty/new-is-dirty",
+    text: "A new mapping counts as stored to as a whole (`sd`), whatever its pages are; where it joins a neighbour, all of both does.",
+    source: "mm/vma.c __mmap_complete (before 6.12 mm/mmap.c mmap_region): VM_SOFTDIRTY",
+    since: "all, with CONFIG_MEM_SOFT_DIRTY: not on arm64",
+    about: &[Class::VmFlags, Class::PageState],
+};
+
+pub const CLEARS: Rule = Rule {
+    name: "soft-dirty/clears",
+    text: "Writing 4 to clear_refs takes the mark from every mapping of the process and the bit from every entry of its page \
+           tables. Guards stay what they are. The entries become read-only, so that the next store faults and is noted; \
+           nothing else shows that. Without soft-dirty bits it changes nothing and succeeds.",
+    source: "fs/proc/task_mmu.c clear_refs_write, clear_soft_dirty",
+    since: "all",
+    about: &[Class::Errno, Class::VmFlags],
+};
+
+pub const SHOWN: Rule = Rule {
+    name: "soft-dirty/store-sets",
+    text: "pagemap bit 55 and PAGE_IS_SOFT_DIRTY are set for all pages of a mapping with `sd`, and elsewhere for pages that were \
+           stored to, or faulted in for a store, since clear_refs was written; a store to a huge page counts for all of it, and \
+           so do the fault that allocates one and COLLAPSE. Pages that were only read, zero pages, guards and empty slots do not have it; \
+           one that is discarded loses it. A child inherits it page by page. \
+           mremap sets it for what it moves, guards and zero pages too, except where it moves a page table as a whole.",
+    source: "fs/proc/task_mmu.c pte_to_pagemap_entry; arch/x86/include/asm/pgtable.h pte_mkdirty",
+    since: "all, with CONFIG_MEM_SOFT_DIRTY: not on arm64",
+    about: &[Class::PageState],
+};
+
+pub const SPLIT: Rule = Rule {
+    name: "soft-dirty/split-sets",
+    text: "When the mapping of an anonymous huge page is split, by a store after a fork, by a border between VMAs or by discarding \
+           a part, every page of it gets the bit, stored to since clear_refs or not: the entries take over that the page is \
+           dirty, and on x86-64 that sets both bits. A lazily freed huge page is not dirty. Splitting the page itself keeps \
+           the bits as they are (6.1 sets them then).",
+    source: "mm/huge_memory.c __split_huge_pmd_locked: `this may set soft-dirty too on some archs`; read in 6.12.117 and 7.3, not in \
+             6.1.192",
+    since: "after 6.1, with CONFIG_MEM_SOFT_DIRTY",
+    about: &[Class::PageState],
+};
+
+pub const MERGES: Rule = Rule {
+    name: "soft-dirty/merges",
+    text: "When a mapping is changed and merges with neighbours of which only some have `sd`, all of it has it. Before 6.19 it \
+           was as the changed mapping, so that the neighbours' could be lost (after mseal and mremap: as the VMA that remains).",
+    source: "6.19, mm: propagate VM_SOFTDIRTY on merge; before, mm/mprotect.c mprotect_fixup and its kin: vm_flags_reset after \
+             vma_modify_flags, mm/mseal.c vm_flags_set",
+    since: "all, with CONFIG_MEM_SOFT_DIRTY: not on arm64",
+    about: &[Class::VmFlags],
+};
+
+/// 4 is written to the actor's clear_refs.
+pub(crate) fn clear(ctx: &mut Ctx) -> Outcome {
+    hit!(ctx, CLEARS);
+    for vma in &mut ctx.mm.vmas {
+        vma.soft_dirty = false;
+    }
+    ctx.mm.slots.clear_soft_dirty();
+    ctx.mm.tells_soft_dirty = ctx.world.profile.soft_dirty;
+    ctx.mm.may_be_write_protected |= ctx.world.profile.soft_dirty;
+    Outcome::Ok
+}
