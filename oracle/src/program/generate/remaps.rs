@@ -4,6 +4,7 @@ use super::places::{pos, range, ARENA, BLOCK};
 use super::{Writer, GEOMETRY};
 use crate::geometry::Range;
 use crate::program::{Op, Remap};
+use crate::space::Locked;
 
 /// Forms of an mremap that can succeed.
 #[derive(Clone, Copy)]
@@ -87,6 +88,8 @@ impl Writer<'_, '_, '_> {
         let extent = |v: &crate::space::Vma| (i64::from(v.start), i64::from(v.end));
         let shared: Vec<_> = vmas.iter().filter(|v| v.shared).map(extent).collect();
         let all: Vec<_> = vmas.iter().map(extent).collect();
+        let locks = vmas.iter().filter(|v| v.locked != Locked::No);
+        let locked: Vec<_> = locks.map(extent).collect();
         // What is not at home, at the offset that it was mapped at, may go back there.
         let away: Vec<_> = vmas
             .iter()
@@ -96,6 +99,8 @@ impl Writer<'_, '_, '_> {
         let chosen = match form {
             Form::Duplicate => self.dice.pick(&shared),
             Form::Move if self.dice.chance(40) => self.dice.pick(&away),
+            // What is added to locked memory is locked.
+            Form::Grow if self.dice.chance(50) => self.dice.pick(&locked),
             _ => None,
         };
         let Some((start, end)) = chosen.or_else(|| self.dice.pick(&all)) else {
