@@ -2,12 +2,13 @@
 
 use crate::campaign::lacks;
 use crate::kernel::{End, Execution, Kernel, KernelError, Prepared, Smaps};
-use oracle::geometry::Geometry;
+use oracle::geometry::{Geometry, Range};
 use oracle::judge::{Observation, Outcome};
 use oracle::laws::{alike_after_scaling, outcome, pair, Pair, PairLaw};
 use oracle::profile::Profile;
 use oracle::program::generate::generate;
-use oracle::program::{Backing, Op, Program, Thp};
+use oracle::program::{Backing, Op, Program, Step, Thp};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Pairs that are submitted at once.
@@ -162,7 +163,8 @@ pub const SCALING_TEXT: &str =
     "a program on private anonymous memory does the same on pages of another size";
 
 /// The program of a seed, if it says something about [`SCALING`]: private anonymous memory alone (fault-around works in 64 KiB
-/// whatever the page size, and a read from a file brings its neighbours), huge pages off.
+/// whatever the page size, and a read from a file brings its neighbours), huge pages off, and no mremap whose two ranges are
+/// related in another way on other pages.
 pub fn scaling_program(seed: u64) -> Option<Program> {
     let mut program = generate(seed);
     program.knobs.thp = Thp::Never;
@@ -170,8 +172,22 @@ pub fn scaling_program(seed: u64) -> Option<Program> {
         Op::Mmap { backing, .. } => *backing == Backing::PrivateAnon,
         _ => true,
     };
-    let says_something = program.steps.iter().all(|step| private(&step.op));
+    let related = |op: &Op| match op {
+        Op::Mremap { range, to, .. } => {
+            relation(*range, *to, Geometry::K4) == relation(*range, *to, Geometry::K16)
+        }
+        _ => true,
+    };
+    let fits = |step: &Step| private(&step.op) && related(&step.op);
+    let says_something = program.steps.iter().all(fits);
     (says_something && outcome(&program).is_some()).then_some(program)
+}
+
+/// Which of two ranges is longer, and whether they overlap.
+fn relation(a: Range, b: Range, g: Geometry) -> (Ordering, bool) {
+    let pages = |r: Range| (r.start.page_index(g), r.end.page_index(g));
+    let (a, b) = (pages(a), pages(b));
+    ((a.1 - a.0).cmp(&(b.1 - b.0)), a.0 < b.1 && b.0 < a.1)
 }
 
 /// Asks two kernels of different page sizes about [`SCALING`].
