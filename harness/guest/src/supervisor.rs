@@ -122,9 +122,14 @@ impl Supervisor {
         }
         // Forked actors are the worker's children: their death shows only here.
         let pid_of = |actor: u8| control.pids[usize::from(actor)].load(Relaxed);
+        // Looking takes time, in which an actor may have gone on and left as its op told it to.
+        let still = || control.moves.load(Relaxed) == moves;
         if let Some(status) = control.living().find_map(|actor| dead(pid_of(actor))) {
             let step = progress.step;
-            return self.finish(End::Died { step, status });
+            if still() {
+                self.finish(End::Died { step, status });
+            }
+            return;
         }
         let limit = u64::from(control.op_limit_ms.load(Relaxed)) * 1_000_000;
         if now - self.since < limit {
@@ -132,10 +137,12 @@ impl Supervisor {
         }
         let pid = control.pids[usize::from(progress.actor) % control.pids.len()].load(Relaxed);
         let stack = stack_of(pid);
-        self.finish(End::Hang {
-            step: progress.step,
-            stack,
-        });
+        if still() {
+            self.finish(End::Hang {
+                step: progress.step,
+                stack,
+            });
+        }
     }
 
     /// Ends the program that runs, whatever is left of it, reports it and goes on with the next one.
