@@ -8,8 +8,8 @@ use wire::{Sizes, Vma};
 /// Bytes of a read, less than any record has: the kernel formats records until a read is satisfied.
 const READ: usize = 600;
 
-/// Fills in the flags and sizes of `vmas`, which are the first ones of the arena.
-pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
+/// Fills in the flags of `vmas`, which are the first ones of the arena, and with `with_sizes` the sizes: reading them takes time.
+pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma], with_sizes: bool) -> Result<(), String> {
     let mut buffer = [0; 4 * READ];
     let (mut have, mut offset, mut done) = (0, 0, 0);
     let (mut current, mut sizes) = (None, Reading::default());
@@ -30,7 +30,9 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
             // of sizes.
             let first = line.first().copied().unwrap_or_default();
             if first.is_ascii_uppercase() && first != b'V' {
-                sizes.line(line);
+                if with_sizes {
+                    sizes.line(line);
+                }
                 continue;
             }
             if let Some(flags) = line.strip_prefix(b"VmFlags:") {
@@ -41,7 +43,9 @@ pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma]) -> Result<(), String> {
                     return Err(format!("smaps and the VMAs disagree at number {done}"));
                 };
                 vma.flags = Some(String::from_utf8_lossy(flags).trim().to_owned());
-                vma.sizes = Some(std::mem::take(&mut sizes).finish()?);
+                if with_sizes {
+                    vma.sizes = Some(std::mem::take(&mut sizes).finish()?);
+                }
                 done += 1;
                 if done == vmas.len() {
                     return Ok(());

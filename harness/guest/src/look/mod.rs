@@ -81,8 +81,8 @@ impl Eyes {
         self.arena = arena;
     }
 
-    /// Looks at everything: at VmFlags of the VMAs that start at or below the address `flags_to`, if any; at the
-    /// residency of pages that are known to be empty only when `all`.
+    /// Looks at everything: at VmFlags of the VMAs that start at or below the address `flags_to`, if any; at the sizes that
+    /// smaps gives with them, and at the residency of pages that are known to be empty, only when `all`.
     ///
     /// # Errors
     /// A view that cannot be had, which is a fault of the guest or of its surroundings.
@@ -123,7 +123,7 @@ impl Eyes {
                     *self.smaps.insert(fd)
                 }
             };
-            flags::look(fd, arena, &mut space.vmas[..wanted])?;
+            flags::look(fd, arena, &mut space.vmas[..wanted], all)?;
         }
         Ok(&self.view)
     }

@@ -295,8 +295,11 @@ fn strip_flags(
     for (who, space) in &mut seen.spaces {
         if look == wire::Look::Cheap || look == wire::Look::Flags && *who != actor {
             for vma in &mut space.vmas {
-                (vma.flags, vma.sizes) = (None, None);
+                vma.flags = None;
             }
+        }
+        if matches!(look, wire::Look::Cheap | wire::Look::Flags) {
+            space.vmas.iter_mut().for_each(|vma| vma.sizes = None);
         }
     }
 }
