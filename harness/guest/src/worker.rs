@@ -24,7 +24,7 @@ use crate::perform::Traces;
 use crate::sys;
 use std::sync::atomic::Ordering::Relaxed;
 use wire::layout::{self, Phase, Progress};
-use wire::{ring, End, Mode, Program, Request, Response};
+use wire::{ring, End, FileKind, Mode, Program, Request, Response};
 
 /// Programs that one worker plays before it is replaced anyway.
 const PROGRAMS: u32 = 1000;
@@ -245,6 +245,8 @@ impl Worker {
             sys::own_proc_files();
             self.actor.user = user;
         }
+        // Mappings of secret memory are locked on some kernels.
+        self.actor.traces.locks = program.files.iter().any(|f| f.kind == FileKind::Secret);
         self.actor.files = Files::create(&program.files, self.actor.arena.page)?;
         Ok(())
     }
