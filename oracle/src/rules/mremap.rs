@@ -444,7 +444,8 @@ impl Call {
             let (from, to, rest) = (vma.start.max(start), vma.end.min(end), vma.end);
             let object = vma.object.map(|id| ctx.world.object(id));
             let own_area = object.is_some_and(|o| o.kind == FileKind::Ramfs);
-            if from > at || rest < end {
+            // There was a VMA before this one, or there may be one behind it.
+            if at > start || rest < end {
                 hit!(ctx, MANY);
                 if own_area {
                     hit!(ctx, MANY_REFUSED);
