@@ -3,7 +3,7 @@
 use crate::campaign::lacks;
 use crate::kernel::{End, Execution, Kernel, KernelError, Prepared, Smaps};
 use oracle::geometry::{Geometry, Range};
-use oracle::judge::{Observation, Outcome};
+use oracle::judge::{Moved, Observation, Outcome};
 use oracle::laws::{alike_after_scaling, outcome, pair, Pair, PairLaw};
 use oracle::profile::Profile;
 use oracle::program::generate::generate;
@@ -262,6 +262,11 @@ fn scales(
             // How many pages lie between two positions depends on the page size; which signal comes does not.
             (Outcome::Access(l), Outcome::Access(r)) => {
                 l.fault.map(|f| (f.signo, f.code)) == r.fault.map(|f| (f.signo, f.code))
+            }
+            // Bytes scale with the page, but for those that are cut off; how far a call came does not.
+            (Outcome::Moved(l), Outcome::Moved(r)) => {
+                let pages = |m: &Moved| m.values.iter().map(|run| run.len).sum::<u32>();
+                l.all == r.all && pages(l) == pages(r)
             }
             (l, r) => l == r,
         };

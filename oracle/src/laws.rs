@@ -12,7 +12,7 @@ pub use alike::alike_after_scaling;
 pub use pairs::{outcome, pair, Pair, PairLaw};
 
 use crate::geometry::{Geometry, Range};
-use crate::judge::{Observation, Oracle, Outcome, Verdict};
+use crate::judge::{Moved, Observation, Oracle, Outcome, Verdict};
 use crate::profile::{Arch, Profile, Release};
 use crate::program::generate::from_unstructured;
 use crate::program::{ActorId, Advice, Op, Place, Program, Remap, Step, MAX_ACTORS};
@@ -129,6 +129,19 @@ fn outcome_fits(step: &Step, branch: &Branch, g: Geometry) -> Result<(), String>
             fault_fits && values_fit && i64::from(a.pages) <= pages
         }
         (Outcome::Access(_), _) => false,
+        (Outcome::Moved(moved), Op::Transfer { way, vectors, .. }) => {
+            let as_made = Moved::of(vectors, moved.bytes, moved.values.clone(), 0, g);
+            let whole = vectors.bytes(g);
+            *moved == as_made
+                && moved.bytes <= whole
+                && (moved.bytes > 0 || whole == 0)
+                && (moved.values.is_empty() || !way.stores())
+        }
+        (Outcome::Moved(moved), Op::ProcessMadvise { vectors, .. }) => {
+            *moved == Moved::of(vectors, moved.bytes, Vec::new(), 0, g)
+                && (moved.bytes > 0 || vectors.bytes(g) == 0)
+        }
+        (Outcome::Moved(_), _) => false,
         (_, Op::Read { .. } | Op::Write { .. }) => false,
         (Outcome::Elsewhere, Op::Mmap { place, .. }) => place == Place::Hint,
         (Outcome::Elsewhere, Op::Mremap { how, .. }) => how.may_go_elsewhere(),
@@ -156,7 +169,7 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
     let after = &branch.world;
     let may_change = match step.op {
         Op::Mmap { .. } | Op::Munmap { .. } | Op::Mremap { .. } => true,
-        Op::Madvise { advice, .. } => {
+        Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
             matches!(advice, Advice::GuardInstall | Advice::GuardRemove)
         }
         _ => false,
@@ -184,7 +197,7 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         let mut vmas = before.vmas(step.actor).iter();
         let locked = vmas.any(|v| v.locked != Locked::No);
         let refuses = match step.op {
-            Op::Madvise { advice, .. } => match advice {
+            Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => match advice {
                 Advice::WipeOnFork
                 | Advice::Free
                 | Advice::PopulateRead

@@ -7,7 +7,7 @@ use common::broken_expectations;
 use oracle::geometry::Geometry;
 use oracle::judge::Observation;
 use oracle::profile::{Arch, Named, Profile, Release};
-use oracle::program::{Expect, Need, Program, Step};
+use oracle::program::{Advice, Expect, Need, Op, Program, Step};
 use oracle::space::World;
 use std::path::{Path, PathBuf};
 
@@ -94,7 +94,13 @@ fn the_corpus_is_large_and_says_what_it_expects() {
         let expects = program.steps.iter().map(|s| s.expect.len()).sum::<usize>();
         assert!(expects >= 3, "{name} expects {expects} things only");
         let uses = |op: &str| program.steps.iter().any(|s| s.op.name() == op);
-        let needs = uses("guard-install") || uses("guard-remove");
+        let guard = |advice| matches!(advice, Advice::GuardInstall | Advice::GuardRemove);
+        let needs = program.steps.iter().any(|step| match step.op {
+            Op::Madvise { advice, .. } => guard(advice),
+            // As old as guards is what it may do to its own caller.
+            Op::ProcessMadvise { .. } => true,
+            _ => false,
+        });
         assert_eq!(
             needs,
             guards(program),

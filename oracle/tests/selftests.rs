@@ -46,7 +46,6 @@ const TESTS: &[(&str, &[&str])] = &[
 
 /// What programs cannot say yet, and why.
 const NOT_YET: &[(&str, &str)] = &[
-    ("process-madvise", "programs have no process_madvise"),
     ("uffd", "programs have no userfaultfd"),
     ("collapse", "programs have no MADV_COLLAPSE"),
 ];

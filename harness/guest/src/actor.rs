@@ -8,6 +8,7 @@ use crate::log::KernelLog;
 use crate::look::Eyes;
 use crate::perform::{Bench, Traces};
 use crate::sys::{self, Errno};
+use crate::transfer::Ends;
 use crate::{arena::Arena, boot};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use wire::bounded::MAX_ACTORS;
@@ -26,6 +27,7 @@ pub struct Actor {
     pub eyes: Eyes,
     pub arena: Arena,
     pub files: Files,
+    pub ends: Ends,
     /// Effective user of an actor: [`USER`] or root.
     pub user: i32,
     /// Our number in the program.
@@ -137,6 +139,9 @@ impl Actor {
                     arena: self.arena,
                     fault: program.fault,
                     files: &self.files,
+                    ends: self.ends,
+                    pids: &self.control.pids,
+                    me: self.me,
                     buffer: &mut scratch.values,
                     traces: &mut self.traces,
                 }

@@ -118,7 +118,8 @@ impl Drop for Files {
     }
 }
 
-fn memfd() -> Result<i32, Errno> {
+/// An empty memfd.
+pub fn memfd() -> Result<i32, Errno> {
     let create = |flags: u64| {
         let name = c"mmdiff".as_ptr() as u64;
         // SAFETY: the name is a valid C string.

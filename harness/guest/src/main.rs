@@ -15,6 +15,7 @@
 //! | [`actor`] | turns, fork, exit |
 //! | [`files`] | files that programs map |
 //! | [`perform`] | the ops under test |
+//! | [`transfer`] | calls that have the kernel read and write memory |
 //! | [`access`] | loads and stores that may fault |
 //! | [`look`] | observation |
 //! | [`memory`] | how much is free |
@@ -35,6 +36,7 @@ mod perform;
 mod probe;
 mod supervisor;
 mod sys;
+mod transfer;
 mod worker;
 
 use bar::{Bar, Device};

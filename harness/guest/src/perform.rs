@@ -5,7 +5,9 @@ use crate::arena::Arena;
 use crate::files::Files;
 use crate::look::value_runs;
 use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, MREMAP_DONTUNMAP};
-use wire::{Fault, GuestFault, Op, OpResult, ARENA_BASE};
+use crate::transfer::{self, AsTheSameUser, Ends, Transfer};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use wire::{Fault, GuestFault, Op, OpResult, Ranges, ARENA_BASE};
 
 /// mseal, the same number on both architectures; libc does not know it on all targets.
 const SYS_MSEAL: i64 = 462;
@@ -18,6 +20,11 @@ pub struct Bench<'a> {
     pub arena: Arena,
     pub fault: Option<GuestFault>,
     pub files: &'a Files,
+    pub ends: Ends,
+    /// The actors' processes, by number.
+    pub pids: &'a [AtomicI32],
+    /// The actor that performs.
+    pub me: u8,
     /// Room for loaded values.
     pub buffer: &'a mut [u64],
     /// What the ops have done to the process that unmapping the arena does not undo.
@@ -242,6 +249,47 @@ impl Bench<'_> {
                     unsafe { access::store(start, self.arena.page, pages.into(), value) } as u32;
                 Ok(self.access(done, Vec::new(), done < pages))
             }
+            Op::Transfer {
+                way,
+                ref ranges,
+                actor,
+                tag,
+            } => {
+                self.all_inside(ranges)?;
+                let (pid, _rights) = self.process_of(actor)?;
+                let result = Transfer {
+                    ends: self.ends,
+                    way,
+                    ranges,
+                    page: self.arena.page,
+                    pid,
+                    tag,
+                }
+                .run()?;
+                Ok(match result {
+                    Ok(moved) => moved,
+                    Err(errno) => ret(Err(errno), fault),
+                })
+            }
+            Op::ProcessMadvise {
+                ref ranges,
+                actor,
+                advice,
+                flags,
+            } => {
+                self.all_inside(ranges)?;
+                let (pid, _rights) = self.process_of(actor)?;
+                Ok(
+                    match transfer::process_madvise(ranges, pid, advice, flags)? {
+                        Ok(bytes) => OpResult::Moved {
+                            bytes,
+                            values: Vec::new(),
+                            stray: 0,
+                        },
+                        Err(errno) => ret(Err(errno), fault),
+                    },
+                )
+            }
             Op::Truncate { file, len } => Ok(ret(self.files.truncate(file, len)?, fault)),
             Op::PunchHole { file, offset, len } => {
                 Ok(ret(self.files.punch_hole(file, offset, len)?, fault))
@@ -278,6 +326,32 @@ impl Bench<'_> {
             }
             error => ret(error, self.fault),
         })
+    }
+
+    /// Whether every range lies in the arena and its margins.
+    fn all_inside(&self, ranges: &Ranges) -> Result<(), String> {
+        if usize::from(ranges.count) > ranges.list.len() {
+            return Err(format!("{} ranges in one call", ranges.count));
+        }
+        for (at, len) in ranges.iter() {
+            self.range(at, len, false)?;
+        }
+        Ok(())
+    }
+
+    /// The process of an actor, 0 for our own, and the right to get at its memory.
+    fn process_of(&self, actor: u8) -> Result<(i32, Option<AsTheSameUser>), String> {
+        if actor == self.me {
+            return Ok((0, None));
+        }
+        match self
+            .pids
+            .get(usize::from(actor))
+            .map(|pid| pid.load(Relaxed))
+        {
+            Some(pid @ 1..) => Ok((pid, Some(AsTheSameUser::begin()?))),
+            _ => Err(format!("actor {actor} has no process")),
+        }
     }
 
     fn access_range(&self, at: i64, pages: u32) -> Result<u64, String> {
@@ -323,6 +397,9 @@ mod tests {
             arena,
             fault: None,
             files: &Files::default(),
+            ends: Ends::create().unwrap(),
+            pids: &[],
+            me: 0,
             buffer: &mut [],
             traces: &mut Traces::default(),
         };

@@ -22,6 +22,7 @@ use crate::look::{Eyes, Features};
 use crate::memory::Buddies;
 use crate::perform::Traces;
 use crate::sys;
+use crate::transfer::Ends;
 use std::sync::atomic::Ordering::Relaxed;
 use wire::layout::{self, Phase, Progress};
 use wire::{ring, End, FileKind, Mode, Program, Request, Response};
@@ -84,6 +85,7 @@ impl Worker {
             page,
             pages: 3 * (page / 8),
         };
+        let ends = Ends::create().map_err(text("a pipe and a memfd"))?;
         let eyes = Eyes::open(setup.features, arena)?;
         crate::access::catch_faults();
         sys::set_user(USER, USER, 0).map_err(text("setresuid"))?;
@@ -95,6 +97,7 @@ impl Worker {
             eyes,
             arena,
             files: Files::default(),
+            ends,
             user: USER,
             me: 0,
             forked: false,

@@ -83,10 +83,13 @@ fn can_change_flags(op: &Op) -> bool {
         | Op::ClearSoftDirty
         | Op::Mseal { .. }
         | Op::Fork { .. } => true,
-        Op::Madvise { advice, .. } => advice.reach() >= AdviceReach::Flags,
+        Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
+            advice.reach() >= AdviceReach::Flags
+        }
         Op::Munmap { .. }
         | Op::Read { .. }
         | Op::Write { .. }
+        | Op::Transfer { .. }
         | Op::Truncate { .. }
         | Op::PunchHole { .. }
         | Op::Seal { .. }

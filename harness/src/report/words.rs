@@ -1,7 +1,7 @@
 //! Outcomes in words, and text folded to 80 columns.
 
 use oracle::geometry::{Geometry, Pos};
-use oracle::judge::{Fault, Outcome};
+use oracle::judge::{Fault, Outcome, ValueRun};
 use oracle::program::Expect;
 
 /// Widest line of a report, in columns.
@@ -13,19 +13,20 @@ pub fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
         Outcome::Ok => Expect::Ok.text(0),
         Outcome::Elsewhere => Expect::Elsewhere.text(0),
         Outcome::Errno(errno) => Expect::Errno(*errno).text(0),
+        Outcome::Moved(moved) => {
+            let page = moved.end.div_euclid(i64::from(g.page_size));
+            let place = Pos::from_page_index(page, g);
+            let mut text = match place.filter(|_| !moved.all) {
+                None => format!("ok, {} bytes", moved.bytes),
+                Some(place) => format!("{} bytes, up to page {place}", moved.bytes),
+            };
+            if !moved.values.is_empty() {
+                text += &format!(", read {}", tags(&moved.values).join(" "));
+            }
+            text
+        }
         Outcome::Access(access) => {
-            let values: Vec<String> = access
-                .values
-                .iter()
-                .map(|run| {
-                    let tag = run.first.tag().unwrap_or(0);
-                    if run.len == 1 {
-                        tag.to_string()
-                    } else {
-                        format!("{tag}*{}", run.len)
-                    }
-                })
-                .collect();
+            let values = tags(&access.values);
             let mut text = match access.fault {
                 None => format!("ok, {} pages", access.pages),
                 Some(fault) => format!("{} after {} pages", fault_words(&fault, g), access.pages),
@@ -36,6 +37,18 @@ pub fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
             text
         }
     }
+}
+
+/// The tags of loaded values.
+fn tags(values: &[ValueRun]) -> Vec<String> {
+    let one = |run: &ValueRun| {
+        let tag = run.first.tag().unwrap_or(0);
+        match run.len {
+            1 => tag.to_string(),
+            len => format!("{tag}*{len}"),
+        }
+    };
+    values.iter().map(one).collect()
 }
 
 fn fault_words(fault: &Fault, g: Geometry) -> String {

@@ -89,6 +89,7 @@ fn padded(program: &Program, ops: usize, from_seed: u64) -> Program {
             .into_iter()
             .filter(|s| s.actor == 0 && !matches!(s.op, Op::Fork { .. } | Op::Exit))
             .filter(|s| !matches!(s.op, Op::Mseal { .. } | Op::Mlockall { .. }))
+            .filter(|s| s.op.other().is_none())
             .take(ops - long.steps.len())
             .collect();
         steps.append(&mut long.steps);

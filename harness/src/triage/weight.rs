@@ -3,7 +3,7 @@
 use oracle::geometry::{Geometry, Pos};
 use oracle::judge::Outcome;
 use oracle::profile::Profile;
-use oracle::program::{Backing, Knobs, LockCall, Op, Place, Program, Prot, Remap, Seals};
+use oracle::program::{Backing, Knobs, LockCall, Op, Place, Program, Prot, Remap, Seals, Transfer};
 use oracle::space::World;
 use std::collections::BTreeSet;
 
@@ -89,6 +89,32 @@ impl Weight {
                 Op::Write { tag, .. } => {
                     w.kinds += 1;
                     w.tags += u64::from(tag);
+                }
+                Op::Transfer {
+                    way,
+                    vectors,
+                    whose,
+                    tag,
+                    ..
+                } => {
+                    // The plainest first.
+                    w.kinds += 2 + Transfer::ALL
+                        .iter()
+                        .take_while(|other| **other != way)
+                        .count();
+                    w.kinds += vectors.iter().count() - 1 + usize::from(whose.is_some());
+                    w.actors += usize::from(whose.unwrap_or(0));
+                    w.tags += u64::from(tag);
+                }
+                Op::ProcessMadvise {
+                    vectors,
+                    whose,
+                    unknown_flag,
+                    ..
+                } => {
+                    w.kinds += 1 + usize::from(unknown_flag);
+                    w.kinds += vectors.iter().count() - 1 + usize::from(whose.is_some());
+                    w.actors += usize::from(whose.unwrap_or(0));
                 }
                 Op::Fork { child } => {
                     w.forks += 1;
@@ -194,6 +220,7 @@ fn failing(program: &Program, g: Geometry) -> usize {
             Outcome::Ok | Outcome::Elsewhere => false,
             Outcome::Errno(_) => true,
             Outcome::Access(access) => access.fault.is_some(),
+            Outcome::Moved(moved) => !moved.all,
         });
         world = branch.world;
     }

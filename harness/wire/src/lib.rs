@@ -131,6 +131,21 @@ pub enum Op {
         pages: u32,
         tag: u16,
     },
+    /// The kernel reads or writes the ranges for a caller, in the memory of `actor`. What is stored: the same values as by
+    /// [`Op::Write`] in the first eight bytes of every page, as far as they lie in the ranges, and zeros elsewhere.
+    Transfer {
+        way: Way,
+        ranges: Ranges,
+        actor: u8,
+        tag: u16,
+    },
+    /// process_madvise, of the process of `actor`.
+    ProcessMadvise {
+        ranges: Ranges,
+        actor: u8,
+        advice: i32,
+        flags: u32,
+    },
     /// ftruncate. `file` is an index in [`Program::files`] here and below.
     Truncate {
         file: u8,
@@ -151,6 +166,67 @@ pub enum Op {
         child: u8,
     },
     Exit,
+}
+
+/// How the kernel gets at memory for a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// write(2) to an empty pipe.
+    PipeWrite,
+    /// read(2) from a pipe that holds as much.
+    PipeRead,
+    /// pwrite(2) at the start of an empty memfd.
+    MemfdWrite,
+    /// pread(2) at the start of a memfd of this length.
+    MemfdRead,
+    /// process_vm_readv(2).
+    VmRead,
+    /// process_vm_writev(2).
+    VmWrite,
+    /// pread(2) of /proc/PID/mem.
+    MemRead,
+    /// pwrite(2) of /proc/PID/mem.
+    MemWrite,
+    /// vmsplice(2) into an empty pipe.
+    Vmsplice,
+}
+
+impl Way {
+    /// Whether the kernel writes to the ranges.
+    pub fn stores(self) -> bool {
+        matches!(
+            self,
+            Way::PipeRead | Way::MemfdRead | Way::VmWrite | Way::MemWrite
+        )
+    }
+}
+
+/// Up to [`MAX_RANGES`] ranges: of each its start, in bytes from the arena's start, and its length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ranges {
+    /// How many there are.
+    pub count: u8,
+    pub list: [(i64, u64); MAX_RANGES],
+}
+
+/// Most ranges of one call.
+pub const MAX_RANGES: usize = 6;
+
+impl Ranges {
+    pub fn iter(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
+        self.list.iter().take(self.count.into()).copied()
+    }
+
+    /// Bytes in all.
+    pub fn bytes(&self) -> u64 {
+        self.iter().fold(0, |sum, (_, len)| sum.saturating_add(len))
+    }
+
+    /// Where the last of them ends.
+    fn end(&self) -> i64 {
+        let ends = self.iter().map(|(at, len)| at.saturating_add_unsigned(len));
+        ends.max().unwrap_or(0)
+    }
 }
 
 /// What mmap is given of a file.
@@ -230,6 +306,7 @@ impl Op {
                 return end.max(to.saturating_add_unsigned(new_len));
             }
             Op::Read { at, pages } | Op::Write { at, pages, .. } => (at, u64::from(pages) * page),
+            Op::Transfer { ranges, .. } | Op::ProcessMadvise { ranges, .. } => return ranges.end(),
             Op::Mlockall { .. }
             | Op::Munlockall
             | Op::ClearSoftDirty
@@ -387,6 +464,16 @@ pub enum OpResult {
     Ret(i64),
     /// mmap or mremap succeeded at another address.
     Elsewhere,
+    /// A call that returned how many bytes it did.
+    Moved {
+        bytes: u64,
+        /// What the kernel read: the first eight bytes of each page of which any was moved, zero where not, in runs as in
+        /// [`OpResult::Access`].
+        #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_PAGES }>")]
+        values: Vec<(u32, u64)>,
+        /// Bytes moved behind the first eight of their pages that were not zero.
+        stray: u64,
+    },
     Access {
         pages: u32,
         /// Runs of loaded values: (pages, first value); a non-zero value grows by one from page to page.

@@ -45,6 +45,14 @@ fn examples() -> Vec<Response> {
         result,
         actors: vec![(0, View::Full(space)), (2, View::Unchanged)],
     };
+    let moved = StepSeen {
+        result: OpResult::Moved {
+            bytes: 8192,
+            values: vec![(1, 7), (1, 0)],
+            stray: 1,
+        },
+        actors: vec![(0, View::Unchanged)],
+    };
     vec![
         Response::Hello(Hello {
             release: "7.3".to_owned(),
@@ -58,7 +66,7 @@ fn examples() -> Vec<Response> {
                 step: 1,
                 stack: "wchan".to_owned(),
             },
-            steps: vec![step; 3],
+            steps: vec![step.clone(), moved, step],
         }),
         Response::BatchDone { seq: 3, nanos: 4 },
         Response::Log {

@@ -4,7 +4,8 @@
 mod sizes;
 
 use super::{
-    words, Access, Class, Observation, Outcome, PageRun, PageSeen, SpaceSeen, VmFlag, VmaSeen,
+    words, Access, Class, Moved, Observation, Outcome, PageRun, PageSeen, SpaceSeen, ValueRun,
+    VmFlag, VmaSeen,
 };
 use crate::program::ActorId;
 
@@ -46,6 +47,7 @@ fn outcome(expected: &Outcome, seen: &Outcome) -> Option<Difference> {
     }
     let (class, expected, observed, of) = match (expected, seen) {
         (Outcome::Access(e), Outcome::Access(o)) => return access(e, o),
+        (Outcome::Moved(e), Outcome::Moved(o)) => return moved(e, o),
         (e, o) => (
             Class::Errno,
             words::outcome(e),
@@ -65,6 +67,41 @@ fn outcome(expected: &Outcome, seen: &Outcome) -> Option<Difference> {
     })
 }
 
+fn moved(e: &Moved, o: &Moved) -> Option<Difference> {
+    let differs = |class, expected: &str, observed: &str, of| {
+        Some(Difference {
+            class,
+            actor: None,
+            pages: None,
+            expected: expected.into(),
+            observed: observed.into(),
+            of,
+            note: None,
+            rank: 0,
+        })
+    };
+    if e.bytes != o.bytes {
+        let word = |m: &Moved| if m.all { "all" } else { "a-part" };
+        let observed = match (word(e), word(o)) {
+            ("a-part", "a-part") if o.bytes < e.bytes => "a-smaller-part",
+            ("a-part", "a-part") => "a-larger-part",
+            (_, other) => other,
+        };
+        return differs(Class::Errno, word(e), observed, "the number of bytes");
+    }
+    let pages = |m: &Moved| m.values.iter().map(|r| r.len).sum::<u32>();
+    if let Some(difference) = values(&e.values, &o.values, pages(e).min(pages(o))) {
+        return Some(difference);
+    }
+    if pages(e) != pages(o) {
+        return differs(Class::Value, "as-many-values", "other-values", "the values");
+    }
+    if e.stray != o.stray {
+        return differs(Class::Value, "zeros", "other-bytes", "what lies between");
+    }
+    None
+}
+
 fn access(e: &Access, o: &Access) -> Option<Difference> {
     let signal = |expected: String, observed: String, of| {
         Some(Difference {
@@ -80,7 +117,7 @@ fn access(e: &Access, o: &Access) -> Option<Difference> {
     };
     // The values before the earlier end come first: a wrong value is told before a fault behind it.
     let common = e.pages.min(o.pages);
-    if let Some(difference) = values(e, o, common) {
+    if let Some(difference) = values(&e.values, &o.values, common) {
         return Some(difference);
     }
     match e.pages.cmp(&o.pages) {
@@ -107,10 +144,10 @@ fn access(e: &Access, o: &Access) -> Option<Difference> {
 }
 
 /// The first loaded value that differs, among the first `pages`.
-fn values(e: &Access, o: &Access, pages: u32) -> Option<Difference> {
+fn values(e: &[ValueRun], o: &[ValueRun], pages: u32) -> Option<Difference> {
     let mut at = 0;
-    let mut left = Runs::new(&e.values, |r| r.len);
-    let mut right = Runs::new(&o.values, |r| r.len);
+    let mut left = Runs::new(e, |r| r.len);
+    let mut right = Runs::new(o, |r| r.len);
     while at < pages {
         let (Some((a, off_a, len_a)), Some((b, off_b, len_b))) = (left.at(at), right.at(at)) else {
             // Stores load nothing on either side; a report of loads of another length is no observation.

@@ -30,12 +30,13 @@ fn reach(step: &Step, g: Geometry) -> Reach {
         | Op::ClearSoftDirty
         | Op::Mseal { .. }
         | Op::Fork { .. } => (true, true),
-        Op::Madvise { advice, .. } => {
+        Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
             let reach = advice.reach();
             (reach >= AdviceReach::Vmas, reach >= AdviceReach::Flags)
         }
         Op::Read { .. }
         | Op::Write { .. }
+        | Op::Transfer { .. }
         | Op::Truncate { .. }
         | Op::PunchHole { .. }
         | Op::Seal { .. }
@@ -56,7 +57,8 @@ fn reach(step: &Step, g: Geometry) -> Reach {
                     (r.end.page_index(g) + i64::from(!r.end.is_page_aligned())).clamp(start, limit);
                 (start as u32, end as u32)
             });
-            (pages.collect(), vec![step.actor])
+            let actor = step.op.other().unwrap_or(step.actor);
+            (pages.collect(), vec![actor])
         }
     };
     Reach {

@@ -1,7 +1,8 @@
 //! What a run saw after an op, in the oracle's terms. The harness makes it from what the guest reports; the simulated
 //! kernel makes it from the model.
 
-use crate::program::{ActorId, Prot};
+use crate::geometry::Geometry;
+use crate::program::{ActorId, Prot, Vectors};
 use crate::space::Content;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub enum Outcome {
     Elsewhere,
     /// The system call failed with this errno (its Linux number).
     Errno(i32),
+    /// A call that moves bytes, or counts them: how many, and which. It did something, or had nothing to do.
+    Moved(Moved),
     /// An access op: how far it came, what it read, and the fault that stopped it.
     Access(Access),
 }
@@ -36,6 +39,41 @@ pub struct Access {
     pub values: Vec<ValueRun>,
     /// The fault that stopped it.
     pub fault: Option<Fault>,
+}
+
+/// What a call did that may do a part of what it is asked to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Moved {
+    /// Bytes that the call returned.
+    pub bytes: u64,
+    /// Whether that is all that was asked for.
+    pub all: bool,
+    /// Where it stopped, in bytes from the arena's start.
+    pub end: i64,
+    /// What the kernel read: the first eight bytes of each page, as far as they were moved (zero where they were not), of the pages
+    /// of which any of these bytes was. Empty where the kernel wrote.
+    pub values: Vec<ValueRun>,
+    /// Bytes moved behind the first eight of their pages that were not zero.
+    pub stray: u64,
+}
+
+impl Moved {
+    /// What a call with these ranges did that returned `bytes`.
+    pub fn of(
+        vectors: Vectors,
+        bytes: u64,
+        values: Vec<ValueRun>,
+        stray: u64,
+        g: Geometry,
+    ) -> Moved {
+        Moved {
+            bytes,
+            all: bytes == vectors.bytes(g),
+            end: vectors.place_after(bytes, g),
+            values,
+            stray,
+        }
+    }
 }
 
 /// `len` pages whose contents follow each other, starting with `first`.

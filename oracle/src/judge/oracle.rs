@@ -200,12 +200,17 @@ impl Oracle {
         let told = match step.op {
             Op::Fork { .. } => errno == ENOMEM || errno == EAGAIN,
             // A VMA that cannot be split for want of memory is EAGAIN for advice.
-            Op::Madvise { .. } => errno == EAGAIN || errno == ENOMEM,
+            Op::Madvise { .. } | Op::ProcessMadvise { .. } => errno == EAGAIN || errno == ENOMEM,
             // ENOMEM is what mlock and mlockall say for other reasons.
             Op::Mlock { .. } | Op::Mlockall { .. } => errno == EAGAIN,
             _ => errno == ENOMEM,
         };
-        told && self.branches.iter().all(|b| b.outcome == Outcome::Ok)
+        let well = |b: &Branch| match &b.outcome {
+            Outcome::Ok => true,
+            Outcome::Moved(moved) => moved.all,
+            _ => false,
+        };
+        told && self.branches.iter().all(well)
     }
 
     fn divergence(
@@ -279,7 +284,7 @@ impl Oracle {
         let reached = match step.op {
             Op::Fork { child } => actor == step.actor || actor == child,
             Op::Mlockall { .. } | Op::Munlockall | Op::ClearSoftDirty => actor == step.actor,
-            _ => actor == step.actor && self.in_range(step, from, to),
+            _ => actor == step.op.other().unwrap_or(step.actor) && self.in_range(step, from, to),
         };
         if !reached && only_sharing(difference) {
             // Who else maps a page is nobody's own: an op elsewhere changes it too.

@@ -50,6 +50,8 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         Outcome::Ok => "ok".into(),
         Outcome::Elsewhere => "elsewhere".into(),
         Outcome::Errno(number) => errno(*number),
+        Outcome::Moved(moved) if moved.all => "all".into(),
+        Outcome::Moved(_) => "a-part".into(),
         Outcome::Access(access) => fault(access.fault),
     }
 }

@@ -426,6 +426,31 @@ behaviours! {
         spans: &[span(BOTH, EVER, NEVER_ENDED)],
         probe: Some(probes::KSM),
     }
+    proc_mem_forces {
+        what: "/proc/PID/mem gets at private memory whatever its protection",
+        source: "fs/proc/base.c mem_rw, FOLL_FORCE; 6.12, proc: add config & param to block forcing mem writes (a matter of \
+                 configuration: the distribution's kernels force up to 7.0 and do not from 7.1 on, as runs say)",
+        spans: &[before(7, 1)],
+        probe: Some(probes::PROC_MEM_FORCES),
+    }
+    process_madvise_self_any {
+        what: "process_madvise on oneself takes any advice",
+        source: "6.13, mm/madvise: allow process_madvise() to perform any operation on self; before that those that are allowed                  on others: mm/madvise.c process_madvise_behavior_valid",
+        spans: &[since(6, 13)],
+        probe: Some(probes::PROCESS_MADVISE_ANY),
+    }
+    process_madvise_needs_nice {
+        what: "process_madvise wants CAP_SYS_NICE on oneself, too",
+        source: "mm/madvise.c process_madvise: 6.1 asks in any case, 6.12 for other processes only",
+        spans: &[before(6, 12)],
+        probe: Some(probes::PROCESS_MADVISE_NICE),
+    }
+    huge_zero_special {
+        what: "the entry of the huge zero page is a special one, which get_user_pages_fast does not take",
+        source: "mm/gup.c gup_fast_pmd_leaf: pmd_special; 6.18, mm/huge_memory: mark PMD mappings of the huge zero folio special",
+        spans: &[since(6, 18)],
+        probe: Some(probes::HUGE_ZERO_SPECIAL),
+    }
     rfc_anon_vma_after {
         what: "guard install prepares the anon_vma after its walk, and only where it put a marker into an empty slot",
         source: "[PATCH RFC 3/4] mm: madvise: implement lightweight guard page mechanism (October 2024); as merged in 6.13, before \

@@ -15,7 +15,7 @@ pub struct Probe {
 /// Whether the last step succeeded.
 fn succeeded(seen: &[Observation]) -> Option<bool> {
     match &seen.last()?.outcome {
-        Outcome::Ok => Some(true),
+        Outcome::Ok | Outcome::Moved(_) => Some(true),
         Outcome::Errno(_) => Some(false),
         _ => None,
     }
@@ -357,6 +357,34 @@ pub const LOCK_ON_FAULT_NAMED: Probe = Probe {
 pub const KSM: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed\nmergeable 0+0..0+1\n",
     read: succeeded,
+};
+
+pub const PROC_MEM_FORCES: Probe = Probe {
+    program: "mmap 0+0..0+1 none private fixed\nmem-read 0+0..0+1\n",
+    read: succeeded,
+};
+
+/// By root, who has every right.
+pub const PROCESS_MADVISE_ANY: Probe = Probe {
+    program: "user root\n\nmmap 0+0..0+1 rw private fixed\nprocess-madvise dontneed 0+0..0+1\n",
+    read: succeeded,
+};
+
+pub const PROCESS_MADVISE_NICE: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nprocess-madvise cold 0+0..0+1\n",
+    read: |seen| succeeded(seen).map(|taken| !taken),
+};
+
+/// Of memory that can be read by the processor, but not according to its VMA.
+pub const HUGE_ZERO_SPECIAL: Probe = Probe {
+    program:
+        "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nread 0+0..0+1\nmprotect 0+0..1+0 w\n\
+              vmsplice 0+0..0+1\n",
+    read: |seen| {
+        let there = page(seen, 1)?.page;
+        let huge = there.kind == PageKind::Zero && there.huge != Some(false);
+        huge.then_some(()).and(succeeded(seen)).map(|taken| !taken)
+    },
 };
 
 pub const EXEC_ONLY_PKEY: Probe = Probe {

@@ -3,13 +3,16 @@
 use super::text::names::{code_name, errno_name, name_of, signal_name, VM_FLAGS};
 use super::{
     ActorId, Backing, Expect, FileKind, FileMap, FlagExpected, Op, Place, Program, Seals, Step,
-    MAX_ACTORS, MAX_FILE_PAGE, MAX_STEPS, MAX_TEXT_BYTES,
+    Transfer, Vectors, MAX_ACTORS, MAX_FILE_PAGE, MAX_STEPS, MAX_TEXT_BYTES,
 };
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 
 /// Most pages one `read` or `write` may access, on any geometry.
 pub const MAX_ACCESS_PAGES: u64 = 64;
+
+/// Most pages that the ranges of one call that moves memory may touch together, on any geometry.
+pub const MAX_TRANSFER_PAGES: u64 = 8;
 
 /// The geometry with the most pages per PMD (arm64 with 64 KiB pages): where a range is longest.
 const LARGEST: Geometry = Geometry {
@@ -140,6 +143,26 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
                 );
             }
         }
+        Op::Transfer {
+            way,
+            vectors,
+            whose,
+            tag,
+        } => {
+            transfer(way, vectors, tag)?;
+            if let Some(actor) = whose {
+                if !way.may_be_remote() {
+                    return Err(format!("{} is about its caller's own memory", way.name()));
+                }
+                living(actor, actors)?;
+            }
+        }
+        Op::ProcessMadvise { vectors, whose, .. } => {
+            all_forward(vectors)?;
+            if let Some(actor) = whose {
+                living(actor, actors)?;
+            }
+        }
         Op::Fork { child } => match actors.get_mut(usize::from(child)) {
             Some(state @ Actor::Unborn) => *state = Actor::Living,
             Some(_) => {
@@ -258,6 +281,51 @@ fn access_range(range: Range) -> Result<(), String> {
     Ok(())
 }
 
+/// Ranges of a call that moves memory: none wraps, the pages are few.
+fn transfer(way: Transfer, vectors: Vectors, tag: u16) -> Result<(), String> {
+    all_forward(vectors)?;
+    if vectors.more[0].is_some() && !way.takes_several() {
+        return Err(format!("{} takes one range", way.name()));
+    }
+    let pages: i64 = vectors
+        .iter()
+        .filter(|range| range.start != range.end)
+        .map(|range| {
+            let last = range.end.page_index(LARGEST) - i64::from(range.end.is_page_aligned());
+            last - range.start.page_index(LARGEST) + 1
+        })
+        .sum();
+    if pages as u64 > MAX_TRANSFER_PAGES {
+        return Err(format!(
+            "one call moves at most {MAX_TRANSFER_PAGES} pages on every geometry; these ranges touch {pages} with 8192 pages per PMD"
+        ));
+    }
+    match (way.stores(), tag) {
+        (true, 0) => Err("a tag is 1 to 65535; 0 stands for a page never written".into()),
+        (false, 1..) => Err(format!("{} stores nothing and has no tag", way.name())),
+        _ => Ok(()),
+    }
+}
+
+/// Ranges of a call that takes several.
+fn all_forward(vectors: Vectors) -> Result<(), String> {
+    if vectors
+        .more
+        .windows(2)
+        .any(|pair| pair[0].is_none() && pair[1].is_some())
+    {
+        return Err("ranges follow each other without a gap".into());
+    }
+    for range in vectors.iter() {
+        position(range.start)?;
+        position(range.end)?;
+        if wraps(range) {
+            return Err(format!("{range} ends before it starts"));
+        }
+    }
+    Ok(())
+}
+
 fn expectations(step: &Step, actors: &[Actor]) -> Result<(), String> {
     let access = matches!(step.op, Op::Read { .. } | Op::Write { .. });
     let mut outcomes = 0;
@@ -293,8 +361,20 @@ fn expectations(step: &Step, actors: &[Actor]) -> Result<(), String> {
                 }
                 at.map_or(Ok(()), position)?;
             }
+            Expect::UpTo(at) => {
+                outcomes += 1;
+                position(*at)?;
+                if !matches!(step.op, Op::Transfer { .. } | Op::ProcessMadvise { .. }) {
+                    return Err("`up-to` can be expected of a call that moves bytes only".into());
+                }
+            }
             Expect::Values(tags) => {
-                if !matches!(step.op, Op::Read { .. }) {
+                let reads = match step.op {
+                    Op::Read { .. } => true,
+                    Op::Transfer { way, .. } => !way.stores(),
+                    _ => false,
+                };
+                if !reads {
                     return Err("`reads` can be expected of a read only".into());
                 }
                 let joined = tags.windows(2).all(|w| w[0].tag != w[1].tag);

@@ -12,6 +12,7 @@
 //! | `ops` | which op comes next |
 //! | `files` | mappings of files |
 //! | `collapse` | where COLLAPSE is pointed at |
+//! | `transfers` | memory that the kernel reads and writes |
 //! | `locks` | which of the mlock family, and mseal |
 //! | `remaps` | mremap |
 
@@ -22,6 +23,7 @@ mod locks;
 mod ops;
 mod places;
 mod remaps;
+mod transfers;
 
 pub use dice::expand;
 
@@ -161,7 +163,11 @@ impl Writer<'_, '_, '_> {
                 let fails = branches.first().is_none_or(|b| !succeeds(&b.outcome));
                 let idle = branches.first().is_some_and(|b| !self.changes(&b.world));
                 // A load that finds its pages changes nothing and is still worth having; what mlockall changes shows later.
-                let idle = idle && !matches!(op, Op::Read { .. } | Op::Mlockall { .. });
+                let idle = idle
+                    && !matches!(
+                        op,
+                        Op::Read { .. } | Op::Mlockall { .. } | Op::Transfer { .. }
+                    );
                 (fails && !self.dice.chance(60)) || (idle && !fails && !self.dice.chance(30))
             };
             if !dull {
@@ -177,6 +183,7 @@ impl Writer<'_, '_, '_> {
     fn add(&mut self, step: Step) {
         match step.op {
             Op::Write { .. } => self.next_tag += 1,
+            Op::Transfer { way, .. } if way.stores() => self.next_tag += 1,
             Op::Fork { .. } => self.next_actor += 1,
             _ => {}
         }
@@ -227,6 +234,7 @@ pub(super) fn succeeds(outcome: &Outcome) -> bool {
         Outcome::Ok | Outcome::Elsewhere => true,
         Outcome::Errno(_) => false,
         Outcome::Access(a) => a.fault.is_none(),
+        Outcome::Moved(moved) => moved.all,
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `remap` | how mremap is called |
 //! | `check` | what a program must satisfy beyond its grammar |
 //! | `lock` | what is said to mlock and its kin |
+//! | `transfer` | memory that the kernel reads and writes for a caller |
 //! | `generate` | `Arbitrary`-based generation, aware of the model |
 //! | `stats` | what a set of programs exercises |
 
@@ -17,12 +18,14 @@ mod lock;
 mod remap;
 pub mod stats;
 pub(crate) mod text;
+mod transfer;
 
-pub use check::{CheckError, MAX_ACCESS_PAGES};
+pub use check::{CheckError, MAX_ACCESS_PAGES, MAX_TRANSFER_PAGES};
 pub use file::{File, FileKind, FileStart, Seals};
 pub use lock::{LockAll, LockCall};
 pub use remap::Remap;
 pub use text::{ParseError, MAX_TEXT_BYTES};
+pub use transfer::{Transfer, Vectors, Whose, MAX_VECTORS};
 
 use crate::geometry::{Pos, Range};
 use crate::judge::VmFlag;
@@ -299,6 +302,21 @@ pub enum Op {
         range: Range,
         tag: u16,
     },
+    /// The kernel reads or writes memory for the caller. What is stored: `tag` and the page's number in the first eight bytes of
+    /// every page, as far as they lie in the ranges, and zeros elsewhere. 0 where nothing is stored.
+    Transfer {
+        way: Transfer,
+        vectors: Vectors,
+        whose: Whose,
+        tag: u16,
+    },
+    /// process_madvise, with flags 0 or with one that no kernel knows.
+    ProcessMadvise {
+        advice: Advice,
+        vectors: Vectors,
+        whose: Whose,
+        unknown_flag: bool,
+    },
     /// ftruncate: the file has `pages` pages then.
     Truncate {
         file: File,
@@ -343,6 +361,12 @@ impl Op {
             Op::Mremap { .. } => "mremap",
             Op::Read { .. } => "read",
             Op::Write { .. } => "write",
+            Op::Transfer { way, .. } => way.name(),
+            Op::ProcessMadvise {
+                unknown_flag: false,
+                ..
+            } => "process-madvise",
+            Op::ProcessMadvise { .. } => "process-madvise-unknown-flag",
             Op::Truncate { .. } => "truncate",
             Op::PunchHole { .. } => "punch-hole",
             Op::Seal { .. } => "seal",
@@ -365,7 +389,15 @@ impl Op {
         }
     }
 
-    /// The range the op is given, if it has one; of an mremap the old one.
+    /// The other actor that it names, whose memory it is about.
+    pub fn other(&self) -> Whose {
+        match self {
+            Op::Transfer { whose, .. } | Op::ProcessMadvise { whose, .. } => *whose,
+            _ => None,
+        }
+    }
+
+    /// The range the op is given, if it has one; of an mremap the old one, of several the first.
     pub fn range(&self) -> Option<Range> {
         self.ranges().next()
     }
@@ -386,7 +418,8 @@ impl Op {
     }
 
     /// Where the ranges stand.
-    fn ranges_mut(&mut self) -> [Option<&mut Range>; 2] {
+    fn ranges_mut(&mut self) -> [Option<&mut Range>; MAX_VECTORS] {
+        let mut places = [const { None }; MAX_VECTORS];
         match self {
             Op::Mmap { range, .. }
             | Op::Munmap { range }
@@ -395,8 +428,17 @@ impl Op {
             | Op::Mlock { range, .. }
             | Op::Mseal { range, .. }
             | Op::Read { range }
-            | Op::Write { range, .. } => [Some(range), None],
-            Op::Mremap { range, to, .. } => [Some(range), Some(to)],
+            | Op::Write { range, .. } => places[0] = Some(range),
+            Op::Mremap { range, to, .. } => {
+                places[0] = Some(range);
+                places[1] = Some(to);
+            }
+            Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } => {
+                places[0] = Some(&mut vectors.first);
+                for (place, range) in places[1..].iter_mut().zip(&mut vectors.more) {
+                    *place = range.as_mut();
+                }
+            }
             Op::Truncate { .. }
             | Op::PunchHole { .. }
             | Op::Seal { .. }
@@ -404,8 +446,9 @@ impl Op {
             | Op::Munlockall
             | Op::ClearSoftDirty
             | Op::Fork { .. }
-            | Op::Exit => [None, None],
+            | Op::Exit => {}
         }
+        places
     }
 }
 
@@ -514,6 +557,8 @@ pub enum Expect {
         code: Option<i32>,
         at: Option<Pos>,
     },
+    /// `=> up-to 0+2`: the call does a part of what it was asked to, which ends there.
+    UpTo(Pos),
     /// `=> reads 7*2 0`: the loads return what writes with these tags stored, up to the first fault.
     Values(Vec<ValueTags>),
     /// `=> 0+2 |aa.GG|`: the pages of an actor from a position on look like this ([`crate::judge::strip`] has the letters).
@@ -539,6 +584,7 @@ impl Expect {
             | Expect::Elsewhere
             | Expect::Errno(_)
             | Expect::Signal { .. }
+            | Expect::UpTo(_)
             | Expect::Values(_) => None,
         }
     }
@@ -551,6 +597,7 @@ impl Expect {
             | Expect::Elsewhere
             | Expect::Errno(_)
             | Expect::Signal { .. }
+            | Expect::UpTo(_)
             | Expect::Values(_) => None,
         }
     }

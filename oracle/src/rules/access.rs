@@ -3,12 +3,15 @@
 //! An access op goes page by page; like pages are treated together. Where the kernel may or may not find a huge page, the
 //! path forks.
 
+mod kernel;
 mod of_file;
+
+pub(crate) use kernel::{mask, Gate, Kernel, New, Stores};
 
 use super::errno::{EFAULT, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
-use super::{anon_vma, droppable, hit, populate, soft_dirty, thp, Ctx};
+use super::{anon_vma, droppable, hit, populate, soft_dirty, thp, transfer, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
@@ -124,6 +127,8 @@ pub(crate) enum Purpose {
     /// The kernel faults in what was mapped or locked, whatever loads and stores may do there: private writable memory for
     /// a store, other memory for a load.
     FaultIn(OnError),
+    /// The kernel reads or writes for a caller.
+    Kernel(Kernel),
 }
 
 /// What becomes of the rest where a page cannot be faulted in.
@@ -144,18 +149,20 @@ impl Purpose {
             Purpose::Load | Purpose::PopulateRead => false,
             Purpose::Store(_) | Purpose::PopulateWrite => true,
             Purpose::FaultIn(_) => vma.prot.write && !vma.shared,
+            Purpose::Kernel(kernel) => kernel.stores.is_some(),
         }
     }
 
     fn is_populate(self) -> bool {
-        !matches!(self, Purpose::Load | Purpose::Store(_))
+        !matches!(self, Purpose::Load | Purpose::Store(_) | Purpose::Kernel(_))
     }
 
-    /// What stands in a page after it, if it changes contents.
-    fn content(self, page: u32) -> Option<Content> {
+    /// What becomes of the contents of pages from `page` on.
+    fn content(self, page: u32) -> New {
         match self {
-            Purpose::Store(tag) => Some(Content::written(tag, page)),
-            _ => None,
+            Purpose::Store(tag) => New::Whole(Content::written(tag, page)),
+            Purpose::Kernel(kernel) => kernel.content(page),
+            _ => New::Keep,
         }
     }
 }
@@ -181,6 +188,8 @@ enum Next {
     Again,
     /// A signal and its si_code.
     Fault(i32, i32),
+    /// The kernel comes no further.
+    Stop,
     /// The call ends with this errno.
     Errno(i32),
     /// The kernel looks for a huge page.
@@ -217,6 +226,7 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
             hit!(state.ctx, populate::LIKE_ACCESS);
         }
         Purpose::FaultIn(_) => {}
+        Purpose::Kernel(_) => hit!(state.ctx, transfer::FAULTS_IN),
     }
     let mut errno = None;
     while state.done.pages < state.wanted {
@@ -233,6 +243,7 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
                 });
                 break;
             }
+            Next::Stop => break,
             Next::Errno(number) => {
                 errno = Some(number);
                 break;
@@ -301,6 +312,10 @@ fn next(state: &mut State) -> Next {
         if purpose.is_populate() {
             return hole(state);
         }
+        if let Purpose::Kernel(_) = purpose {
+            hit!(state.ctx, transfer::UNMAPPED);
+            return Next::Stop;
+        }
         hit!(state.ctx, UNMAPPED);
         return Next::Fault(SIGSEGV, SEGV_MAPERR);
     };
@@ -317,6 +332,9 @@ fn next(state: &mut State) -> Next {
             FaultIn::Nothing => Some(rest_of_vma(state, i)),
             FaultIn::Impossible => Some(impossible(state, i, on_error)),
         },
+        Purpose::Kernel(kernel) => {
+            kernel::refused(&mut state.ctx, i, page, kernel).then_some(Next::Stop)
+        }
     };
     if let Some(refused) = refused {
         return refused;
@@ -338,8 +356,17 @@ fn next(state: &mut State) -> Next {
             hit!(ctx, populate::GUARD);
             return Next::Errno(EFAULT);
         }
+        if let Purpose::Kernel(_) = purpose {
+            hit!(ctx, transfer::GUARD);
+            return Next::Stop;
+        }
         hit!(ctx, GUARD);
         return Next::Fault(SIGSEGV, SEGV_MAPERR);
+    }
+    if let (Purpose::Kernel(kernel), Some(slot @ Slot::Anon { .. })) = (purpose, slot) {
+        if kernel.gate == Gate::Pinned && !write && kernel::unshare(ctx, page, end, slot) {
+            return Next::Again;
+        }
     }
     let (anon, shared) = (ctx.mm.vmas[i].is_anon(), ctx.mm.vmas[i].shared);
     let next = match (anon, write) {
@@ -461,15 +488,8 @@ fn load_anon(state: &mut State, i: usize, start: u32, end: u32, slot: Option<Slo
     Next::Done(end - start)
 }
 
-/// A store of `new` contents, or the fault of one alone.
-fn store_anon(
-    ctx: &mut Ctx,
-    i: usize,
-    start: u32,
-    end: u32,
-    slot: Option<Slot>,
-    new: Option<Content>,
-) -> Next {
+/// A store that leaves `new` contents, or the fault of one alone.
+fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>, new: New) -> Next {
     let block = block_of(start, ctx.geometry());
     let huge = ctx.mm.tables[block] == Table::Huge;
     match slot {
@@ -489,7 +509,7 @@ fn store_anon(
             if !thp::write_protected(ctx, start) {
                 return Next::Again;
             }
-            let content = new.unwrap_or(content);
+            let content = new.over(0, content);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
             thp::stored(ctx, i, id);
             let (first, last) = block_pages(block, ctx.geometry());
@@ -497,7 +517,7 @@ fn store_anon(
             Next::Done(end - start)
         }
         Some(slot @ Slot::Anon { id, content }) => {
-            let content = new.unwrap_or(content);
+            let content = new.over(0, content);
             for (from, to, shared) in ctx.sharing(start, end, slot) {
                 let content = content.plus(from - start);
                 let id = if shared {
@@ -520,7 +540,7 @@ fn store_anon(
             anon_vma::prepare(ctx, i);
             let id = ctx.world.new_pages(end - start);
             droppable::made(ctx, i, id, end - start);
-            let content = new.unwrap_or(Content::ZERO);
+            let content = new.over(0, Content::ZERO);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
             ctx.mm.tables[block] = Table::Pte;
             Next::Done(end - start)

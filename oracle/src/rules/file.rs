@@ -2,6 +2,7 @@
 //! belong to the file; a slot only says whether this address space maps one, until a store through a private mapping
 //! puts a copy there.
 
+use super::access::New;
 use super::registry::Rule;
 use super::{anon_vma, hit, secret, Ctx};
 use crate::judge::Class;
@@ -9,7 +10,7 @@ use crate::program::FileKind;
 use crate::space::mm::{block_of, block_pages, Table};
 use crate::space::object::CacheRun;
 use crate::space::slots::Slot;
-use crate::space::{Content, HugeAdvice};
+use crate::space::HugeAdvice;
 
 pub const FAULT: Rule = Rule {
     name: "file/fault",
@@ -111,9 +112,9 @@ pub(crate) fn map(ctx: &mut Ctx, i: usize, start: u32, end: u32) {
     set(ctx, start, end, Slot::File);
 }
 
-/// A store to `[start, end)` of a private mapping, whose slots are empty or map the file: copies with `new` contents, or
-/// with those of the file. Returns where the file ends, if it does before `end` (slots that map the file lie within it).
-pub(crate) fn copy(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Option<Content>) -> u32 {
+/// A store to `[start, end)` of a private mapping, whose slots are empty or map the file: copies of the file's contents with
+/// what is `new`. Returns where the file ends, if it does before `end` (slots that map the file lie within it).
+pub(crate) fn copy(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: New) -> u32 {
     hit!(ctx, COPY_ANON_VMA);
     anon_vma::prepare(ctx, i);
     let end = within(ctx, i, start, end);
@@ -126,7 +127,7 @@ pub(crate) fn copy(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Option<Co
     for run in cached(ctx, i, start, end) {
         let vma = &ctx.mm.vmas[i];
         let (from, to) = (vma.page_of(run.start), vma.page_of(run.end - 1) + 1);
-        let content = new.map_or(run.content, |first| first.plus(from - start));
+        let content = new.over(from - start, run.content);
         let id = ctx.world.new_pages(to - from);
         set(ctx, from, to, Slot::Anon { id, content });
     }

@@ -89,15 +89,7 @@ pub const DONTNEED_FREES_TABLE: Rule = Rule {
 
 /// madvise(2).
 pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
-    let profile = &ctx.world.profile;
-    let known = match advice {
-        Advice::GuardInstall | Advice::GuardRemove => profile.guards,
-        Advice::Mergeable | Advice::Unmergeable => profile.ksm,
-        Advice::Unknown => false,
-        _ => true,
-    };
-    if !known {
-        hit!(ctx, UNKNOWN);
+    if !known(ctx, advice) {
         return Outcome::Errno(EINVAL);
     }
     let span = match span(ctx, range) {
@@ -125,6 +117,21 @@ pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
             _ => hints::set(ctx, i, start, end, advice),
         }
     })
+}
+
+/// Whether the kernel knows an advice.
+pub(super) fn known(ctx: &mut Ctx, advice: Advice) -> bool {
+    let profile = &ctx.world.profile;
+    let known = match advice {
+        Advice::GuardInstall | Advice::GuardRemove => profile.guards,
+        Advice::Mergeable | Advice::Unmergeable => profile.ksm,
+        Advice::Unknown => false,
+        _ => true,
+    };
+    if !known {
+        hit!(ctx, UNKNOWN);
+    }
+    known
 }
 
 /// The range of any advice, or how the call ends for its form.

@@ -6,6 +6,8 @@
 //! | --- | --- |
 //! | `args` | which ranges the calls accept |
 //! | `mmap`, `munmap`, `mprotect`, `madvise`, `mremap` | one system call each |
+//! | `process_madvise` | advice for several ranges, and for other processes |
+//! | `transfer` | memory that the kernel reads and writes for a caller |
 //! | `resize` | ftruncate, holes in files, madvise REMOVE |
 //! | `seal` | seals of memfds |
 //! | `moves` | how mremap moves VMAs, page tables and slots |
@@ -55,6 +57,7 @@ pub(crate) mod mremap;
 pub(crate) mod mseal;
 pub(crate) mod munmap;
 pub(crate) mod populate;
+pub(crate) mod process_madvise;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod report;
@@ -67,13 +70,14 @@ pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thp;
+pub(crate) mod transfer;
 
 use access::Purpose;
 pub use registry::{Rule, RuleId, RuleSet, RULES};
 
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, Range};
 use crate::judge::Outcome;
-use crate::program::{ActorId, Advice, Op, Step};
+use crate::program::{ActorId, Advice, Op, Step, Whose};
 use crate::space::mm::Mm;
 use crate::space::slots::Slot;
 use crate::space::{Branch, World};
@@ -129,6 +133,21 @@ impl Ctx {
         }
     }
 
+    /// Goes on in the address space of another actor, if one is named.
+    pub fn in_the_memory_of(mut self, whose: Whose) -> Ctx {
+        let Some(other) = whose.filter(|other| *other != self.actor) else {
+            return self;
+        };
+        self.world.actors[usize::from(self.actor)] = Some(Arc::new(self.mm));
+        let mm = self.world.actors.get_mut(usize::from(other));
+        self.mm = mm
+            .and_then(Option::take)
+            .map(Arc::unwrap_or_clone)
+            .unwrap_or_default();
+        self.actor = other;
+        self
+    }
+
     pub fn geometry(&self) -> Geometry {
         self.world.geometry
     }
@@ -182,15 +201,13 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         } => return mmap::mmap(ctx, range, prot, backing, place, flags),
         Op::Munmap { range } => munmap::munmap(&mut ctx, range),
         Op::Mprotect { range, prot } => return mprotect::mprotect(ctx, range, prot),
-        Op::Madvise {
-            range,
-            advice: advice @ (Advice::PopulateRead | Advice::PopulateWrite),
-        } => return populate::populate(ctx, range, advice == Advice::PopulateWrite),
-        Op::Madvise {
-            range,
-            advice: advice @ (Advice::Free | Advice::Cold | Advice::PageOut | Advice::Collapse),
-        } => return every_way(ctx, |ctx| madvise::madvise(ctx, range, advice)),
-        Op::Madvise { range, advice } => madvise::madvise(&mut ctx, range, advice),
+        Op::Madvise { range, advice } => return advise(ctx, range, advice),
+        Op::ProcessMadvise {
+            advice,
+            vectors,
+            whose,
+            unknown_flag,
+        } => return process_madvise::process_madvise(ctx, advice, vectors, whose, unknown_flag),
         Op::Mlock { range, call } => return mlock::mlock(ctx, range, call),
         Op::Mlockall { flags } => return mlock::mlockall(ctx, flags),
         Op::Munlockall => mlock::munlockall(&mut ctx),
@@ -202,6 +219,12 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         Op::Mremap { range, to, how } => return mremap::mremap(ctx, range, to, how),
         Op::Read { range } => return access::access(ctx, range, Purpose::Load),
         Op::Write { range, tag } => return access::access(ctx, range, Purpose::Store(tag)),
+        Op::Transfer {
+            way,
+            vectors,
+            whose,
+            tag,
+        } => return transfer::transfer(ctx, way, vectors, whose, tag),
         Op::Truncate { file, pages } => resize::truncate(&mut ctx, file, pages.into()),
         Op::PunchHole { file, from, to } => {
             resize::punch_hole(&mut ctx, file, from.into(), to.into())
@@ -211,6 +234,22 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         Op::Exit => return vec![fork::exit(ctx)],
     };
     vec![ctx.finish(outcome)]
+}
+
+/// One advice for one range.
+fn advise(mut ctx: Ctx, range: Range, advice: Advice) -> Vec<Branch> {
+    match advice {
+        Advice::PopulateRead | Advice::PopulateWrite => {
+            populate::populate(ctx, range, advice == Advice::PopulateWrite)
+        }
+        Advice::Free | Advice::Cold | Advice::PageOut | Advice::Collapse => {
+            every_way(ctx, |ctx| madvise::madvise(ctx, range, advice))
+        }
+        _ => {
+            let outcome = madvise::madvise(&mut ctx, range, advice);
+            vec![ctx.finish(outcome)]
+        }
+    }
 }
 
 /// Runs `step` along every way that [`Ctx::otherwise`] opens, the most usual first.

@@ -5,8 +5,8 @@
 
 use super::{
     access, anon_vma, args, collapse, droppable, file, folio, fork, free, guard, hints, limits,
-    madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, reclaim, report,
-    resize, seal, secret, sizes, soft_dirty, tables, thp,
+    madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, process_madvise,
+    reclaim, report, resize, seal, secret, sizes, soft_dirty, tables, thp, transfer,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -204,6 +204,17 @@ pub(crate) const ALL: &[&Rule] = &[
     &access::NEW_PAGE,
     &access::IN_PLACE,
     &access::COPY_ON_WRITE,
+    &transfer::FAULTS_IN,
+    &transfer::UNMAPPED,
+    &transfer::TO_THE_BYTE,
+    &transfer::WHOLE_CHUNKS,
+    &transfer::DENIED,
+    &transfer::VMA_FORBIDS,
+    &transfer::FAST,
+    &transfer::FORCES,
+    &transfer::FORCE_NOT_SHARED,
+    &transfer::GUARD,
+    &transfer::PIN_UNSHARES,
     &populate::LIKE_ACCESS,
     &populate::HOLE,
     &populate::OVER_HOLES,
@@ -249,6 +260,13 @@ pub(crate) const ALL: &[&Rule] = &[
     &thp::WRITE_REUSES,
     &thp::WRITE_SPLITS,
     &thp::VMA_SPLIT,
+    &process_madvise::VECTOR,
+    &process_madvise::STOPS,
+    &process_madvise::EMPTY,
+    &process_madvise::FLAGS,
+    &process_madvise::FEW,
+    &process_madvise::NICE,
+    &process_madvise::NICE_FOR_ALL,
     &fork::COPIES_VMAS,
     &fork::SHARES_PAGES,
     &fork::COPIES_GUARDS,
@@ -317,7 +335,7 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-const WORDS: usize = 4;
+const WORDS: usize = 5;
 const _: () = assert!(ALL.len() <= WORDS * 64, "RuleSet needs another word");
 
 /// A set of rules: those that a step exercised.

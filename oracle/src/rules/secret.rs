@@ -47,8 +47,9 @@ pub const ALONE: Rule = Rule {
 pub const OUT_OF_REACH: Rule = Rule {
     name: "secret/out-of-the-kernels-reach",
     text: "The kernel brings no secret memory in on its own: POPULATE_READ and POPULATE_WRITE are EINVAL, mlock is ENOMEM, \
-           MAP_POPULATE, MAP_LOCKED and mlockall leave it empty.",
-    source: "mm/gup.c check_vma_flags: vma_is_secretmem",
+           MAP_POPULATE, MAP_LOCKED and mlockall leave it empty. process_vm_readv and its like, /proc/PID/mem and vmsplice end \
+           there as at a hole, also where its pages are present; read(2) and write(2) of a buffer in it work.",
+    source: "mm/gup.c check_vma_flags: vma_is_secretmem, gup_fast_folio_allowed",
     since: "5.14",
     about: &[Class::Errno, Class::PageState, Class::Residency],
 };
@@ -79,7 +80,7 @@ pub(super) fn missing(ctx: &mut Ctx, file: File) -> Option<i32> {
 }
 
 /// Whether a VMA maps secret memory.
-pub(super) fn is(ctx: &Ctx, vma: &Vma) -> bool {
+pub(crate) fn is(ctx: &Ctx, vma: &Vma) -> bool {
     let kind = vma.object.map(|id| ctx.world.object(id).kind);
     kind == Some(FileKind::Secret)
 }

@@ -20,6 +20,7 @@ mod sealed;
 mod secrets;
 mod shown;
 mod soft_dirty;
+mod transfers;
 mod vmas;
 
 use super::registry::{index_of, Rule, RuleId, RULES};
@@ -218,6 +219,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         files::CASES,
         secrets::CASES,
         droppables::CASES,
+        transfers::CASES,
         shown::CASES,
         soft_dirty::CASES,
     ]

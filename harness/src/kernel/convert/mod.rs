@@ -5,11 +5,11 @@
 //! the oracle is asked.
 
 use super::{Disagreement, End, Execution, Prepared, Smaps};
-use oracle::geometry::Geometry;
-use oracle::judge::{Access, Fault, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
+use oracle::geometry::{Geometry, Range};
+use oracle::judge::{Access, Fault, Moved, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
 use oracle::program::{
     self, Advice, Backing, File, FileKind, LockAll, LockCall, Op, Place, Program, Prot, Remap,
-    Seals, ShmemThp, Thp,
+    Seals, ShmemThp, Step, Thp, Transfer, Vectors, MAX_VECTORS,
 };
 use oracle::space::Content;
 use std::collections::BTreeMap;
@@ -59,11 +59,14 @@ const MREMAP_MAYMOVE: u32 = 1;
 const MREMAP_FIXED: u32 = 2;
 const MREMAP_DONTUNMAP: u32 = 4;
 const MREMAP_UNKNOWN: u32 = 8;
-/// A flag that neither mlock2 nor mseal knows.
+/// A flag that mlock2, mseal and process_madvise do not know.
 const UNKNOWN_FLAG: u32 = 0x80;
 
 // The guest sets the limit, the rules know it.
 const _: () = assert!(wire::MEMLOCK_BLOCKS == oracle::geometry::MEMLOCK_BLOCKS);
+
+// As many ranges as a program's call may have.
+const _: () = assert!(wire::MAX_RANGES == MAX_VECTORS);
 
 /// The PROT_* bits of a protection.
 fn prot_bits(prot: Prot) -> u32 {
@@ -189,11 +192,40 @@ fn seal_bits(seals: Seals) -> u32 {
     .sum()
 }
 
-/// Resolves one op to bytes, and the file it names to its place among `files`.
-fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
+/// The wire's name of a way to move memory.
+fn way_of(way: Transfer) -> wire::Way {
+    match way {
+        Transfer::PipeWrite => wire::Way::PipeWrite,
+        Transfer::PipeRead => wire::Way::PipeRead,
+        Transfer::MemfdWrite => wire::Way::MemfdWrite,
+        Transfer::MemfdRead => wire::Way::MemfdRead,
+        Transfer::VmRead => wire::Way::VmRead,
+        Transfer::VmWrite => wire::Way::VmWrite,
+        Transfer::MemRead => wire::Way::MemRead,
+        Transfer::MemWrite => wire::Way::MemWrite,
+        Transfer::Vmsplice => wire::Way::Vmsplice,
+    }
+}
+
+/// Several ranges in bytes.
+fn ranges(vectors: Vectors, g: Geometry) -> wire::Ranges {
+    let mut ranges = wire::Ranges {
+        count: 0,
+        list: [(0, 0); wire::MAX_RANGES],
+    };
+    for (place, range) in ranges.list.iter_mut().zip(vectors.iter()) {
+        *place = (range.start.byte_offset(g), range.byte_len(g));
+        ranges.count += 1;
+    }
+    ranges
+}
+
+/// Resolves one step's op to bytes, and the file it names to its place among `files`.
+fn op(step: &Step, g: Geometry, files: &[File]) -> wire::Op {
     let page = u64::from(g.page_size);
     let place_of = |file| files.iter().position(|f| *f == file).unwrap_or(usize::MAX) as u8;
-    match *op {
+    let actor = step.actor;
+    match step.op {
         Op::Mmap {
             range,
             prot,
@@ -280,6 +312,28 @@ fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
             let (at, pages) = accessed(range, g);
             wire::Op::Write { at, pages, tag }
         }
+        Op::Transfer {
+            way,
+            vectors,
+            whose,
+            tag,
+        } => wire::Op::Transfer {
+            way: way_of(way),
+            ranges: ranges(vectors, g),
+            actor: whose.unwrap_or(actor),
+            tag,
+        },
+        Op::ProcessMadvise {
+            advice,
+            vectors,
+            whose,
+            unknown_flag,
+        } => wire::Op::ProcessMadvise {
+            ranges: ranges(vectors, g),
+            actor: whose.unwrap_or(actor),
+            advice: advice_number(advice),
+            flags: if unknown_flag { UNKNOWN_FLAG } else { 0 },
+        },
         Op::Truncate { file, pages } => wire::Op::Truncate {
             file: place_of(file),
             len: u64::from(pages) * page,
@@ -299,7 +353,7 @@ fn op(op: &Op, g: Geometry, files: &[File]) -> wire::Op {
 }
 
 /// First byte and number of pages that an access op goes through.
-fn accessed(range: oracle::geometry::Range, g: Geometry) -> (i64, u32) {
+fn accessed(range: Range, g: Geometry) -> (i64, u32) {
     let first = range.start.page_index(g);
     let pages = (range.end.page_index(g) - first).max(0);
     (first * i64::from(g.page_size), pages as u32)
@@ -319,7 +373,7 @@ pub fn to_wire(prepared: &Prepared, g: Geometry) -> wire::Program {
             .enumerate()
             .map(|(index, step)| wire::Step {
                 actor: step.actor,
-                op: op(&step.op, g, &files),
+                op: op(step, g, &files),
                 look: prepared.smaps.look(program, index),
             })
             .collect(),
@@ -444,6 +498,9 @@ fn actor_exists(program: &Program, index: usize, actor: u8) -> bool {
 }
 
 fn outcome(result: wire::OpResult, op: &Op, g: Geometry) -> Result<Outcome, Bad> {
+    if let Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } = *op {
+        return moved(result, op, vectors, g);
+    }
     let accesses = match *op {
         Op::Read { range } | Op::Write { range, .. } => Some(accessed(range, g).1),
         _ => None,
@@ -488,6 +545,29 @@ fn may_be_elsewhere(op: &Op) -> bool {
         Op::Mmap { place, .. } => *place == Place::Hint,
         Op::Mremap { how, .. } => how.may_go_elsewhere(),
         _ => false,
+    }
+}
+
+/// The outcome of a call that returns how much it did.
+fn moved(result: wire::OpResult, op: &Op, vectors: Vectors, g: Geometry) -> Result<Outcome, Bad> {
+    match result {
+        wire::OpResult::Ret(value @ -4095..=-1) => Ok(Outcome::Errno(-value as i32)),
+        wire::OpResult::Moved {
+            bytes,
+            values,
+            stray,
+        } if bytes <= vectors.bytes(g) => {
+            let loads = matches!(op, Op::Transfer { way, .. } if !way.stores());
+            let pages = |range: Range| range.byte_len(g) / u64::from(g.page_size) + 2;
+            let most: u64 = vectors.iter().map(pages).sum();
+            let loaded: u64 = values.iter().map(|(len, _)| u64::from(*len)).sum();
+            if loaded > if loads { most } else { 0 } {
+                return Err(format!("{loaded} values for {bytes} bytes").into());
+            }
+            let values = value_runs(&values);
+            Ok(Outcome::Moved(Moved::of(vectors, bytes, values, stray, g)))
+        }
+        result => Err(format!("{} cannot return {result:?}", op.name()).into()),
     }
 }
 

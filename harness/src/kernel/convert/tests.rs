@@ -1,7 +1,6 @@
 use super::*;
-use oracle::geometry::{Pos, Range};
+use oracle::geometry::Pos;
 use oracle::judge::{PageKind, PageRun};
-use oracle::program::Step;
 use std::sync::Arc;
 
 mod agree;
@@ -307,6 +306,42 @@ fn what_makes_no_sense_is_garbage() {
             "{shown} was accepted: {:?}",
             execution.end
         );
+    }
+    let moved = |bytes, values| {
+        let moved = wire::OpResult::Moved {
+            bytes,
+            values,
+            stray: 0,
+        };
+        seen(moved, vec![])
+    };
+    let transfers = |way| {
+        let op = Op::Transfer {
+            way,
+            vectors: range(0, 2).into(),
+            whose: None,
+            tag: u16::from(way == Transfer::PipeRead),
+        };
+        self::program(&[op])
+    };
+    let good = convert(
+        &transfers(Transfer::PipeWrite),
+        vec![moved(8192, vec![(2, 0)])],
+        wire::End::Done,
+    );
+    assert_eq!(good.end, End::Done);
+    for (way, result) in [
+        (Transfer::PipeWrite, moved(8193, vec![])),
+        (
+            Transfer::PipeWrite,
+            moved(8192, vec![(u32::MAX, 0), (u32::MAX, 0)]),
+        ),
+        (Transfer::PipeRead, moved(8192, vec![(1, 0)])),
+        (Transfer::PipeRead, seen(wire::OpResult::Ret(0), vec![])),
+    ] {
+        let shown = format!("{result:?}");
+        let end = convert(&transfers(way), vec![result], wire::End::Done).end;
+        assert!(matches!(end, End::Garbage { .. }), "{shown} was accepted");
     }
     let hang = wire::End::Hang {
         step: 2,

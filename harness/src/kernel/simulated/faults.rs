@@ -6,6 +6,10 @@ use super::fault::{
 };
 use super::locks::{future_forgotten, lock_call, lock_inherited, seals_up_to_hole};
 use super::remaps;
+use super::transfers::{
+    always_oneself, copies_nothing, first_range_only, part_is_nothing, pins_shared,
+    pipe_counts_bytes, removes_guards,
+};
 use oracle::geometry::{Pos, Range};
 use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
 use oracle::program::{Advice, Backing, File, LockCall, MapFlags, Op, Place, Prot, Step};
@@ -299,6 +303,24 @@ faults! {
     "smaps" "pss-is-rss" "smaps divides no page by how often it is mapped"
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             for sizes in space.vmas.iter_mut().filter_map(|vma| vma.sizes.as_mut()) { sizes.pss = sizes.rss }
+        });
+    "transfer" "removes-guards" "the kernel's own accesses remove guards"
+        Act::Instead(removes_guards);
+    "transfer" "pipe-counts-bytes" "write(2) to a pipe counts chunks that came through in part"
+        Act::Instead(pipe_counts_bytes);
+    "transfer" "pins-shared" "process_vm_readv leaves pages shared that it reads"
+        Act::Instead(pins_shared);
+    "transfer" "part-is-nothing" "a call that has moved a part of its bytes returns EFAULT"
+        Act::Outcome(part_is_nothing);
+    "transfer" "copies-nothing" "what the kernel stores in memory shared by fork reaches the other process too"
+        Act::Instead(copies_nothing);
+    "process-madvise" "first-range-only" "process_madvise does its first range and returns the length of all"
+        Act::Instead(first_range_only);
+    "process-madvise" "always-oneself" "process_madvise for another process is done to the caller"
+        Act::Instead(always_oneself);
+    "process-madvise" "part-is-error" "process_madvise that stops behind a range returns ENOMEM"
+        Act::Outcome(|_, s, o| if let (Op::ProcessMadvise { .. }, Outcome::Moved(m)) = (s.op, &*o) {
+            if !m.all { *o = Outcome::Errno(ENOMEM) }
         });
     "mincore" "forgets" "mincore forgets the first resident page"
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {

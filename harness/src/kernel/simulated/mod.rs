@@ -7,6 +7,7 @@ mod fault;
 mod faults;
 mod locks;
 mod remaps;
+mod transfers;
 
 pub use fault::{Act, Answer, Plan, SimFault};
 pub use faults::FAULTS;

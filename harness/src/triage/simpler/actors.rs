@@ -49,8 +49,15 @@ fn rename(program: &mut Program, numbers: &BTreeMap<ActorId, ActorId>) {
     };
     for step in &mut program.steps {
         renamed(&mut step.actor);
-        if let Op::Fork { child } = &mut step.op {
-            renamed(child);
+        match &mut step.op {
+            Op::Fork { child } => renamed(child),
+            Op::Transfer {
+                whose: Some(other), ..
+            }
+            | Op::ProcessMadvise {
+                whose: Some(other), ..
+            } => renamed(other),
+            _ => {}
         }
         for expect in &mut step.expect {
             if let Some(actor) = expect.view_of_mut() {

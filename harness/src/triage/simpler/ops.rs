@@ -29,7 +29,8 @@ pub fn without(program: &Program, steps: &BTreeSet<usize>) -> Offer {
     let mut dropped = steps.clone();
     let mut living = BTreeSet::from([0]);
     for (index, step) in program.steps.iter().enumerate() {
-        if !living.contains(&step.actor) {
+        let other = step.op.other();
+        if !living.contains(&step.actor) || other.is_some_and(|other| !living.contains(&other)) {
             dropped.insert(index);
         }
         if dropped.contains(&index) {

@@ -1,7 +1,9 @@
 //! Everything that is a word: knobs, needs, comments, expectations; protections, flags, tags.
 
 use super::{with, Offer, Scene};
-use oracle::program::{Backing, File, FileMap, Knobs, LockCall, Op, Place, Program, Prot, Remap};
+use oracle::program::{
+    Backing, File, FileMap, Knobs, LockCall, Op, Place, Program, Prot, Remap, Vectors,
+};
 
 /// Comments, needs and expectations left out, knobs at their default: all at once, then one by one. Needs stay where the
 /// expectations are what the program is about: those hold only where the needs are met.
@@ -46,7 +48,7 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
 
 /// Every op the plainest of its kind: private memory, the first file from its start, fixed places, reads in place of writes; all, then one by one.
 pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
-    let changes: [fn(&mut Op); 19] = [
+    let changes: [fn(&mut Op); 25] = [
         |op| {
             if let Op::Truncate { file, .. } | Op::PunchHole { file, .. } | Op::Seal { file, .. } =
                 op
@@ -126,6 +128,48 @@ pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
             }
         },
         |op| {
+            if let Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } = op {
+                *vectors = vectors.first.into();
+            }
+        },
+        |op| {
+            if let Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } = op {
+                let fewer: Vec<_> = vectors.iter().take(vectors.iter().count() - 1).collect();
+                *vectors = Vectors::new(&fewer).unwrap_or(*vectors);
+            }
+        },
+        |op| {
+            if let Op::Transfer { whose, .. } | Op::ProcessMadvise { whose, .. } = op {
+                *whose = None;
+            }
+        },
+        |op| {
+            if let Op::Transfer {
+                way, vectors, tag, ..
+            } = *op
+            {
+                let range = vectors.first;
+                *op = match way.stores() {
+                    true => Op::Write { range, tag },
+                    false => Op::Read { range },
+                };
+            }
+        },
+        |op| {
+            if let Op::ProcessMadvise { unknown_flag, .. } = op {
+                *unknown_flag = false;
+            }
+        },
+        |op| {
+            if let Op::ProcessMadvise {
+                advice, vectors, ..
+            } = *op
+            {
+                let range = vectors.first;
+                *op = Op::Madvise { range, advice };
+            }
+        },
+        |op| {
             if let Op::Write { range, .. } = *op {
                 *op = Op::Read { range };
             }
@@ -191,16 +235,18 @@ pub fn tags(program: &Program, _: &Scene) -> Vec<Offer> {
     let counted = with(program, |p| {
         let mut next = 1;
         for step in &mut p.steps {
-            if let Op::Write { tag, .. } = &mut step.op {
-                *tag = next;
-                next += 1;
+            match &mut step.op {
+                Op::Write { tag, .. } => *tag = next,
+                Op::Transfer { way, tag, .. } if way.stores() => *tag = next,
+                _ => continue,
             }
+            next += 1;
         }
     });
-    let one = |op: &mut Op| {
-        if let Op::Write { tag, .. } = op {
-            *tag = 1;
-        }
+    let one = |op: &mut Op| match op {
+        Op::Write { tag, .. } => *tag = 1,
+        Op::Transfer { way, tag, .. } if way.stores() => *tag = 1,
+        _ => {}
     };
     let mut offers = vec![counted.into()];
     offers.extend(all_and_each(program, one));

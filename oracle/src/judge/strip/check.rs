@@ -18,6 +18,7 @@ pub fn check_expect(expect: &Expect, seen: &Observation, g: Geometry) -> Result<
         Expect::Ok => match outcome {
             Outcome::Ok => Ok(()),
             Outcome::Access(a) if a.fault.is_none() => Ok(()),
+            Outcome::Moved(m) if m.all => Ok(()),
             other => Err(format!("expected success, saw {}", outcome_words(other, g))),
         },
         Expect::Elsewhere if *outcome == Outcome::Elsewhere => Ok(()),
@@ -44,7 +45,16 @@ pub fn check_expect(expect: &Expect, seen: &Observation, g: Geometry) -> Result<
                 outcome_words(other, g)
             )),
         },
+        Expect::UpTo(at) => match outcome {
+            Outcome::Moved(m) if !m.all && m.end == at.byte_offset(g) => Ok(()),
+            other => Err(format!(
+                "expected {}, saw {}",
+                expect.text(0),
+                outcome_words(other, g)
+            )),
+        },
         Expect::Values(tags) => match outcome {
+            Outcome::Moved(m) => check_values(tags, m.values.iter().map(|v| (v.len, v.first))),
             Outcome::Access(a) => check_values(tags, a.values.iter().map(|v| (v.len, v.first))),
             other => Err(format!(
                 "expected loaded values, saw {}",
@@ -109,18 +119,27 @@ fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
         Outcome::Ok => "success".into(),
         Outcome::Elsewhere => "a mapping elsewhere".into(),
         Outcome::Errno(e) => errno_name(*e).map_or_else(|| format!("errno {e}"), String::from),
+        Outcome::Moved(m) if m.all => format!("all {} bytes moved", m.bytes),
+        Outcome::Moved(m) => format!("{} bytes moved, up to {}", m.bytes, place_words(m.end, g)),
         Outcome::Access(a) => match a.fault {
             None => format!("{} pages accessed", a.pages),
             Some(f) => {
-                let page = f.addr.div_euclid(i64::from(g.page_size));
-                let at = Pos::from_page_index(page, g).map_or_else(
-                    || format!("{:#x} bytes from the arena's start", f.addr),
-                    |p| p.to_string(),
-                );
+                let at = place_words(f.addr, g);
                 format!("{} at {at} after {} pages", fault_words(&f), a.pages)
             }
         },
     }
+}
+
+/// An address, by its page.
+fn place_words(addr: i64, g: Geometry) -> String {
+    let page = addr.div_euclid(i64::from(g.page_size));
+    let pos =
+        Pos::from_page_index(page, g).zip(u16::try_from(addr.rem_euclid(g.page_size.into())).ok());
+    pos.filter(|(_, byte)| *byte < 4096).map_or_else(
+        || format!("{addr:#x} bytes from the arena's start"),
+        |(pos, byte)| Pos { byte, ..pos }.to_string(),
+    )
 }
 
 fn fault_words(f: &Fault) -> String {

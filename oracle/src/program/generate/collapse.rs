@@ -10,7 +10,14 @@ impl Writer<'_, '_, '_> {
     /// one or the VMA's all, now and then a page more or less. Never of a whole block of shared memory, as far as the model can
     /// tell: there the judge would leave the program.
     pub fn collapse(&mut self, actor: u8, wild: bool) -> Op {
-        let advice = Advice::Collapse;
+        Op::Madvise {
+            range: self.collapse_range(actor, wild),
+            advice: Advice::Collapse,
+        }
+    }
+
+    /// The range of one.
+    pub fn collapse_range(&mut self, actor: u8, wild: bool) -> Range {
         let vmas = self.world.vmas(actor).to_vec();
         let anon = vmas.iter().filter(|v| v.is_anon());
         let with = |used: bool| {
@@ -34,8 +41,11 @@ impl Writer<'_, '_, '_> {
         let unknown = files
             .map(|v| (i64::from(v.start).max(from), i64::from(v.end).min(to)))
             .any(|part| inner(part).is_some());
-        let range = if unknown { self.part(actor) } else { range };
-        Op::Madvise { range, advice }
+        if unknown {
+            self.part(actor)
+        } else {
+            range
+        }
     }
 
     /// Blocks of a VMA that holds one at least.

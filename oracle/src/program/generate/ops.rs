@@ -29,6 +29,9 @@ enum Kind {
     File(FileOp),
     Read,
     Write,
+    /// The kernel reads or writes.
+    Transfer,
+    ProcessMadvise,
     Fork,
     Exit,
 }
@@ -95,7 +98,7 @@ impl Writer<'_, '_, '_> {
         };
         let file = |weight| if self.files { weight } else { 0 };
         let kind = self.dice.weighted(&[
-            (8, Kind::Mmap),
+            (9, Kind::Mmap),
             (5, Kind::Munmap),
             (11, Kind::Mprotect),
             (5, Kind::Mremap),
@@ -123,6 +126,8 @@ impl Writer<'_, '_, '_> {
             (file(10), Kind::File(FileOp::Seal)),
             (13, Kind::Read),
             (23, Kind::Write),
+            (10, Kind::Transfer),
+            (4, Kind::ProcessMadvise),
             (fork, Kind::Fork),
             (if living > 1 { 7 } else { 0 }, Kind::Exit),
         ]);
@@ -257,6 +262,8 @@ impl Writer<'_, '_, '_> {
                 range: self.access(actor, true),
                 tag: self.next_tag,
             },
+            Kind::Transfer => self.transfer(actor),
+            Kind::ProcessMadvise => self.process_madvise(actor, wild),
             Kind::Fork => Op::Fork {
                 child: self.next_actor,
             },

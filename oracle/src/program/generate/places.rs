@@ -251,7 +251,7 @@ impl Writer<'_, '_, '_> {
     }
 
     /// A range of pages that is as short on every geometry: both ends belong to the same block border.
-    fn away_from_the_middle(&mut self, start: i64, end: i64) -> Range {
+    pub fn away_from_the_middle(&mut self, start: i64, end: i64) -> Range {
         let crosses = (start..=end).any(is_split);
         if crosses {
             let block = start.div_euclid(BLOCK).clamp(0, i64::from(BLOCKS)) * BLOCK;

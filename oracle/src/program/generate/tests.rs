@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::program::stats::{Meeting, Stats};
-use crate::program::{Backing, Place, Prot, Remap};
+use crate::program::{Backing, Place, Prot, Remap, Transfer};
 
 const SEEDS: u64 = 10_000;
 
@@ -61,9 +61,16 @@ fn the_mix_is_what_was_asked_for() {
         "truncate",
         "punch-hole",
         "seal",
+        "process-madvise",
     ] {
         assert!(stats.op_share(name) > 0.005, "{name} is too rare\n{stats}");
     }
+    let transfers: Vec<f64> = Transfer::ALL.map(|way| stats.op_share(way.name())).into();
+    let all: f64 = transfers.iter().sum();
+    assert!(
+        all > 0.02 && transfers.iter().all(|share| *share > 0.001),
+        "{stats}"
+    );
 }
 
 #[test]
@@ -167,6 +174,7 @@ fn every_write_has_a_tag_of_its_own() {
             .iter()
             .filter_map(|s| match s.op {
                 Op::Write { tag, .. } => Some(tag),
+                Op::Transfer { tag, .. } if tag > 0 => Some(tag),
                 _ => None,
             })
             .collect();

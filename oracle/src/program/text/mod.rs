@@ -6,6 +6,7 @@
 //! | `parse` | lines: header, comments, steps, expectations |
 //! | `ops` | what stands on an op's line |
 //! | `flags` | what is expected of VmFlags |
+//! | `vectors` | ops with several ranges, and with memory of other actors |
 //! | `cursor` | words of a line with their columns |
 //! | `names` | the words of the text form |
 //! | `error` | what is said about text that is not understood |
@@ -17,6 +18,7 @@ pub(crate) mod names;
 mod ops;
 mod parse;
 mod print;
+mod vectors;
 
 pub use error::ParseError;
 

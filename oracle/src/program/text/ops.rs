@@ -4,17 +4,18 @@ use super::cursor::{Cursor, Word};
 use super::error::ParseError;
 use super::flags;
 use super::names::{list, nearest, value_of, ERRNOS, PROTS, SIGNALS};
+use super::vectors::{process_madvise, transfer, way};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
     ActorId, Advice, Backing, Expect, File, FileMap, LockAll, LockCall, MapFlags, Op, Place, Prot,
-    Remap, Seals, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
+    Remap, Seals, Transfer, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
 
-/// Op names that are not an advice's, nor a [`LockCall`]'s.
-const NAMES: [&str; 16] = [
+/// Op names that are not an advice's, nor a [`LockCall`]'s or [`Transfer`]'s.
+const NAMES: [&str; 18] = [
     "mmap",
     "munmap",
     "mprotect",
@@ -26,6 +27,8 @@ const NAMES: [&str; 16] = [
     "mseal-unknown-flag",
     "read",
     "write",
+    "process-madvise",
+    "process-madvise-unknown-flag",
     "truncate",
     "punch-hole",
     "seal",
@@ -97,6 +100,8 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
                 tag: tag as u16,
             }
         }
+        "process-madvise" => process_madvise(c, false)?,
+        "process-madvise-unknown-flag" => process_madvise(c, true)?,
         "truncate" => Op::Truncate {
             file: file(c)?,
             pages: file_page(c)?,
@@ -127,7 +132,10 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
                 range: range(c)?,
                 call,
             },
-            _ => return Err(unknown_op(c, word)),
+            _ => match way(name) {
+                Some(way) => transfer(c, way)?,
+                None => return Err(unknown_op(c, word)),
+            },
         },
     };
     Ok(op)
@@ -247,6 +255,7 @@ fn unknown_op(c: &Cursor<'_>, word: Word<'_>) -> ParseError {
         .into_iter()
         .chain(Advice::ALL.map(Advice::name))
         .chain(LockCall::ALL.map(LockCall::name))
+        .chain(Transfer::ALL.map(Transfer::name))
         .collect();
     let mut error = c.expected("an op", word);
     error.help = Some(match nearest(word.text, names.iter().copied()) {
@@ -277,7 +286,7 @@ fn prot(c: &mut Cursor<'_>) -> Result<Prot> {
 }
 
 /// A decimal number within bounds.
-fn number_in(c: &Cursor<'_>, word: Word<'_>, what: &str, low: u64, high: u64) -> Result<u64> {
+pub fn number_in(c: &Cursor<'_>, word: Word<'_>, what: &str, low: u64, high: u64) -> Result<u64> {
     let expected = || c.expected(&format!("{what}, {low} to {high}"), word);
     let digits = !word.text.is_empty() && word.text.bytes().all(|b| b.is_ascii_digit());
     let number = word.text.parse::<u64>();
@@ -288,7 +297,7 @@ fn number_in(c: &Cursor<'_>, word: Word<'_>, what: &str, low: u64, high: u64) ->
 }
 
 /// `0+2..0+6`.
-fn range(c: &mut Cursor<'_>) -> Result<Range> {
+pub fn range(c: &mut Cursor<'_>) -> Result<Range> {
     let word = c.word();
     let Some((start, end)) = word.text.split_once("..") else {
         let mut error = c.expected("a range such as 0+2..0+6", word);
@@ -390,6 +399,10 @@ fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
         "ok" => return Ok(Expect::Ok),
         "elsewhere" => return Ok(Expect::Elsewhere),
         "reads" => return values(c),
+        "up-to" => {
+            let word = c.word();
+            return Ok(Expect::UpTo(position(c, word)?));
+        }
         _ => {}
     }
     if let Some(errno) = value_of(ERRNOS, word.text) {
@@ -397,11 +410,11 @@ fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
     }
     let Some((_, signo, codes)) = SIGNALS.iter().find(|(name, _, _)| *name == word.text) else {
         let mut error = c.expected(
-            "ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu",
+            "ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `up-to`, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu",
             word,
         );
         let names = ERRNOS.iter().map(|(n, _)| *n);
-        let names = names.chain(["ok", "elsewhere", "reads", "SIGSEGV", "SIGBUS"]);
+        let names = names.chain(["ok", "elsewhere", "up-to", "reads", "SIGSEGV", "SIGBUS"]);
         error.help = nearest(word.text, names).map(|name| format!("did you mean `{name}`?"));
         return Err(error);
     };

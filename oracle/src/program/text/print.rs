@@ -5,7 +5,7 @@ use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SH
 use crate::geometry::{Pos, Range};
 use crate::program::{
     ActorId, Backing, Expect, FileMap, FlagExpected, Knobs, Op, Place, Program, Prot, Remap, Seals,
-    Step, ValueTags,
+    Step, ValueTags, Whose,
 };
 use std::fmt;
 
@@ -74,6 +74,20 @@ impl fmt::Display for Op {
                 write!(f, " {range} {to} {how}")
             }
             Op::Write { range, tag } => write!(f, " {range} tag {tag}"),
+            Op::Transfer {
+                way,
+                vectors,
+                whose,
+                tag,
+            } => {
+                for range in vectors.iter() {
+                    write!(f, " {range}")?;
+                }
+                if way.stores() {
+                    write!(f, " tag {tag}")?;
+                }
+                of(f, whose)
+            }
             Op::Munmap { range }
             | Op::Madvise { range, .. }
             | Op::Mlock { range, .. }
@@ -87,6 +101,18 @@ impl fmt::Display for Op {
                     ("onfault", flags.on_fault),
                 ],
             ),
+            Op::ProcessMadvise {
+                advice,
+                vectors,
+                whose,
+                ..
+            } => {
+                write!(f, " {}", advice.name())?;
+                for range in vectors.iter() {
+                    write!(f, " {range}")?;
+                }
+                of(f, whose)
+            }
             Op::Truncate { file, pages } => write!(f, " {} {pages}", file.name()),
             Op::PunchHole { file, from, to } => write!(f, " {} {from}..{to}", file.name()),
             Op::Seal { file, seals } => {
@@ -115,6 +141,14 @@ impl fmt::Display for FileMap {
             f.write_str(" readonly")?;
         }
         Ok(())
+    }
+}
+
+/// `of 1`, where another actor's memory is meant.
+fn of(f: &mut fmt::Formatter<'_>, whose: Whose) -> fmt::Result {
+    match whose {
+        Some(actor) => write!(f, " of {actor}"),
+        None => Ok(()),
     }
 }
 
@@ -168,6 +202,7 @@ impl Expect {
                 }
                 text
             }
+            Expect::UpTo(at) => format!("up-to {at}"),
             Expect::Values(tags) => {
                 let tags: Vec<String> = tags.iter().map(ValueTags::to_string).collect();
                 format!("reads {}", tags.join(" "))

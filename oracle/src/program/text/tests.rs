@@ -290,7 +290,7 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
     snapshot(
         "munmap 0+0..0+1 => EINVALID",
         expect![[r#"
-        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found `EINVALID`
+        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `up-to`, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found `EINVALID`
          --> x.prog:1:20
           |
         1 | munmap 0+0..0+1 => EINVALID
@@ -301,7 +301,7 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
     snapshot(
         "munmap 0+0..0+1 =>",
         expect![[r#"
-        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found the end of the line
+        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `up-to`, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found the end of the line
          --> x.prog:1:19
           |
         1 | munmap 0+0..0+1 =>

@@ -1,9 +1,10 @@
 //! Loads and stores of mappings of files: what they find in the slot, and what they do then.
 
-use super::{loaded, store_anon, Next, Purpose, State};
+use super::{loaded, store_anon, New, Next, Purpose, State};
 use crate::rules::errno::{BUS_ADRERR, EFAULT, SIGBUS};
 use crate::rules::{file, hit, Ctx};
 use crate::space::slots::Slot;
+use crate::space::Content;
 
 /// A load from a mapping of a file.
 pub(super) fn load(state: &mut State, i: usize, start: u32, end: u32, slot: Option<Slot>) -> Next {
@@ -65,17 +66,24 @@ pub(super) fn store_shared(
     };
     let object = ctx.world.object_mut(id);
     object.mark_dirty(first, last);
-    if let Some(content) = purpose.content(start) {
-        object.store(first, last, content);
-        hit!(ctx, file::STORE);
+    match purpose.content(start) {
+        New::Keep => {}
+        new => {
+            // A part of one page's contents, or like contents in all of them.
+            let old = object.get(first).unwrap_or(Content::ZERO);
+            object.store(first, last, new.over(0, old));
+            hit!(ctx, file::STORE);
+        }
     }
     Next::Done(end - start)
 }
 
 /// The page lies behind the end of its file.
 fn beyond_end(purpose: Purpose) -> Next {
-    if purpose.is_populate() {
-        return Next::Errno(EFAULT);
+    match purpose {
+        Purpose::Kernel(_) => return Next::Stop,
+        _ if purpose.is_populate() => return Next::Errno(EFAULT),
+        _ => {}
     }
     Next::Fault(SIGBUS, BUS_ADRERR)
 }
