@@ -112,6 +112,20 @@ pub(crate) fn map(ctx: &mut Ctx, i: usize, start: u32, end: u32) {
     set(ctx, start, end, Slot::File);
 }
 
+/// Faults on `[start, end)`, counted as pages of VMA `i` although they may lie behind its end, in another place: what is left of
+/// them is in the page cache.
+pub(crate) fn read(ctx: &mut Ctx, i: usize, start: u32, end: u32) {
+    let Some(id) = ctx.mm.vmas[i].object else {
+        return;
+    };
+    let pages = ctx.world.object(id).pages;
+    for page in start..end {
+        if ctx.mm.vmas[i].index(page) < pages {
+            cache(ctx, i, page, page + 1);
+        }
+    }
+}
+
 /// A store to `[start, end)` of a private mapping, whose slots are empty or map the file: copies of the file's contents with
 /// what is `new`. Returns where the file ends, if it does before `end` (slots that map the file lie within it).
 pub(crate) fn copy(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: New) -> u32 {

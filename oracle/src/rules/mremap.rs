@@ -3,8 +3,9 @@
 use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, WRAPS};
 use super::errno::{EFAULT, EINVAL, ENOMEM};
+use super::mlock::FaultIn;
 use super::registry::Rule;
-use super::{hit, merge, mlock, moves, mseal, munmap, Ctx};
+use super::{file, hit, merge, mlock, moves, mseal, munmap, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::FileKind;
@@ -120,10 +121,10 @@ pub const NO_ROOM: Rule = Rule {
 pub const ELSEWHERE: Rule = Rule {
     name: "mremap/grows-elsewhere",
     text: "With MREMAP_MAYMOVE a mapping that cannot grow in place goes where the kernel likes, pages and guards with it: outside the \
-           arena, where the guest unmaps it at once.",
+           arena, where the guest unmaps it at once. Locked, what is added is brought in there: pages of a file stay in the page cache.",
     source: "mm/mremap.c expand_vma, vrm_set_new_addr",
     since: "all",
-    about: &[Class::Errno, Class::Vma, Class::PageState],
+    about: &[Class::Errno, Class::Vma, Class::PageState, Class::Residency],
 };
 
 pub const FIXED_REPLACES: Rule = Rule {
@@ -380,6 +381,10 @@ impl Call {
             return Err(ENOMEM);
         }
         hit!(ctx, ELSEWHERE);
+        if mlock::grows_locked(ctx, start) && matches!(mlock::fault_in(ctx, i), FaultIn::Wanted) {
+            // Nobody sees it there, but what it maps of a file is in the page cache now.
+            file::read(ctx, i, end, new_end);
+        }
         if self.old > 0 {
             munmap::unmap(ctx, start, end)?;
         }
