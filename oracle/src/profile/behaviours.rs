@@ -295,6 +295,12 @@ behaviours! {
         spans: &[span(X86, Release(6, 4, 0), NEVER_ENDED)],
         probe: Some(probes::SPLIT_SETS_SOFT_DIRTY),
     }
+    mprotect_sets_soft_dirty {
+        what: "mprotect of several pages of a large folio that is mapped page by page makes them soft-dirty",
+        source: "6.17, mm: optimize mprotect() by PTE batching (include/linux/pgtable.h modify_prot_start_ptes calls pte_mkdirty)",
+        spans: &[span(X86, Release(6, 17, 0), NEVER_ENDED)],
+        probe: Some(probes::MPROTECT_SETS_SOFT_DIRTY),
+    }
     folio_split_sets_soft_dirty {
         what: "splitting a large folio makes its dirty pages soft-dirty",
         source: "mm/migrate.c remove_migration_pte calls pte_mkdirty: in 6.1.192; 6.12.117 takes the bit away again",

@@ -235,6 +235,13 @@ pub const SPLIT_SETS_SOFT_DIRTY: Probe = Probe {
     read: |seen| Some(page(seen, 1)?.page.soft_dirty),
 };
 
+/// A huge page that a border between VMAs has split, before clear_refs; then both of its first pages become unreadable.
+pub const MPROTECT_SETS_SOFT_DIRTY: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\ndontfork 0+0..0+2\n\
+              clear-soft-dirty\nmprotect 0+0..0+2 r\n",
+    read: |seen| Some(page(seen, 0)?.page.soft_dirty),
+};
+
 /// The same, by splitting the huge page itself.
 pub const FOLIO_SPLIT_SETS_SOFT_DIRTY: Probe = Probe {
     program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\nclear-soft-dirty\n\

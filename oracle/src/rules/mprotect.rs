@@ -4,7 +4,7 @@ use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{hit, merge, mlock, mseal, secret, Ctx};
+use super::{hit, merge, mlock, mseal, secret, soft_dirty, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::Prot;
@@ -184,5 +184,7 @@ fn fixup(ctx: &mut Ctx, i: usize, start: u32, to: u32, prot: Prot) -> u32 {
     }
     hit!(ctx, CHANGES);
     hit!(ctx, KEEPS_PAGES);
-    merge::modify(ctx, i, start, to, new)
+    let next = merge::modify(ctx, i, start, to, new);
+    soft_dirty::protected(ctx, start, to);
+    next
 }

@@ -283,6 +283,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &soft_dirty::SHOWN,
     &soft_dirty::SPLIT,
     &soft_dirty::MERGES,
+    &soft_dirty::PROTECT,
     &merge::SPLIT,
     &merge::NEW_LEFT,
     &merge::NEW_RIGHT,

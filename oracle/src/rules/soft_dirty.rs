@@ -3,6 +3,8 @@
 use super::registry::Rule;
 use super::{hit, Ctx};
 use crate::judge::{Class, Outcome};
+use crate::space::mm::{by_block, Table};
+use crate::space::slots::{PageId, Slot};
 
 pub const NEW: Rule = Rule {
     name: "soft-dirty/new-is-dirty",
@@ -55,6 +57,66 @@ pub const MERGES: Rule = Rule {
     since: "all, with CONFIG_MEM_SOFT_DIRTY: not on arm64",
     about: &[Class::VmFlags],
 };
+
+pub const PROTECT: Rule = Rule {
+    name: "soft-dirty/mprotect-sets",
+    text: "mprotect changes the entries of a large folio that is mapped page by page in batches: those that follow each other and \
+           are alike in the soft-dirty bit. A batch takes over that any of its pages but the first is dirty, and on x86-64 that \
+           sets both bits: pages to which nothing was stored since clear_refs have the bit then, all of the batch. A page \
+           alone, and lazily freed ones, do not.",
+    source: "include/linux/pgtable.h modify_prot_start_ptes calls pte_mkdirty; 6.17, mm: optimize mprotect() by PTE batching",
+    since: "6.17, with CONFIG_MEM_SOFT_DIRTY: not on arm64",
+    about: &[Class::PageState],
+};
+
+/// mprotect has changed the entries of `[start, end)`, a part of one VMA.
+pub(super) fn protected(ctx: &mut Ctx, start: u32, end: u32) {
+    if !ctx.world.profile.mprotect_sets_soft_dirty || !ctx.mm.tells_soft_dirty {
+        return;
+    }
+    for (from, to, id) in batches(ctx, start, end) {
+        if to - from > 1 && !ctx.mm.all_lazy(id.plus(1), to - from - 1) {
+            hit!(ctx, PROTECT);
+            ctx.mm.set_soft_dirty(from, to);
+        }
+    }
+}
+
+/// Pages of one large folio that follow each other, are mapped page by page and have no soft-dirty bit: (start, end, first page).
+fn batches(ctx: &Ctx, start: u32, end: u32) -> Vec<(u32, u32, PageId)> {
+    let mut batches: Vec<(u32, u32, PageId)> = Vec::new();
+    for (block, from, to) in by_block(start, end, ctx.geometry()) {
+        if ctx.mm.tables[block] != Table::Pte {
+            continue;
+        }
+        let first = batches.len();
+        for run in ctx.mm.slots.runs_in(from, to) {
+            let Slot::Anon { id, .. } = run.slot else {
+                continue;
+            };
+            let parts = ctx.mm.slots.by_soft_dirty(run.start, run.end).into_iter();
+            for (from, to, _) in parts.filter(|part| !part.2) {
+                for page in from..to {
+                    let id = id.plus(page - run.start);
+                    let Some(large) = ctx.world.folios.of(id) else {
+                        continue;
+                    };
+                    match batches[first..].last_mut() {
+                        Some(last)
+                            if last.1 == page
+                                && last.2 .0 + u64::from(page - last.0) == id.0
+                                && last.2 .0 >= large.first.0 =>
+                        {
+                            last.1 = page + 1;
+                        }
+                        _ => batches.push((page, page + 1, id)),
+                    }
+                }
+            }
+        }
+    }
+    batches
+}
 
 /// 4 is written to the actor's clear_refs.
 pub(crate) fn clear(ctx: &mut Ctx) -> Outcome {

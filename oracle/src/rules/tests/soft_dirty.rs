@@ -57,6 +57,20 @@ pub(super) const CASES: &[Case] = &[
          mprotect 0+0..0+8 r\n    => 0+0 |a*8|a*pmd-8|\n",
     )
     .soft_dirty(&[(0, false), (9, false)]),
+    // Pages 0 and 1 are a batch, page 2 was stored to, page 3 is alone.
+    Case::new(
+        &soft_dirty::PROTECT,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nwipeonfork 0+0..0+8\nclear-soft-dirty\n\
+         write 0+2..0+3 tag 2\nmprotect 0+0..0+4 r\n    => 0+0 |aaaa|aaaa|a*pmd-8|\n",
+    )
+    .soft_dirty(&[(0, true), (1, true), (2, true), (3, false), (4, false), (9, false)]),
+    Case::new(
+        &soft_dirty::CLEARS,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nwipeonfork 0+0..0+8\nclear-soft-dirty\n\
+         mprotect 0+0..0+4 r\n    => 0+0 |aaaa|aaaa|a*pmd-8|\n",
+    )
+    .on(6, 16, X86_64)
+    .soft_dirty(&[(0, false), (1, false)]),
     // A store to a huge page that is there counts for all of it.
     Case::new(
         &soft_dirty::SHOWN,
