@@ -135,6 +135,11 @@ impl Transfer<'_> {
             Ok(done) => Err(format!("{what}: {done} bytes of {wanted}")),
             Err(e) => Err(format!("{what}: {e}")),
         };
+        // A write that fails may leave an empty buffer in the pipe, to which the next one would add its odd bytes first.
+        let drain = || {
+            let rest = [reads as u64, buffer, len, 0, 0, 0];
+            while len > 0 && matches!(call(libc::SYS_read, rest), Ok(1..)) {}
+        };
         let (remotes, local) = (remote.as_ptr() as u64, &raw const local as u64);
         let count = u64::from(self.ranges.count);
         let pid = own_if_zero(self.pid);
@@ -148,6 +153,7 @@ impl Transfer<'_> {
                     let args = [reads as u64, buffer, done.min(len), 0, 0, 0];
                     all("read of the pipe", call(libc::SYS_read, args), done)?;
                 }
+                drain();
                 result
             }
             Way::PipeRead => {
@@ -156,8 +162,7 @@ impl Transfer<'_> {
                     all("write to the pipe", call(libc::SYS_write, args), len)?;
                 }
                 let result = call(libc::SYS_read, [reads as u64, arena, len, 0, 0, 0]);
-                let rest = [reads as u64, buffer, len, 0, 0, 0];
-                while len > 0 && matches!(call(libc::SYS_read, rest), Ok(1..)) {}
+                drain();
                 result
             }
             Way::MemfdWrite | Way::MemfdRead => {

@@ -407,6 +407,13 @@ behaviours! {
         spans: &[span(BOTH, Release(6, 13, 0), Release(7, 2, 0))],
         probe: Some(probes::SECRET_IS_LOCKED),
     }
+    secret_merges_late {
+        what: "secret memory that is mapped below all else stays apart from the same above it",
+        source: "6.12 mm/mmap.c __mmap_region looks for a merge again only if there is a VMA below; seen on 6.1 and 6.12, not on 6.16 \
+                 (where between is not known)",
+        spans: &[span(BOTH, EVER, Release(6, 13, 0))],
+        probe: Some(probes::SECRET_MERGES_LATE),
+    }
     stack_no_huge {
         what: "MAP_STACK makes memory without huge pages (`nh`)",
         source: "6.7, mm: mmap: map MAP_STACK to VM_NOHUGEPAGE; later only with CONFIG_TRANSPARENT_HUGEPAGE",

@@ -345,6 +345,11 @@ pub const SECRET_IS_LOCKED: Probe = Probe {
     read: |seen| has_flag(seen, b"lo"),
 };
 
+pub const SECRET_MERGES_LATE: Probe = Probe {
+    program: "mmap 0+1..0+2 rw shared secret0+1 fixed\nmmap 0+0..0+1 rw shared secret0 fixed\n",
+    read: |seen| Some(vmas(seen, 0)?.len() > 1),
+};
+
 pub const STACK_NO_HUGE: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed stack\n",
     read: |seen| has_flag(seen, b"nh"),

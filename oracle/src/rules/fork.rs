@@ -155,10 +155,12 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                 Table::Pte => mm.tables[block] = Table::Pte,
             }
             for run in ctx.mm.slots.runs_in(start, end) {
+                mm.slots.set(run.start, run.end, run.slot);
                 if run.slot == Slot::Guard {
                     hit!(ctx, COPIES_GUARDS);
+                    // The child's marker is a new one, without the parent's soft-dirty bit.
+                    continue;
                 }
-                mm.slots.set(run.start, run.end, run.slot);
                 let parts = ctx.mm.slots.by_soft_dirty(run.start, run.end);
                 for (from, to, _) in parts.into_iter().filter(|part| part.2) {
                     mm.slots.set_soft_dirty(from, to);

@@ -293,6 +293,8 @@ fn make(
     };
     if forbidden && prot.write {
         seal::map_late(ctx, new).map_err(Outcome::Errno)?;
+    } else if secret {
+        secret::add(ctx, new);
     } else {
         merge::add(ctx, new, merge::Origin::Mapped);
     }

@@ -250,6 +250,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &secret::OUT_OF_REACH,
     &secret::LOCK_STAYS,
     &secret::LENGTH_STAYS,
+    &secret::MERGES,
     &secret::MISSING,
     &thp::FAULT,
     &thp::MAY_FAIL,

@@ -3,7 +3,7 @@
 
 use super::errno::{EAGAIN, EBADF, EPERM};
 use super::registry::Rule;
-use super::{hit, mlock, Ctx};
+use super::{hit, merge, mlock, Ctx};
 use crate::judge::Class;
 use crate::program::{File, FileKind, Prot};
 use crate::space::{Locked, Vma};
@@ -69,6 +69,30 @@ pub const LENGTH_STAYS: Rule = Rule {
     since: "5.14",
     about: &[Class::Errno, Class::PageState],
 };
+
+pub const MERGES: Rule = Rule {
+    name: "secret/merges-late",
+    text: "Secret memory gets its flags (`dd`) only when it has been mapped. Older kernels look for neighbours to merge with before \
+           that, in vain, and again behind it, if any mapping of the process lies below; in the guests nothing does but what the \
+           program has mapped itself. So secret memory that is mapped lowest of all stays apart from the same above it.",
+    source: "6.12 mm/mmap.c __mmap_region: vm_flags != vma->vm_flags && vmg.prev",
+    since: "5.14; not on 6.16 and later, where it merges at once: the row secret_merges_late",
+    about: &[Class::Vma],
+};
+
+/// Adds a new mapping of secret memory.
+pub(super) fn add(ctx: &mut Ctx, new: Vma) {
+    let lowest = ctx
+        .mm
+        .vmas
+        .first()
+        .is_none_or(|first| first.start >= new.start);
+    let apart = ctx.world.profile.secret_merges_late && lowest;
+    if apart {
+        hit!(ctx, MERGES);
+    }
+    merge::add_beside(ctx, new, merge::Origin::Mapped, (!apart, !apart));
+}
 
 /// Whether a file is one that this kernel does not have.
 pub(super) fn missing(ctx: &mut Ctx, file: File) -> Option<i32> {

@@ -29,7 +29,7 @@ pub const SHOWN: Rule = Rule {
     text: "pagemap bit 55 and PAGE_IS_SOFT_DIRTY are set for all pages of a mapping with `sd`, and elsewhere for pages that were \
            stored to, or faulted in for a store, since clear_refs was written; a store to a huge page counts for all of it, and \
            so do the fault that allocates one and COLLAPSE. Pages that were only read, zero pages, guards and empty slots do not have it; \
-           one that is discarded loses it. A child inherits it page by page. \
+           one that is discarded loses it. A child inherits it page by page, but for guards (mm/memory.c copy_nonpresent_pte makes new markers). \
            mremap sets it for what it moves, guards and zero pages too, except where it moves a page table as a whole.",
     source: "fs/proc/task_mmu.c pte_to_pagemap_entry; arch/x86/include/asm/pgtable.h pte_mkdirty",
     since: "all, with CONFIG_MEM_SOFT_DIRTY: not on arm64",

@@ -17,6 +17,16 @@ pub(super) const CASES: &[Case] = &[
     )
     .flags(&[(0, "!dd"), (2, "dd")]),
     Case::new(
+        &secret::MERGES,
+        "mmap 0+2..0+4 rw shared secret0+2 fixed\nmmap 0+0..0+2 rw shared secret0 fixed\n    => 0+0 |..|..|_\n\
+         mmap 0+4..0+6 rw shared secret0+4 fixed\n    => 0+0 |..|....|_\n",
+    )
+    .on(6, 12, X86_64),
+    Case::new(
+        &secret::MAPS,
+        "mmap 0+2..0+4 rw shared secret0+2 fixed\nmmap 0+0..0+2 rw shared secret0 fixed\n    => 0+0 |....|_\n",
+    ),
+    Case::new(
         &secret::LOCKED,
         "mmap 0+0..0+4 rw shared secret0 fixed\nguard-install 0+0..0+1\n    => EINVAL\nmmap 1+0..1+4 rw private fixed\n\
          mmap 1+0..3+0 rw shared secret0 fixed\n    => EAGAIN\n    => 1+0 ____\n",
