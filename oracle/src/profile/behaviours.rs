@@ -427,6 +427,13 @@ behaviours! {
         spans: &[since(6, 10)],
         probe: Some(probes::MSEAL),
     }
+    mseal_stale_start {
+        what: "mseal does not merge the VMA behind one that has joined a sealed neighbour",
+        source: "6.17, mm/mseal: rework mseal apply logic; mended by mm/mseal: update VMA end correctly on merge, which 6.19.14 has and \
+                 6.18.15 has not (runs)",
+        spans: &[span(BOTH, Release(6, 17, 0), Release(6, 19, 0))],
+        probe: Some(probes::MSEAL_STALE_START),
+    }
     lock_on_fault_named {
         what: "VmFlags have a name for memory that is locked on fault (`lf`); others call it `??`",
         source: "fs/proc/task_mmu.c show_smap_vma_flags: not in 6.1, in 6.12",

@@ -361,6 +361,11 @@ pub const MSEAL: Probe = Probe {
     read: succeeded,
 };
 
+pub const MSEAL_STALE_START: Probe = Probe {
+    program: "mmap 0+0..0+4 rw private fixed\nmseal 0+1..0+2\nmseal 0+0..0+4\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 2),
+};
+
 pub const LOCK_ON_FAULT_NAMED: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed\nmlock-onfault 0+0..0+1\n",
     read: |seen| has_flag(seen, b"lf"),

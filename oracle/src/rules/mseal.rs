@@ -79,6 +79,16 @@ pub const REMAP: Rule = Rule {
     about: &[Class::Errno, Class::Vma, Class::PageState],
 };
 
+pub const STALE_START: Rule = Rule {
+    name: "mseal/stale-start",
+    text: "When a VMA joins a sealed one behind it, older kernels take the next VMA of the range to start where the first ended \
+           before: it is sealed, but does not join what lies before it.",
+    source: "6.17, mm/mseal: rework mseal apply logic; mended by mm/mseal: update VMA end correctly on merge (7.3 mm/mseal.c \
+             mseal_apply computes curr_start anew)",
+    since: "6.17 and 6.18: the row mseal_stale_start",
+    about: &[Class::Vma],
+};
+
 /// mseal(2).
 pub(crate) fn mseal(ctx: &mut Ctx, range: Range, unknown_flag: bool) -> Outcome {
     if !ctx.world.profile.mseal {
@@ -109,16 +119,26 @@ pub(crate) fn mseal(ctx: &mut Ctx, range: Range, unknown_flag: bool) -> Outcome 
     }
     hit!(ctx, SEALS);
     let mut at = start;
+    // The kernel goes on where the last VMA ended before it was merged with the one behind it.
+    let mut stale = false;
     while let Some(i) = ctx.mm.vma_index(at).filter(|_| at < end) {
         let vma = &ctx.mm.vmas[i];
         let to = vma.end.min(end);
         if vma.sealed {
-            at = to;
+            (at, stale) = (to, false);
+            continue;
+        }
+        if stale {
+            hit!(ctx, STALE_START);
+            merge::split(ctx, to);
+            ctx.mm.vmas[i].sealed = true;
+            (at, stale) = (to, false);
             continue;
         }
         let mut new = vma.clone();
         new.sealed = true;
         at = merge::modify(ctx, i, at, to, new);
+        stale = at > to && ctx.world.profile.mseal_stale_start;
     }
     Outcome::Ok
 }

@@ -103,6 +103,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &moves::UNLOCKS,
     &moves::UNLOCKS_ALL,
     &mseal::REMAP,
+    &mseal::STALE_START,
     &mlock::REMAP_LIMIT,
     &mlock::GROWS,
     &moves::UNLINKS,

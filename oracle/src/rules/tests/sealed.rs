@@ -6,6 +6,15 @@ use crate::rules::mseal;
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
+        &mseal::STALE_START,
+        "mmap 0+0..0+5 rw private fixed\nmseal 0+1..0+2\nmseal 0+0..0+4\n    => 0+0 |..|..|.|_\n",
+    )
+    .on(6, 18, X86_64),
+    Case::new(
+        &mseal::SEALS,
+        "mmap 0+0..0+5 rw private fixed\nmseal 0+1..0+2\nmseal 0+0..0+4\n    => 0+0 |....|.|_\n",
+    ),
+    Case::new(
         &mseal::SEALS,
         "mmap 0+0..0+4 rw private fixed\nmseal 0+1..0+2 => ok\n    => 0+0 |.|.|..|\nmseal 0+2..0+3.1 => ok\n    => 0+0 |.|...|\n\
          mseal 0+1..0+2 => ok\nmseal 0+0..0+0 => ok\nmseal 0+0.1..0+1 => EINVAL\nmseal 0+2..0+0 => EINVAL\n",
