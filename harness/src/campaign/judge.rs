@@ -154,11 +154,8 @@ fn failed_expectation<'a>(
 /// the `judged` ops of this program had on average, at least one for each op.
 fn by_op(oracle: &Oracle, program: &Program, judged: usize) -> ByOp {
     let mut by_op = oracle.by_op();
-    let values = by_op.total().values;
-    for step in &program.steps[judged.min(program.steps.len())..] {
-        let line = by_op.line(step.op.name());
-        line.ops += 1;
-        line.tightness.values += values.div_ceil(judged.max(1) as u64).max(1);
-    }
+    let average = by_op.total().values.div_ceil(judged.max(1) as u64).max(1);
+    let unseen = &program.steps[judged.min(program.steps.len())..];
+    by_op.add_unseen(unseen, average);
     by_op
 }

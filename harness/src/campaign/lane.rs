@@ -9,7 +9,6 @@ use super::{differences, Tally};
 use crate::kernel::{Event, Execution, Kernel, KernelError, KernelInfo, Prepared};
 use oracle::judge::{ByOp, Class};
 use oracle::profile::Profile;
-use oracle::program::Program;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -361,7 +360,8 @@ impl<'a> Lane<'a> {
                     Some(story) => ProgramVerdict::Suspect(Box::new(story)),
                     None => ProgramVerdict::Infra(error.to_string()),
                 };
-                let by_op = unseen(&work.prepared.program);
+                let mut by_op = ByOp::default();
+                by_op.add_unseen(&work.prepared.program.steps, 1);
                 let tally = Tally {
                     programs: 1,
                     tightness: by_op.total(),
@@ -432,15 +432,4 @@ fn strange(why: String) -> KernelError {
         why,
         console: String::new(),
     }
-}
-
-/// All ops of a program of which nothing was seen: a value each, loose.
-fn unseen(program: &Program) -> ByOp {
-    let mut by_op = ByOp::default();
-    for step in &program.steps {
-        let line = by_op.line(step.op.name());
-        line.ops += 1;
-        line.tightness.values += 1;
-    }
-    by_op
 }

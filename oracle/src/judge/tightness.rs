@@ -1,5 +1,6 @@
 //! How much the oracle commits itself.
 
+use crate::program::Step;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -61,6 +62,15 @@ impl ByOp {
     /// The line of this name.
     pub fn line(&mut self, name: &'static str) -> &mut OpTightness {
         self.0.entry(name).or_default()
+    }
+
+    /// Counts ops of which nothing was seen, `values` each, all of it loose.
+    pub fn add_unseen(&mut self, steps: &[Step], values: u64) {
+        for step in steps {
+            let line = self.line(step.op.name());
+            line.ops += 1;
+            line.tightness.values += values;
+        }
     }
 
     /// The lines, by name.
