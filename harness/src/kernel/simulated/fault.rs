@@ -57,6 +57,16 @@ impl Plan {
         })
     }
 
+    /// The step, and the same by every other living actor.
+    pub fn by_everybody(world: &World, step: &Step) -> Option<Plan> {
+        let others = world.living().into_iter().filter(|a| *a != step.actor);
+        let others = others.map(|actor| Step::new(actor, step.op));
+        Some(Plan {
+            steps: std::iter::once(step.clone()).chain(others).collect(),
+            answer: Answer::Of(0),
+        })
+    }
+
     /// The step, and more ops by the same actor.
     pub fn and(step: &Step, more: &[Op]) -> Option<Plan> {
         let more = more.iter().map(|op| Step::new(step.actor, *op));

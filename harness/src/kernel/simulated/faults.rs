@@ -16,6 +16,7 @@ use oracle::program::{Advice, Backing, File, LockCall, MapFlags, Op, Place, Prot
 use oracle::space::{Content, Hints, PageState, World};
 
 const EPERM: i32 = 1;
+const EIO: i32 = 5;
 const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
 const EFAULT: i32 = 14;
@@ -310,6 +311,8 @@ faults! {
         Act::Instead(pipe_counts_bytes);
     "transfer" "pins-shared" "process_vm_readv leaves pages shared that it reads"
         Act::Instead(pins_shared);
+    "transfer" "mem-is-efault" "/proc/PID/mem says EFAULT instead of EIO"
+        Act::Outcome(|_, _, o| swap(o, EIO, Some(EFAULT)));
     "transfer" "part-is-nothing" "a call that has moved a part of its bytes returns EFAULT"
         Act::Outcome(part_is_nothing);
     "transfer" "copies-nothing" "what the kernel stores in memory shared by fork reaches the other process too"
@@ -542,13 +545,7 @@ fn cow_broken(world: &World, step: &Step) -> Option<Plan> {
     if runs_of(world, step.actor, range, shared)?.is_empty() {
         return None;
     }
-    let others = world.living().into_iter().filter(|a| *a != step.actor);
-    Some(Plan {
-        steps: std::iter::once(step.clone())
-            .chain(others.map(|actor| Step::new(actor, step.op)))
-            .collect(),
-        answer: Answer::Of(0),
-    })
+    Plan::by_everybody(world, step)
 }
 
 fn exit_unmaps_others(world: &World, step: &Step) -> Option<Plan> {

@@ -295,9 +295,7 @@ fn strip_flags(
     let actor = program.steps[index].actor;
     for (who, space) in &mut seen.spaces {
         if look == wire::Look::Cheap || look == wire::Look::Flags && *who != actor {
-            for vma in &mut space.vmas {
-                vma.flags = None;
-            }
+            space.vmas.iter_mut().for_each(|vma| vma.flags = None);
         }
         if matches!(look, wire::Look::Cheap | wire::Look::Flags) {
             space.vmas.iter_mut().for_each(|vma| vma.sizes = None);

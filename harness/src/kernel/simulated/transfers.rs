@@ -120,11 +120,5 @@ pub fn copies_nothing(world: &World, step: &Step) -> Option<Plan> {
     if !shared(page) && !shared(page + 1) {
         return None;
     }
-    let others = world.living().into_iter().filter(|a| *a != step.actor);
-    Some(Plan {
-        steps: std::iter::once(step.clone())
-            .chain(others.map(|actor| Step::new(actor, step.op)))
-            .collect(),
-        answer: Answer::Of(0),
-    })
+    Plan::by_everybody(world, step)
 }
