@@ -122,8 +122,10 @@ impl Supervisor {
         }
         // Forked actors are the worker's children: their death shows only here.
         let pid_of = |actor: u8| control.pids[usize::from(actor)].load(Relaxed);
-        // Looking takes time, in which an actor may have gone on and left as its op told it to.
-        let still = || control.moves.load(Relaxed) == moves;
+        // Looking takes time, in which an actor may have gone on and left as its op told it to, or have given up: what it
+        // then says of itself is heard at the next turn.
+        let still =
+            || control.moves.load(Relaxed) == moves && matches!(control.state(), State::Running);
         if let Some(status) = control.living().find_map(|actor| dead(pid_of(actor))) {
             let step = progress.step;
             if still() {
