@@ -338,3 +338,43 @@ fn statistics(settings: &Settings, summary: &Summary) -> Option<Stats> {
     }
     Some(stats)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The end of a campaign with one kernel.
+    fn one(change: impl FnOnce(&mut RowResult)) -> Summary {
+        let mut row = RowResult::default();
+        change(&mut row);
+        Summary {
+            rows: vec![row],
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn a_run_that_runs_nothing_is_no_success() {
+        assert_eq!(exit(&one(|row| row.tally.programs = 1)), Exit::Fine);
+        let skipped = one(|row| row.skipped_because = Some("not to be had".into()));
+        for nothing in [Summary::default(), one(|_| {}), skipped] {
+            assert_eq!(exit(&nothing), Exit::Infrastructure);
+            let text = closing(&nothing, Path::new("out"));
+            assert!(text.contains("no program ran"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_new_counts_more_than_what_failed() {
+        let failed = |row: &mut RowResult| {
+            row.tally.programs = 1;
+            row.tally.infra_errors = 1;
+        };
+        assert_eq!(exit(&one(failed)), Exit::Infrastructure);
+        let found = one(|row| {
+            failed(row);
+            row.tally.hangs = 1;
+        });
+        assert_eq!(exit(&found), Exit::Found);
+    }
+}
