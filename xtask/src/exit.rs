@@ -14,6 +14,10 @@ pub enum Exit {
     Found,
     /// 69: the infrastructure failed; said on the way.
     Infrastructure,
+    /// 125: it could not be told; `git bisect run` skips the commit.
+    Untold,
+    /// 128: nothing can be told at all; `git bisect run` gives up.
+    GiveUp,
     /// 130: the user stopped it, and nothing new was found until then.
     Interrupted,
 }
@@ -33,12 +37,17 @@ impl std::error::Error for UsageError {}
 /// EX_UNAVAILABLE of sysexits.h, as vmtest uses it: a failure of the infrastructure is neither pass nor divergence.
 const INFRASTRUCTURE: u8 = 69;
 
+/// The first code at which `git bisect run` gives up instead of calling the commit good or bad.
+pub const GIVE_UP: u8 = 128;
+
 /// Turns a result into the exit code, and says what went wrong.
 pub fn code(result: anyhow::Result<Exit>) -> ExitCode {
     match result {
         Ok(Exit::Fine) => ExitCode::SUCCESS,
         Ok(Exit::Found) => ExitCode::from(1),
         Ok(Exit::Infrastructure) => ExitCode::from(INFRASTRUCTURE),
+        Ok(Exit::Untold) => ExitCode::from(125),
+        Ok(Exit::GiveUp) => ExitCode::from(GIVE_UP),
         // 128 + SIGINT, as a shell reports it.
         Ok(Exit::Interrupted) => ExitCode::from(130),
         Err(error) => {
@@ -54,7 +63,7 @@ pub fn code(result: anyhow::Result<Exit>) -> ExitCode {
 }
 
 /// Whether an error is the user's doing. What is not known to be is the infrastructure's.
-fn is_usage(error: &anyhow::Error) -> bool {
+pub fn is_usage(error: &anyhow::Error) -> bool {
     if error.downcast_ref::<SetupError>().is_some() {
         return false;
     }

@@ -67,6 +67,17 @@ pub fn run_folder(workspace: &Path, out: Option<&Path>) -> PathBuf {
     folder
 }
 
+/// A new folder for the console logs of a command that leaves nothing else behind.
+///
+/// # Errors
+/// It cannot be made.
+pub fn consoles(workspace: &Path) -> anyhow::Result<PathBuf> {
+    use anyhow::Context;
+    let folder = target(workspace).join("mmdiff/consoles").join(timestamp());
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
 /// Cargo's target folder.
 pub fn target(workspace: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from)

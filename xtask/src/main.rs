@@ -1,6 +1,7 @@
 //! The commands of mmdiff. One file per verb; this one only says which is which and turns errors into exit codes.
 
 mod bench;
+mod bisect;
 mod compare;
 mod exit;
 mod faults;
@@ -16,6 +17,7 @@ mod run;
 mod setup;
 mod show;
 mod test;
+mod verdict;
 mod vm_matrix;
 
 use clap::{Parser, Subcommand};
@@ -42,6 +44,8 @@ enum Verb {
     Run(run::RunArgs),
     Minimize(minimize::MinimizeArgs),
     Show(show::ShowArgs),
+    Verdict(verdict::VerdictArgs),
+    Bisect(bisect::BisectArgs),
     Compare(compare::CompareArgs),
     Laws(laws::LawsArgs),
     Rules(rules::RulesArgs),
@@ -52,13 +56,21 @@ enum Verb {
 }
 
 fn main() -> std::process::ExitCode {
-    // clap prints help and usage errors itself, with exit code 0 or 2.
-    let cli = Cli::parse();
+    // clap prints help and usage errors itself, with exit code 0 or 2; `git bisect run` would take a 2 for a bad commit.
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() && std::env::args().nth(1).as_deref() == Some("verdict") {
+            eprint!("{error}");
+            std::process::exit(exit::GIVE_UP.into());
+        }
+        error.exit()
+    });
     let workspace = workspace();
     let result = match &cli.verb {
         Verb::VmMatrix(args) => vm_matrix::run(args, &workspace),
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
+        Verb::Verdict(args) => verdict::run(args, &workspace),
+        Verb::Bisect(args) => bisect::run(args, &workspace),
         Verb::Show(args) => show::run(args),
         Verb::Compare(args) => compare::run(args, &workspace),
         Verb::Laws(args) => laws::run(args, &workspace),

@@ -1,13 +1,12 @@
 //! `cargo xtask minimize`: from a program in which something goes wrong to one in which nothing can be left out.
 
 use crate::exit::{Exit, UsageError};
-use crate::rig::{rig, KernelOptions};
-use crate::vm_matrix::{fault_by_name, GuestFaultName};
-use crate::{folders, interrupt, kernels, show};
+use crate::rig::{newest_unless_named, rig, KernelOptions};
+use crate::vm_matrix::{simulated, GuestFaultName};
+use crate::{folders, interrupt, show};
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::campaign::{load_program, Bucket};
-use harness::kernel::simulated::Simulated;
 use harness::kernel::KernelSource;
 use harness::report::wrap;
 use harness::triage::{minimize, Ended, Limits, Minimized, Progress, Settings, TriageError};
@@ -15,7 +14,6 @@ use oracle::program::Program;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vm_images::{Arch, Lock};
 
 /// Lines of progress are at least this far apart, unless ops went.
 const PACE: Duration = Duration::from_secs(1);
@@ -113,7 +111,7 @@ fn settings(args: &MinimizeArgs) -> Result<Settings> {
 }
 
 /// Reads a bucket as reports print it.
-fn bucket(text: &str) -> Result<Bucket> {
+pub fn bucket(text: &str) -> Result<Bucket> {
     let parts = || -> Option<Bucket> {
         let (op, rest) = text.split_once(": ")?;
         let (rule, rest) = rest.split_once(": ")?;
@@ -136,27 +134,15 @@ fn bucket(text: &str) -> Result<Bucket> {
 /// The kernels to try, in order.
 fn sources(args: &MinimizeArgs, workspace: &Path) -> Result<Vec<Arc<dyn KernelSource>>> {
     if let Some(name) = &args.simulated {
-        return Ok(vec![Arc::new(Simulated {
-            fault: Some(fault_by_name(name)?),
-            ..Simulated::default()
-        })]);
+        return simulated(name);
     }
-    let mut options = args.kernels.clone();
-    if options.kernels.is_none() && options.kernel.is_empty() {
-        if options.arch.is_empty() {
-            options.arch = vec![Arch::X86_64];
-        }
-        let lock = Lock::load(&kernels::lock_path(workspace))?;
-        let newest = vm_images::select(&lock, None, &options.arch)?
-            .into_iter()
-            .max_by_key(|kernel| vm_images::version::key(&kernel.point));
-        options.kernels = newest.map(|kernel| kernel.point);
-    }
-    let consoles = folders::target(workspace)
-        .join("mmdiff/consoles")
-        .join(folders::timestamp());
-    std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
-    let rig = rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?;
+    let options = newest_unless_named(&args.kernels, workspace)?;
+    let rig = rig(
+        &options,
+        workspace,
+        &folders::consoles(workspace)?,
+        &|line| eprintln!("{line}"),
+    )?;
     Ok(match args.guest_fault {
         Some(name) => rig.faulty(name.fault()),
         None => rig.sources,

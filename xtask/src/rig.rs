@@ -54,6 +54,25 @@ pub enum AccelChoice {
     Tcg,
 }
 
+/// The kernels that `options` name; where they name none, the newest of the lock, on x86-64 unless they say otherwise.
+///
+/// # Errors
+/// The lock cannot be read.
+pub fn newest_unless_named(options: &KernelOptions, workspace: &Path) -> Result<KernelOptions> {
+    let mut options = options.clone();
+    if options.kernels.is_none() && options.kernel.is_empty() {
+        if options.arch.is_empty() {
+            options.arch = vec![Arch::X86_64];
+        }
+        let lock = Lock::load(&kernels::lock_path(workspace))?;
+        let newest = vm_images::select(&lock, None, &options.arch)?
+            .into_iter()
+            .max_by_key(|kernel| vm_images::version::key(&kernel.point));
+        options.kernels = newest.map(|kernel| kernel.point);
+    }
+    Ok(options)
+}
+
 /// What is known of a kernel image besides its bytes.
 struct Named {
     label: String,

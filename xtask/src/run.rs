@@ -40,10 +40,7 @@ pub fn run(args: &RunArgs, workspace: &Path) -> Result<Exit> {
     let entry = load_program(&args.program)?;
     let by = args.profile.as_deref().map(show::named).transpose()?;
     let stop = interrupt::stop_flag();
-    let consoles = folders::target(workspace)
-        .join("mmdiff/consoles")
-        .join(folders::timestamp());
-    std::fs::create_dir_all(&consoles)?;
+    let consoles = folders::consoles(workspace)?;
     let rig = rig(&args.kernels, workspace, &consoles, &|line| {
         eprintln!("{line}")
     })?;

@@ -268,7 +268,8 @@ pub fn default_jobs() -> usize {
     cores.min(fit).max(1)
 }
 
-fn simulated(name: &str) -> Result<Vec<Arc<dyn KernelSource>>> {
+/// The model instead of kernels, with the fault of this name or with `none`.
+pub fn simulated(name: &str) -> Result<Vec<Arc<dyn KernelSource>>> {
     let fault = match name {
         "none" => None,
         name => Some(fault_by_name(name)?),

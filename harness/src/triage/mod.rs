@@ -7,6 +7,7 @@
 //! | `weight` | which of two programs is the simpler one |
 //! | `target` | what must stay the same at every step: the bucket |
 //! | `trust` | how many runs decide about a candidate, and how sure that is |
+//! | `verdict` | whether a program goes wrong on a kernel, or cannot be told |
 //! | `lab` | runs candidates in batches on a kernel that may die |
 
 mod lab;
@@ -16,10 +17,12 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod verdict;
 mod weight;
 
 pub use minimize::minimize;
 pub use trust::{Reliability, Trust};
+pub use verdict::{verdict, Answer, Told, VerdictSettings};
 pub use weight::Weight;
 
 use crate::campaign::{Bucket, Story};

@@ -1,0 +1,272 @@
+//! Whether a program goes wrong on a kernel: yes, no, or not to be told.
+
+use super::Reliability;
+use crate::campaign::{crash_story, judge, lacks, Bucket, ProgramVerdict, Story};
+use crate::kernel::{
+    probe, BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared,
+    Smaps,
+};
+use oracle::judge::Class;
+use oracle::profile::{Named, Profile};
+use oracle::program::Program;
+use std::sync::Arc;
+
+/// How to come to a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictSettings {
+    /// Judge by this release's profile instead of the kernel's own.
+    pub profile: Option<Named>,
+    /// Only this counts as going wrong. `None`: whatever goes wrong.
+    pub bucket: Option<Bucket>,
+    /// Runs, each in a fresh process: a single one that goes wrong decides.
+    pub runs: u32,
+}
+
+/// The verdict on a program.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// It went wrong in none of so many runs.
+    Holds { runs: u32 },
+    Diverges {
+        story: Box<Story>,
+        reliability: Reliability,
+    },
+    /// The kernel lacks what the program needs, something else went wrong first, or the infrastructure failed.
+    Untold(String),
+}
+
+/// What was found out about a program on one kernel.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The kernel and the profile that it was found to have; `None` when it did not come so far.
+    pub kernel: Option<(KernelInfo, Profile)>,
+    pub answer: Answer,
+    /// The first run that was seen to its end.
+    pub execution: Option<Execution>,
+}
+
+impl Told {
+    fn untold(why: String) -> Told {
+        Told {
+            kernel: None,
+            answer: Answer::Untold(why),
+            execution: None,
+        }
+    }
+}
+
+/// Boots a kernel of `source` and runs `program` on it, several times.
+pub fn verdict(
+    source: &dyn KernelSource,
+    program: &Arc<Program>,
+    settings: &VerdictSettings,
+) -> Told {
+    if let Err(error) = program.check() {
+        return Told::untold(format!("the program cannot be run: {error}"));
+    }
+    let name = format!("verdict-{}-{}", source.label(), source.arch());
+    let mut kernel = match source.boot(&name) {
+        Ok(kernel) => kernel,
+        Err(BootError::Skipped(why)) => return Told::untold(why),
+        Err(error) => return Told::untold(error.to_string()),
+    };
+    let profile = match probe::profile(kernel.as_mut(), settings.profile) {
+        Ok(profile) => profile,
+        Err(error) => return Told::untold(format!("while probing: {error}")),
+    };
+    let info = kernel.info().clone();
+    let mut told = Told {
+        kernel: Some((info.clone(), profile.clone())),
+        answer: Answer::Untold("it was not run".into()),
+        execution: None,
+    };
+    if let Some(need) = lacks(program, &profile, &info) {
+        told.answer = Answer::Untold(format!(
+            "the kernel lacks what the program needs ({need:?})"
+        ));
+        return told;
+    }
+    let batch: Vec<Prepared> = (1..=u64::from(settings.runs.max(1)))
+        .map(|id| Prepared {
+            id,
+            program: program.clone(),
+            smaps: Smaps::Every,
+            fault: source.guest_fault(),
+        })
+        .collect();
+    let mut count = Count::default();
+    let ended = collect(kernel.as_mut(), &batch, &mut |execution| {
+        let judged = judge(program, &execution, &profile, info.geometry);
+        count.add(judged.verdict, settings);
+        told.execution.get_or_insert(execution);
+    });
+    if let Err(error) = ended {
+        count.died(error, program, &info, &profile, settings);
+    }
+    told.answer = count.answer();
+    told
+}
+
+/// Submits a batch and hands over what comes back.
+fn collect(
+    kernel: &mut dyn Kernel,
+    batch: &[Prepared],
+    take: &mut dyn FnMut(Execution),
+) -> Result<(), KernelError> {
+    kernel.submit(batch)?;
+    loop {
+        match kernel.next()? {
+            Event::Execution(execution) => take(execution),
+            Event::BatchDone { .. } => return Ok(()),
+        }
+    }
+}
+
+/// The runs so far.
+#[derive(Default)]
+struct Count {
+    runs: u32,
+    fine: u32,
+    hits: u32,
+    story: Option<Box<Story>>,
+    /// Why a run told nothing; the first one.
+    untold: Option<String>,
+}
+
+impl Count {
+    fn add(&mut self, verdict: ProgramVerdict, settings: &VerdictSettings) {
+        self.runs += 1;
+        let why = match verdict {
+            ProgramVerdict::Fine => {
+                self.fine += 1;
+                return;
+            }
+            ProgramVerdict::Suspect(story) => {
+                let wanted = settings.bucket.as_ref();
+                if wanted.is_none_or(|bucket| *bucket == story.bucket) {
+                    self.hits += 1;
+                    self.story.get_or_insert(story);
+                    return;
+                }
+                format!("something else goes wrong: {}", story.bucket)
+            }
+            ProgramVerdict::Poisoned => "a limit was met".into(),
+            ProgramVerdict::Infra(why) => why,
+        };
+        self.untold.get_or_insert(why);
+    }
+
+    /// The kernel died of the run after the last one that was counted.
+    fn died(
+        &mut self,
+        error: KernelError,
+        program: &Program,
+        info: &KernelInfo,
+        profile: &Profile,
+        settings: &VerdictSettings,
+    ) {
+        let (class, at, what, console) = match error {
+            KernelError::Crash { kind, excerpt, at } => (Class::Crash, at, kind, excerpt),
+            KernelError::LockedUp { at, why, console } => (Class::Hang, Some(at), why, console),
+            KernelError::Lost { why, .. } => {
+                self.untold.get_or_insert(format!("the VM was lost: {why}"));
+                return;
+            }
+        };
+        let step = at.map_or(0, |(_, step)| step as usize);
+        let step = step.min(program.steps.len().saturating_sub(1));
+        let g = info.geometry;
+        let story = crash_story(program, step, profile, g, class, &what, console);
+        self.add(
+            story.map_or(ProgramVerdict::Infra(what), |story| {
+                ProgramVerdict::Suspect(Box::new(story))
+            }),
+            settings,
+        );
+    }
+
+    fn answer(self) -> Answer {
+        let (hits, runs) = (self.hits, self.runs);
+        match (self.story, self.untold) {
+            (Some(story), _) => Answer::Diverges {
+                story,
+                reliability: Reliability { hits, runs },
+            },
+            // What is wrong now and then is no reason to believe the other runs.
+            (None, Some(why)) => Answer::Untold(why),
+            (None, None) if self.fine > 0 => Answer::Holds { runs },
+            (None, None) => Answer::Untold("it did not come back".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::simulated::{Simulated, FAULTS};
+
+    const FORK: &str = "mmap 0+0..0+4 rw private fixed\nguard-install 0+0..0+1\nfork 1\n";
+
+    fn ask(fault: Option<&str>, text: &str, bucket: Option<Bucket>) -> Told {
+        let named = |name: &str| {
+            let is = |f: &&crate::kernel::simulated::SimFault| {
+                format!("{}/{}", f.family, f.name) == name
+            };
+            FAULTS.iter().find(is).expect("a fault of this name")
+        };
+        let source = Simulated {
+            fault: fault.map(named),
+            ..Simulated::default()
+        };
+        let program = Arc::new(Program::load(text).expect("parses"));
+        let settings = VerdictSettings {
+            profile: None,
+            bucket,
+            runs: 5,
+        };
+        verdict(&source, &program, &settings)
+    }
+
+    #[test]
+    fn a_kernel_that_behaves_holds() {
+        let told = ask(None, FORK, None);
+        assert!(matches!(told.answer, Answer::Holds { runs: 5 }), "{told:?}");
+        assert_eq!(told.execution.expect("ran").seen.len(), 3);
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_diverges() {
+        let told = ask(Some("fork/loses-guards"), FORK, None);
+        let Answer::Diverges { story, reliability } = told.answer else {
+            panic!("{told:?}");
+        };
+        assert_eq!((reliability.hits, reliability.runs), (5, 5));
+        assert_eq!(story.step, 2);
+        // The same bucket decides, another one tells nothing about it.
+        let same = ask(Some("fork/loses-guards"), FORK, Some(story.bucket.clone()));
+        assert!(matches!(same.answer, Answer::Diverges { .. }), "{same:?}");
+        let bucket = Bucket {
+            observed: "something".into(),
+            ..story.bucket
+        };
+        let other = ask(Some("fork/loses-guards"), FORK, Some(bucket));
+        assert!(matches!(other.answer, Answer::Untold(_)), "{other:?}");
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_not_told() {
+        let mut old = Simulated::default();
+        old.profile.guards = false;
+        let program = Arc::new(Program::load(&format!("needs guards\n{FORK}")).expect("parses"));
+        let settings = VerdictSettings {
+            profile: None,
+            bucket: None,
+            runs: 1,
+        };
+        let told = verdict(&old, &program, &settings);
+        assert!(
+            matches!(&told.answer, Answer::Untold(why) if why.contains("Guards")),
+            "{told:?}"
+        );
+    }
+}
