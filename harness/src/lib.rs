@@ -2,6 +2,7 @@
 //!
 //! | module | subject |
 //! | --- | --- |
+//! | [`fuzzing`] | what the fuzz targets run |
 //! | [`kernel`] | one way to have a kernel per file: a VM, or the model itself with deliberate faults |
 //! | [`campaign`] | kernels x seed blocks: plan, run, judge, confirm, known divergences |
 //! | [`triage`] | from a program in which something went wrong to one in which nothing can be left out |
@@ -9,6 +10,7 @@
 //! | [`report`] | what a campaign leaves behind: matrix, divergences, run record, terminal |
 
 pub mod campaign;
+pub mod fuzzing;
 pub mod kernel;
 pub mod laws;
 pub mod report;
