@@ -17,7 +17,7 @@
 //! | `remaps` | mremap |
 
 mod collapse;
-mod dice;
+pub(super) mod dice;
 mod files;
 mod locks;
 mod ops;
@@ -27,7 +27,7 @@ mod transfers;
 
 pub use dice::expand;
 
-use super::{Knobs, Op, Program, Step, Thp};
+use super::{Knobs, Op, Program, Step, Thp, MAX_STEPS};
 use crate::geometry::Geometry;
 use crate::judge::Outcome;
 use crate::profile::Profile;
@@ -98,6 +98,21 @@ struct Sequel {
     op: Op,
 }
 
+/// `steps` more ops behind those of a program, as the generator goes on where it stands; never more than [`MAX_STEPS`].
+pub(super) fn continued(program: &Program, steps: u32, dice: &mut Dice<'_, '_>) -> Program {
+    let mut writer = Writer::new(program.knobs, dice);
+    writer.files = program.steps.iter().any(|step| step.op.file().is_some());
+    for step in &program.steps {
+        writer.add(step.clone());
+    }
+    for _ in 0..steps {
+        if writer.program.steps.len() < MAX_STEPS {
+            writer.next_step();
+        }
+    }
+    writer.program
+}
+
 fn program(dice: &mut Dice<'_, '_>) -> Program {
     let knobs = Knobs {
         thp: if dice.one_in(2) {
@@ -108,25 +123,32 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
         root: dice.one_in(24),
         ..Knobs::default()
     };
-    let world = World::new(&Profile::newest(), GEOMETRY, knobs);
     let files = dice.one_in(FILES);
-    let mut writer = Writer {
-        dice,
-        program: Program {
-            knobs,
-            ..Program::default()
-        },
-        world,
-        files,
-        next_tag: 1,
-        next_actor: 1,
-        changes: 0,
-        touched: Vec::new(),
-        actor: 0,
-        sequel: None,
-    };
+    let mut writer = Writer::new(knobs, dice);
+    writer.files = files;
     writer.write();
     writer.program
+}
+
+impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
+    /// Nothing written yet.
+    fn new(knobs: Knobs, dice: &'d mut Dice<'u, 'b>) -> Self {
+        Writer {
+            dice,
+            program: Program {
+                knobs,
+                ..Program::default()
+            },
+            world: World::new(&Profile::newest(), GEOMETRY, knobs),
+            files: false,
+            next_tag: 1,
+            next_actor: 1,
+            changes: 0,
+            touched: Vec::new(),
+            actor: 0,
+            sequel: None,
+        }
+    }
 }
 
 impl Writer<'_, '_, '_> {

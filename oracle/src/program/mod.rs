@@ -9,12 +9,14 @@
 //! | `lock` | what is said to mlock and its kin |
 //! | `transfer` | memory that the kernel reads and writes for a caller |
 //! | `generate` | `Arbitrary`-based generation, aware of the model |
+//! | `mutate` | programs made from other programs |
 //! | `stats` | what a set of programs exercises |
 
 mod check;
 mod file;
 pub mod generate;
 mod lock;
+pub mod mutate;
 mod remap;
 pub mod stats;
 pub(crate) mod text;

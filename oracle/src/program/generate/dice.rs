@@ -62,6 +62,12 @@ impl<'u, 'b> Dice<'u, 'b> {
             .copied()
     }
 
+    /// `len` bytes to make choices of.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let seed = (0..4).fold(0, |seed, _| seed << 16 | u64::from(self.roll()));
+        expand(seed, len)
+    }
+
     /// One of a few values by weight. The weights' sum must not be 0.
     pub fn weighted<T: Copy>(&mut self, table: &[(u32, T)]) -> T {
         let total = table.iter().map(|(w, _)| w).sum();
