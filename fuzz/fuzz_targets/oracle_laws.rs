@@ -1,13 +1,16 @@
-//! Generator, text form, model and judge against the laws of `oracle::laws`: bytes become a program, the program runs on the
-//! model. Glue only; `cargo test -p oracle laws` runs the same function over seeds, on stable Rust.
+//! Model and judge against the laws of `oracle::laws`, on programs in their text form. Glue only: see `harness::fuzzing::laws`.
 //!
-//! `cargo +nightly fuzz run oracle_laws -- -max_len=2048 -len_control=0`: a program uses up to 2 KiB, and short input is dull.
+//! `cargo xtask fuzz oracle_laws`, or `cargo +nightly fuzz run oracle_laws`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_target, Corpus};
 
-fuzz_target!(|data: &[u8]| {
-    if let Err(broken) = oracle::laws::check_bytes(data) {
-        panic!("{broken}");
+fuzz::mutate_programs!();
+
+fuzz_target!(|data: &[u8]| -> Corpus {
+    match harness::fuzzing::laws::laws(data) {
+        Ok(true) => Corpus::Keep,
+        Ok(false) => Corpus::Reject,
+        Err(broken) => panic!("{broken}"),
     }
 });

@@ -1,13 +1,13 @@
 //! Text that may be a program: what is understood reads back as it prints, and what is fit to run obeys every law. Glue only: see
-//! `harness::fuzzing::program_text`.
+//! `harness::fuzzing::text`.
 //!
-//! `cargo +nightly fuzz run program_text fuzz/corpus/program_text corpus/guard corpus/vma`: the corpus is a good start.
+//! `cargo xtask fuzz program_text`, or `cargo +nightly fuzz run program_text fuzz/corpus/program_text corpus/guard`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Err(broken) = harness::fuzzing::program_text(data) {
+    if let Err(broken) = harness::fuzzing::text::program_text(data) {
         panic!("{broken}");
     }
 });

@@ -1,13 +1,12 @@
-//! The pipeline on the simulated kernel: the first byte chooses a fault or none, the others make a program. An honest kernel is
-//! never suspected. Glue only: see `harness::fuzzing::simulated`.
+//! The whole pipeline on the simulated kernel, on programs in their text form: an honest kernel is never suspected, and with
+//! `MMDIFF_FAULT=family/name` a program that shows the fault is a finding. Glue only: see `harness::fuzzing::simulated`.
 //!
-//! `cargo +nightly fuzz run simulated -- -max_len=2048 -len_control=0`: a program uses up to 2 KiB, and short input is dull.
+//! `cargo xtask fuzz simulated`, or `cargo +nightly fuzz run simulated`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use harness::fuzzing::simulated::simulated;
+use libfuzzer_sys::{fuzz_target, Corpus};
 
-fuzz_target!(|data: &[u8]| {
-    if let Err(wrong) = harness::fuzzing::simulated(data) {
-        panic!("{wrong}");
-    }
-});
+fuzz::mutate_programs!();
+
+fuzz_target!(|data: &[u8]| -> Corpus { fuzz::simulated::run(data, simulated) });

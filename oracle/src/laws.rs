@@ -40,25 +40,55 @@ pub fn check_bytes(bytes: &[u8]) -> Result<(), Broken> {
     check_program(&program)
 }
 
+/// A kind of kernel that laws are checked on.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground {
+    /// Release whose profile it has; `None` is the newest.
+    release: Option<Release>,
+    geometry: Geometry,
+}
+
+/// Kernels with and without guards, small and large pages.
+pub const GROUNDS: [Ground; 4] = {
+    let old = Some(Release(6, 12, 0));
+    const fn ground(release: Option<Release>, geometry: Geometry) -> Ground {
+        Ground { release, geometry }
+    }
+    [
+        ground(None, Geometry::K4),
+        ground(None, Geometry::K16),
+        ground(old, Geometry::K4),
+        ground(old, Geometry::K16),
+    ]
+};
+
 /// Checks every law on a program that is fit to run.
 ///
 /// # Errors
 /// The first law that does not hold.
 pub fn check_program(program: &Program) -> Result<(), Broken> {
+    GROUNDS.iter().try_for_each(|g| check_on(program, g))
+}
+
+/// Checks every law on one kind of kernel.
+///
+/// # Errors
+/// The first law that does not hold.
+pub fn check_on(program: &Program, ground: &Ground) -> Result<(), Broken> {
     let broken = |law: String| Broken {
         law,
         program: program.to_string(),
     };
     check_text(program).map_err(broken)?;
-    let old = Profile::at_release(Release(6, 12, 0), Arch::X86_64);
-    for (name, profile) in [("newest", Profile::newest()), ("6.12", old)] {
-        for g in [Geometry::K4, Geometry::K16] {
-            follow(program, &profile, g).map_err(|law| {
-                broken(format!("{law} (profile {name}, {} B pages)", g.page_size))
-            })?;
-        }
-    }
-    Ok(())
+    let profile = match ground.release {
+        Some(release) => Profile::at_release(release, Arch::X86_64),
+        None => Profile::newest(),
+    };
+    let g = ground.geometry;
+    follow(program, &profile, g).map_err(|law| {
+        let name = ground.release.map_or("newest".into(), |r| r.to_string());
+        broken(format!("{law} (profile {name}, {} B pages)", g.page_size))
+    })
 }
 
 /// The text form gives the program back, and the program passes its check.

@@ -1,0 +1,92 @@
+//! Programs as a fuzzer's bytes: their text form, so that a corpus of programs is a fuzzer's corpus and what it finds is a
+//! program's file.
+
+use oracle::laws::check_program;
+use oracle::program::generate::generate;
+use oracle::program::mutate;
+use oracle::program::Program;
+
+/// Text that may be a program: what is understood reads back as it prints, and what is fit to run obeys every law.
+///
+/// # Errors
+/// What does not hold.
+pub fn program_text(bytes: &[u8]) -> Result<(), String> {
+    let Ok(program) = Program::parse(&String::from_utf8_lossy(bytes)) else {
+        return Ok(());
+    };
+    let printed = program.to_string();
+    let again = Program::parse(&printed)
+        .map_err(|e| format!("what is printed is not understood: {e}\n{printed}"))?;
+    if again != program {
+        return Err(format!("what is printed is another program:\n{printed}"));
+    }
+    match program.check() {
+        Ok(()) => check_program(&program).map_err(|broken| broken.to_string()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// The program that bytes stand for, without what its author expects. `None`: they are no program that can be run.
+pub fn program(bytes: &[u8]) -> Option<Program> {
+    let program = Program::load(std::str::from_utf8(bytes).ok()?).ok()?;
+    Some(program.without_expectations())
+}
+
+/// Bytes that stand for a program a little different, at most `most` of them. What stands for none becomes a generated one.
+pub fn mutated(bytes: &[u8], most: usize, seed: u32) -> Vec<u8> {
+    let program = program(bytes).unwrap_or_else(|| generate(seed.into()));
+    short(mutate::mutate(&program, seed.into()), most)
+}
+
+/// Bytes that stand for a program with steps of both, at most `most` of them.
+pub fn crossed(a: &[u8], b: &[u8], most: usize, seed: u32) -> Vec<u8> {
+    match (program(a), program(b)) {
+        (Some(a), Some(b)) => short(mutate::cross(&a, &b, seed.into()), most),
+        _ => mutated(a, most, seed),
+    }
+}
+
+/// The text of as many steps as fit; of none when not even one does.
+fn short(mut program: Program, most: usize) -> Vec<u8> {
+    while !program.steps.is_empty() {
+        let text = program.to_string();
+        if text.len() <= most {
+            return text.into_bytes();
+        }
+        program.steps.pop();
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_programs_pass_as_text() {
+        for seed in 0..200 {
+            program_text(generate(seed).to_string().as_bytes()).unwrap();
+        }
+        program_text(b"\xff\nmmap").unwrap();
+    }
+
+    #[test]
+    fn bytes_stay_programs_and_within_their_limit() {
+        let mut bytes = b"not a program".to_vec();
+        for seed in 0..500 {
+            let most = 80 + (seed as usize * 13) % 2000;
+            let other = mutated(&bytes, most, !seed);
+            bytes = match seed % 3 {
+                0 => crossed(&bytes, &other, most, seed),
+                _ => mutated(&bytes, most, seed),
+            };
+            assert!(bytes.len() <= most);
+            assert!(
+                program(&bytes).is_some(),
+                "{}",
+                String::from_utf8_lossy(&bytes)
+            );
+        }
+        assert!(mutated(b"", 3, 1).is_empty());
+    }
+}
