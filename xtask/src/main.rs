@@ -6,6 +6,7 @@ mod compare;
 mod exit;
 mod faults;
 mod folders;
+mod fuzz;
 mod interrupt;
 mod kernels;
 mod laws;
@@ -53,6 +54,7 @@ enum Verb {
     Test(test::TestArgs),
     Bench(bench::BenchArgs),
     Faults(faults::FaultsArgs),
+    Fuzz(fuzz::FuzzArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -78,6 +80,7 @@ fn main() -> std::process::ExitCode {
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Faults(args) => faults::run(args, &workspace),
+        Verb::Fuzz(args) => fuzz::run(args, &workspace),
         Verb::Kernels(args) => kernels::run(args, &workspace).map(|()| Exit::Fine),
     };
     exit::code(result)

@@ -15,6 +15,13 @@ pub const OLDEST_QEMU: (u32, u32) = (7, 2);
 #[derive(Debug)]
 pub struct SetupError(String);
 
+impl SetupError {
+    /// What is missing and what to do about it.
+    pub fn new(what: &str) -> SetupError {
+        SetupError(what.into())
+    }
+}
+
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that CI runs.
 
 use crate::exit::Exit;
+use crate::fuzz::tool;
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -188,52 +189,44 @@ impl Checks<'_> {
 
 /// Builds the fuzz targets and runs each for a while.
 fn fuzz(checks: &mut Checks<'_>, seconds: u32) {
-    if !succeeds(Command::new("cargo").args(["+nightly", "--version"])) {
+    if !tool::has_nightly() {
         return checks.skip(
             "fuzz targets",
             "no nightly toolchain: rustup toolchain install nightly",
         );
     }
-    if !succeeds(Command::new("cargo").args(["+nightly", "fuzz", "--version"])) {
-        println!("cargo-fuzz is missing: cargo install cargo-fuzz");
-        let mut install = Command::new("cargo");
-        install.args(["install", "cargo-fuzz", "--locked"]);
-        checks.check("installing cargo-fuzz", &mut install);
+    if !tool::has_cargo_fuzz() {
+        println!("cargo-fuzz is missing: cargo install cargo-fuzz --locked");
+        checks.check("installing cargo-fuzz", &mut tool::install());
     }
-    let mut build = nightly(&["fuzz", "build"]);
-    checks.check("building the fuzz targets", &mut build);
-    let targets = Command::new("cargo")
-        .args(["+nightly", "fuzz", "list"])
-        .current_dir(checks.workspace)
-        .output();
-    let targets = targets.map_or(String::new(), |o| {
-        String::from_utf8_lossy(&o.stdout).into_owned()
-    });
-    if targets.trim().is_empty() {
+    checks.check("building the fuzz targets", &mut tool::nightly(tool::BUILD));
+    let targets = tool::targets(checks.workspace).unwrap_or_default();
+    if targets.is_empty() {
         checks.failed += 1;
         println!("fuzz targets: FAILED (there are none)");
     }
-    for target in targets.lines().map(str::trim).filter(|t| !t.is_empty()) {
-        let limit = format!("-max_total_time={seconds}");
-        let mut run = nightly(&["fuzz", "run", target, "--", &limit]);
-        checks.check(&format!("fuzzing {target} for {seconds} s"), &mut run);
+    let findings = crate::folders::target(checks.workspace).join("mmdiff/fuzz/findings");
+    if std::fs::create_dir_all(&findings).is_err() {
+        checks.failed += 1;
+        println!(
+            "fuzz targets: FAILED ({} cannot be made)",
+            findings.display()
+        );
     }
-}
-
-fn nightly(words: &[&str]) -> Command {
-    let mut command = Command::new("cargo");
-    // Set by the cargo that runs us; cargo +nightly must find its own.
-    for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC"] {
-        command.env_remove(variable);
+    for target in &targets {
+        let name = format!("fuzzing {target} for {seconds} s");
+        match tool::program(checks.workspace, target) {
+            Ok(program) => {
+                let mut run = tool::run(&program, &[]);
+                run.arg(format!("-max_total_time={seconds}"))
+                    .arg(format!("-artifact_prefix={}/", findings.display()))
+                    .args(["-max_len=2048", "-len_control=0"]);
+                checks.check(&name, &mut run);
+            }
+            Err(error) => {
+                checks.failed += 1;
+                println!("{name}: FAILED ({error})");
+            }
+        }
     }
-    command.arg("+nightly").args(words);
-    command
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    command
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .stdin(Stdio::null())
-        .output()
-        .is_ok_and(|output| output.status.success())
 }

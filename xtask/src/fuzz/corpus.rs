@@ -1,0 +1,120 @@
+//! What a target starts from, and what it leaves.
+
+use super::tool;
+use anyhow::{bail, Context, Result};
+use harness::campaign::load_corpus;
+use std::path::{Path, PathBuf};
+
+/// The folders of one target.
+pub struct Folders {
+    /// What earlier runs found to be worth keeping.
+    pub corpus: PathBuf,
+    /// The programs of the repository, as the target reads them.
+    pub seeds: PathBuf,
+    /// What this run finds to be new.
+    pub new: PathBuf,
+    /// Inputs that went wrong.
+    pub findings: PathBuf,
+}
+
+impl Folders {
+    /// Makes them; `new` is empty.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn of(workspace: &Path, target: &str) -> Result<Folders> {
+        let work = crate::folders::target(workspace)
+            .join("mmdiff/fuzz")
+            .join(target);
+        let folders = Folders {
+            corpus: workspace.join("fuzz/corpus").join(target),
+            seeds: work.join("seeds"),
+            new: work.join("new"),
+            findings: work.join("findings"),
+        };
+        for folder in [&folders.seeds, &folders.new] {
+            if folder.exists() {
+                std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+            }
+        }
+        for folder in [
+            &folders.corpus,
+            &folders.seeds,
+            &folders.new,
+            &folders.findings,
+        ] {
+            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        Ok(folders)
+    }
+
+    /// All that a run starts from.
+    pub fn inputs(&self) -> [&Path; 3] {
+        [&self.new, &self.corpus, &self.seeds]
+    }
+
+    /// Adds to the corpus those new inputs that reach what it does not; how many.
+    ///
+    /// # Errors
+    /// The target fails on one of them.
+    pub fn merge(&self, program: &Path) -> Result<usize> {
+        let count = || std::fs::read_dir(&self.corpus).map(Iterator::count);
+        let before = count()?;
+        let output = tool::run(program, &[&self.corpus, &self.new])
+            .arg("-merge=1")
+            .output()
+            .context("the target cannot be run")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            bail!("merging failed ({}):\n{said}", output.status);
+        }
+        Ok(count()? - before)
+    }
+}
+
+/// Writes the programs of the repository as seeds: for targets that mutate programs the ops alone, for those that read any text
+/// as they are. Returns how many.
+///
+/// # Errors
+/// The corpus cannot be read, or a seed not be written.
+pub fn seed(workspace: &Path, target: &str, folder: &Path) -> Result<usize> {
+    let whole = match target {
+        "wire" | "simulated_arbitrary" => return Ok(0),
+        "program_text" => true,
+        _ => false,
+    };
+    let programs = load_corpus(&workspace.join("corpus"))?;
+    for (n, entry) in programs.iter().enumerate() {
+        let mut program = (*entry.program).clone();
+        if !whole {
+            program = program.without_expectations();
+            program.about.clear();
+            program.trailer.clear();
+            program
+                .steps
+                .iter_mut()
+                .for_each(|step| step.comments.clear());
+        }
+        let path = folder.join(format!("{n}.prog"));
+        std::fs::write(&path, program.to_string()).with_context(|| path.display().to_string())?;
+    }
+    Ok(programs.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_programs_that_targets_understand() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let folder = tempfile::tempdir().unwrap();
+        let written = seed(&workspace, "simulated", folder.path()).unwrap();
+        assert!(written > 200);
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(harness::fuzzing::text::program(&bytes).is_some());
+        }
+        assert_eq!(seed(&workspace, "wire", folder.path()).unwrap(), 0);
+    }
+}

@@ -1,0 +1,147 @@
+//! The nightly toolchain, cargo-fuzz and the programs that it builds.
+
+use crate::setup::SetupError;
+use anyhow::{bail, Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What cargo-fuzz builds for: this machine.
+const TRIPLE: &str = if cfg!(target_arch = "aarch64") {
+    "aarch64-unknown-linux-gnu"
+} else {
+    "x86_64-unknown-linux-gnu"
+};
+
+/// How targets are built: what is compared is of no use to mutation of programs, and noting it costs a third of the time.
+pub const BUILD: &[&str] = &["fuzz", "build", "--no-trace-compares"];
+
+/// `cargo +nightly` with these words, whatever toolchain runs us.
+pub fn nightly(words: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    // Set by the cargo that runs us; cargo +nightly must find its own.
+    for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC"] {
+        command.env_remove(variable);
+    }
+    command.arg("+nightly").args(words);
+    command
+}
+
+fn succeeds(words: &[&str]) -> bool {
+    nightly(words)
+        .stdin(Stdio::null())
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+/// Whether there is a nightly toolchain.
+pub fn has_nightly() -> bool {
+    succeeds(&["--version"])
+}
+
+/// Whether cargo-fuzz is there.
+pub fn has_cargo_fuzz() -> bool {
+    succeeds(&["fuzz", "--version"])
+}
+
+/// The command that installs cargo-fuzz.
+pub fn install() -> Command {
+    nightly(&["install", "cargo-fuzz", "--locked"])
+}
+
+/// Makes sure that both are there.
+///
+/// # Errors
+/// [`SetupError`] where there is no nightly toolchain, or installing fails.
+pub fn ensure() -> Result<()> {
+    if !has_nightly() {
+        let why = "fuzzing needs the nightly toolchain: rustup toolchain install nightly";
+        return Err(SetupError::new(why).into());
+    }
+    if !has_cargo_fuzz() {
+        eprintln!("cargo-fuzz is missing: cargo install cargo-fuzz --locked");
+        let done = install().status().context("cargo cannot be run")?;
+        if !done.success() {
+            return Err(SetupError::new("cargo-fuzz could not be installed").into());
+        }
+    }
+    Ok(())
+}
+
+/// The names of all targets.
+///
+/// # Errors
+/// fuzz/Cargo.toml cannot be read.
+pub fn targets(workspace: &Path) -> Result<Vec<String>> {
+    let path = workspace.join("fuzz/Cargo.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let names = text.split("[[bin]]").skip(1).filter_map(|bin| {
+        let line = bin.lines().find_map(|line| line.strip_prefix("name = "))?;
+        Some(line.trim_matches('"').to_string())
+    });
+    Ok(names.collect())
+}
+
+/// Builds targets (all, when none is named).
+///
+/// # Errors
+/// It does not build.
+pub fn build(workspace: &Path, target: Option<&str>) -> Result<()> {
+    let mut command = nightly(BUILD);
+    command.args(target).current_dir(workspace);
+    if !command.status().context("cargo cannot be run")?.success() {
+        bail!("the fuzz target does not build");
+    }
+    Ok(())
+}
+
+/// The program that was built for a target.
+///
+/// # Errors
+/// It is not there.
+pub fn program(workspace: &Path, target: &str) -> Result<PathBuf> {
+    let folder = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace.join("fuzz/target"), PathBuf::from);
+    let program = folder.join(TRIPLE).join("release").join(target);
+    if !program.is_file() {
+        bail!(
+            "cargo-fuzz built {target}, yet there is no {}",
+            program.display()
+        );
+    }
+    Ok(program)
+}
+
+/// A command that runs a target on these folders of inputs.
+pub fn run(program: &Path, folders: &[&Path]) -> Command {
+    let mut command = Command::new(program);
+    command.args(folders);
+    // As cargo-fuzz sets it. Stacks of allocations are of no use in code without unsafe, and finding them costs a tenth of the time.
+    command.env(
+        "ASAN_OPTIONS",
+        "detect_odr_violation=0:malloc_context_size=0",
+    );
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn targets_are_those_of_the_folder() {
+        let workspace = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut names = super::targets(&workspace).unwrap();
+        let files = std::fs::read_dir(workspace.join("fuzz/fuzz_targets")).unwrap();
+        let mut files: Vec<String> = files
+            .map(|f| {
+                f.unwrap()
+                    .path()
+                    .file_stem()
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        names.sort();
+        files.sort();
+        assert_eq!(names, files);
+    }
+}
