@@ -42,6 +42,8 @@ pub struct Traces {
     pub sealed: bool,
     /// Memory may have been locked.
     pub locks: bool,
+    /// prctl has switched huge pages off, or on again.
+    pub thp_disabled: bool,
     /// MREMAP_DONTUNMAP may have unlocked memory that kernels from 6.13 to 7.1 count as locked for ever.
     pub locks_lost: bool,
 }
@@ -53,6 +55,18 @@ fn ret(result: Result<u64, Errno>, fault: Option<GuestFault>) -> OpResult {
             OpResult::Ret(-i64::from(libc::ENOMEM))
         }
         Err(Errno(number)) => OpResult::Ret(-i64::from(number)),
+    }
+}
+
+/// prctl(PR_SET_THP_DISABLE) of this process.
+pub fn thp_disable(disable: u32, flags: u32) -> Result<u64, Errno> {
+    let what = libc::PR_SET_THP_DISABLE as u64;
+    // SAFETY: touches no memory.
+    unsafe {
+        sys::call(
+            libc::SYS_prctl,
+            [what, disable.into(), flags.into(), 0, 0, 0],
+        )
     }
 }
 
@@ -204,6 +218,10 @@ impl Bench<'_> {
                 Ok(ret(result, fault))
             }
             Op::ClearSoftDirty => Ok(ret(clear_soft_dirty(), fault)),
+            Op::ThpDisable { disable, flags } => {
+                self.traces.thp_disabled = true;
+                Ok(ret(thp_disable(disable, flags), fault))
+            }
             Op::Mseal { at, len, flags } => {
                 let start = self.range(at, len, true)?;
                 let args = [start, len, flags.into(), 0, 0, 0];

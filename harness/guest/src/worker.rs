@@ -20,7 +20,7 @@ use crate::knobs::KnobFiles;
 use crate::log::KernelLog;
 use crate::look::{Eyes, Features};
 use crate::memory::Buddies;
-use crate::perform::Traces;
+use crate::perform::{self, Traces};
 use crate::sys;
 use crate::transfer::Ends;
 use std::sync::atomic::Ordering::Relaxed;
@@ -270,6 +270,10 @@ impl Worker {
         if traces.locks_future {
             // SAFETY: touches no memory.
             let _ = unsafe { sys::call(libc::SYS_munlockall, [0; 6]) };
+        }
+        if traces.thp_disabled {
+            let _ = perform::thp_disable(0, 0);
+            self.actor.traces.thp_disabled = false;
         }
         if traces.sealed {
             // This worker is not used again.

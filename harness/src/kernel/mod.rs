@@ -93,6 +93,7 @@ fn can_change_flags(op: &Op) -> bool {
         | Op::Truncate { .. }
         | Op::PunchHole { .. }
         | Op::Seal { .. }
+        | Op::SwitchHuge(_)
         | Op::Exit => false,
     }
 }

@@ -3,7 +3,9 @@
 use oracle::geometry::{Geometry, Pos};
 use oracle::judge::Outcome;
 use oracle::profile::Profile;
-use oracle::program::{Backing, Knobs, LockCall, Op, Place, Program, Prot, Remap, Seals, Transfer};
+use oracle::program::{
+    Backing, HugeSwitch, Knobs, LockCall, Op, Place, Program, Prot, Remap, Seals, Transfer,
+};
 use oracle::space::World;
 use std::collections::BTreeSet;
 
@@ -125,6 +127,14 @@ impl Weight {
                     w.kinds += usize::from(flags.current)
                         + usize::from(flags.future)
                         + usize::from(flags.on_fault);
+                }
+                Op::SwitchHuge(how) => {
+                    w.kinds += match how {
+                        HugeSwitch::Off => 0,
+                        HugeSwitch::OffUnlessAdvised => 1,
+                        HugeSwitch::UnknownFlag => 2,
+                        HugeSwitch::On => 3,
+                    }
                 }
                 Op::Mseal { unknown_flag, .. } => w.kinds += usize::from(unknown_flag),
                 Op::Truncate { file, pages } => {

@@ -106,6 +106,11 @@ pub enum Op {
     Munlockall,
     /// 4 is written to /proc/self/clear_refs.
     ClearSoftDirty,
+    /// prctl(PR_SET_THP_DISABLE): `disable` is 0 or 1, `flags` are PR_THP_DISABLE_* bits.
+    ThpDisable {
+        disable: u32,
+        flags: u32,
+    },
     Mseal {
         at: i64,
         len: u64,
@@ -310,6 +315,7 @@ impl Op {
             Op::Mlockall { .. }
             | Op::Munlockall
             | Op::ClearSoftDirty
+            | Op::ThpDisable { .. }
             | Op::Truncate { .. }
             | Op::PunchHole { .. }
             | Op::Seal { .. }

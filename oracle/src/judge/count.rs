@@ -40,6 +40,7 @@ fn reach(step: &Step, g: Geometry) -> Reach {
         | Op::Truncate { .. }
         | Op::PunchHole { .. }
         | Op::Seal { .. }
+        | Op::SwitchHuge(_)
         | Op::Exit => (false, false),
     };
     let (pages, actors) = match step.op {

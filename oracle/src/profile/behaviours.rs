@@ -420,6 +420,12 @@ behaviours! {
         spans: &[since(6, 7)],
         probe: Some(probes::STACK_NO_HUGE),
     }
+    thp_disable_except_advised {
+        what: "prctl(PR_SET_THP_DISABLE) knows PR_THP_DISABLE_EXCEPT_ADVISED",
+        source: "6.18, prctl: extend PR_SET_THP_DISABLE to optionally exclude VM_HUGEPAGE",
+        spans: &[since(6, 18)],
+        probe: Some(probes::THP_DISABLE_EXCEPT_ADVISED),
+    }
     mseal {
         what: "there is mseal",
         source: "6.10, mseal: wire up mseal syscall. 6.10 and 6.11 look at all VMAs of a range before they refuse anything, and \

@@ -335,6 +335,11 @@ pub const DROPPABLE_FUTURE: Probe = Probe {
     read: |seen| has_flag(seen, b"lo"),
 };
 
+pub const THP_DISABLE_EXCEPT_ADVISED: Probe = Probe {
+    program: "thp-disable-except-advised\n",
+    read: succeeded,
+};
+
 pub const SECRET_MEMORY: Probe = Probe {
     program: "mmap 0+0..0+1 rw shared secret0 fixed\n",
     read: succeeded,

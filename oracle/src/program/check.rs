@@ -199,6 +199,7 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
         | Op::Mlockall { .. }
         | Op::Munlockall
         | Op::ClearSoftDirty
+        | Op::SwitchHuge(_)
         | Op::Mseal { .. } => {}
     }
     expectations(step, actors)

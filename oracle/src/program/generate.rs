@@ -184,11 +184,14 @@ impl Writer<'_, '_, '_> {
                 let branches = self.world.apply(&step);
                 let fails = branches.first().is_none_or(|b| !succeeds(&b.outcome));
                 let idle = branches.first().is_some_and(|b| !self.changes(&b.world));
-                // A load that finds its pages changes nothing and is still worth having; what mlockall changes shows later.
+                // A load that finds its pages changes nothing and is still worth having; what mlockall and prctl change shows later.
                 let idle = idle
                     && !matches!(
                         op,
-                        Op::Read { .. } | Op::Mlockall { .. } | Op::Transfer { .. }
+                        Op::Read { .. }
+                            | Op::Mlockall { .. }
+                            | Op::SwitchHuge(_)
+                            | Op::Transfer { .. }
                     );
                 (fails && !self.dice.chance(60)) || (idle && !fails && !self.dice.chance(30))
             };

@@ -15,6 +15,7 @@
 mod check;
 mod file;
 pub mod generate;
+mod huge;
 mod lock;
 pub mod mutate;
 mod remap;
@@ -24,6 +25,7 @@ mod transfer;
 
 pub use check::{CheckError, MAX_ACCESS_PAGES, MAX_TRANSFER_PAGES};
 pub use file::{File, FileKind, FileStart, Seals};
+pub use huge::HugeSwitch;
 pub use lock::{LockAll, LockCall};
 pub use remap::Remap;
 pub use text::{ParseError, MAX_TEXT_BYTES};
@@ -283,6 +285,8 @@ pub enum Op {
     Munlockall,
     /// 4 is written to the actor's own /proc/PID/clear_refs: from then on soft-dirty bits tell what is stored to.
     ClearSoftDirty,
+    /// prctl(PR_SET_THP_DISABLE) of the actor itself.
+    SwitchHuge(HugeSwitch),
     /// mseal, with flags 0 or with one that no kernel knows.
     Mseal {
         range: Range,
@@ -355,6 +359,7 @@ impl Op {
             Op::Mlockall { .. } => "mlockall",
             Op::Munlockall => "munlockall",
             Op::ClearSoftDirty => "clear-soft-dirty",
+            Op::SwitchHuge(how) => how.name(),
             Op::Mseal {
                 unknown_flag: false,
                 ..
@@ -447,6 +452,7 @@ impl Op {
             | Op::Mlockall { .. }
             | Op::Munlockall
             | Op::ClearSoftDirty
+            | Op::SwitchHuge(_)
             | Op::Fork { .. }
             | Op::Exit => {}
         }

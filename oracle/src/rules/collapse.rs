@@ -2,7 +2,7 @@
 
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{droppable, hit, limits, Ctx};
+use super::{droppable, hit, limits, thp_disable, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
 use crate::space::mm::{block_of, block_pages, by_block, Table};
@@ -120,7 +120,7 @@ pub(super) fn collapse(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<
 }
 
 /// Whether the VMA can have huge pages at all.
-fn eligible(ctx: &Ctx, i: usize) -> bool {
+fn eligible(ctx: &mut Ctx, i: usize) -> bool {
     let per = ctx.geometry().pages_per_pmd;
     let vma = &ctx.mm.vmas[i];
     let holds_block = vma.start.next_multiple_of(per) + per <= vma.end;
@@ -130,7 +130,7 @@ fn eligible(ctx: &Ctx, i: usize) -> bool {
             ctx.world.object(id).kind == FileKind::Memfd && vma.start % per == vma.pgoff % per
         }
     };
-    holds_block && fits && vma.advice != HugeAdvice::NoHuge
+    holds_block && fits && vma.advice != HugeAdvice::NoHuge && !thp_disable::forbids(ctx, i, true)
 }
 
 /// One block. Whether it is a huge page then; if not, the call goes on and fails at the end.

@@ -1,9 +1,9 @@
 //! fork and exit.
 
 use super::registry::Rule;
-use super::{hit, mlock, Ctx};
+use super::{hit, mlock, thp_disable, Ctx};
 use crate::judge::{Class, Outcome};
-use crate::program::ActorId;
+use crate::program::{ActorId, HugeSwitch};
 use crate::space::mm::{by_block, Mm, Table};
 use crate::space::slots::Slot;
 use crate::space::{AnonVma, Branch, Locked};
@@ -104,8 +104,12 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
         lazy: ctx.mm.lazy.clone(),
         may_be_write_protected: true,
         tells_soft_dirty: ctx.mm.tells_soft_dirty,
+        huge_switch: ctx.mm.huge_switch,
         ..Mm::default()
     };
+    if ctx.mm.huge_switch != HugeSwitch::On {
+        hit!(ctx, thp_disable::INHERITED);
+    }
     ctx.mm.may_be_write_protected = true;
     let all = mm.vmas.len();
     mm.vmas.retain(|vma| !vma.hints.dont_fork);

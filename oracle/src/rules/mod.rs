@@ -70,6 +70,7 @@ pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thp;
+mod thp_disable;
 pub(crate) mod transfer;
 
 use access::Purpose;
@@ -212,6 +213,7 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         Op::Mlockall { flags } => return mlock::mlockall(ctx, flags),
         Op::Munlockall => mlock::munlockall(&mut ctx),
         Op::ClearSoftDirty => soft_dirty::clear(&mut ctx),
+        Op::SwitchHuge(how) => thp_disable::set(&mut ctx, how),
         Op::Mseal {
             range,
             unknown_flag,

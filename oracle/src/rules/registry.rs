@@ -6,7 +6,7 @@
 use super::{
     access, anon_vma, args, collapse, droppable, file, folio, fork, free, guard, hints, limits,
     madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, process_madvise,
-    reclaim, report, resize, seal, secret, sizes, soft_dirty, tables, thp, transfer,
+    reclaim, report, resize, seal, secret, sizes, soft_dirty, tables, thp, thp_disable, transfer,
 };
 use crate::judge::Class;
 use serde::{Serialize, Serializer};
@@ -262,6 +262,10 @@ pub(crate) const ALL: &[&Rule] = &[
     &thp::WRITE_REUSES,
     &thp::WRITE_SPLITS,
     &thp::VMA_SPLIT,
+    &thp_disable::OFF,
+    &thp_disable::EXCEPT_ADVISED,
+    &thp_disable::FLAGS,
+    &thp_disable::INHERITED,
     &process_madvise::VECTOR,
     &process_madvise::STOPS,
     &process_madvise::EMPTY,

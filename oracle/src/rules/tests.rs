@@ -20,6 +20,7 @@ mod sealed;
 mod secrets;
 mod shown;
 mod soft_dirty;
+mod switched;
 mod transfers;
 mod vmas;
 
@@ -222,6 +223,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         transfers::CASES,
         shown::CASES,
         soft_dirty::CASES,
+        switched::CASES,
     ]
     .into_iter()
     .flatten()

@@ -2,7 +2,7 @@
 //! the kernel's business; observation tells which way it went.
 
 use super::registry::Rule;
-use super::{anon_vma, droppable, hit, soft_dirty, Ctx};
+use super::{anon_vma, droppable, hit, soft_dirty, thp_disable, Ctx};
 use crate::judge::Class;
 use crate::program::Thp;
 use crate::space::mm::{block_of, block_pages, Table};
@@ -91,7 +91,7 @@ pub const VMA_SPLIT: Rule = Rule {
 };
 
 /// Whether a fault at `page` in the anonymous VMA `i` looks for a huge page.
-pub(crate) fn possible(ctx: &Ctx, i: usize, page: u32) -> bool {
+pub(crate) fn possible(ctx: &mut Ctx, i: usize, page: u32) -> bool {
     let g = ctx.geometry();
     let vma = &ctx.mm.vmas[i];
     let block = block_of(page, g);
@@ -106,6 +106,7 @@ pub(crate) fn possible(ctx: &Ctx, i: usize, page: u32) -> bool {
         && ctx.mm.tables[block] == Table::None
         && vma.start <= start
         && end <= vma.end
+        && !thp_disable::forbids(ctx, i, false)
 }
 
 /// A write fault maps a huge page of zeros.

@@ -4,6 +4,7 @@ use super::ranges::Ranges;
 use super::slots::{PageId, Slot, Slots};
 use super::vma::{Locked, Vma};
 use crate::geometry::{Geometry, BLOCKS};
+use crate::program::HugeSwitch;
 
 /// What a PMD entry holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +32,8 @@ pub(crate) struct Mm {
     pub tells_soft_dirty: bool,
     /// What new mappings are, as mlockall said.
     pub new_are_locked: Locked,
+    /// What prctl(PR_SET_THP_DISABLE) said.
+    pub huge_switch: HugeSwitch,
     /// A fork or an mprotect may have taken the right to write from page-table entries; what gives it back is not followed.
     pub may_be_write_protected: bool,
     /// Pages that count as locked though no VMA is any more.

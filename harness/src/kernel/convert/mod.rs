@@ -8,8 +8,8 @@ use super::{Disagreement, End, Execution, Prepared, Smaps};
 use oracle::geometry::{Geometry, Range};
 use oracle::judge::{Access, Fault, Moved, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
 use oracle::program::{
-    self, Advice, Backing, File, FileKind, LockAll, LockCall, Op, Place, Program, Prot, Remap,
-    Seals, ShmemThp, Step, Thp, Transfer, Vectors, MAX_VECTORS,
+    self, Advice, Backing, File, FileKind, HugeSwitch, LockAll, LockCall, Op, Place, Program, Prot,
+    Remap, Seals, ShmemThp, Step, Thp, Transfer, Vectors, MAX_VECTORS,
 };
 use oracle::space::Content;
 use std::collections::BTreeMap;
@@ -61,6 +61,8 @@ const MREMAP_DONTUNMAP: u32 = 4;
 const MREMAP_UNKNOWN: u32 = 8;
 /// A flag that mlock2, mseal and process_madvise do not know.
 const UNKNOWN_FLAG: u32 = 0x80;
+/// PR_THP_DISABLE_EXCEPT_ADVISED.
+const THP_DISABLE_EXCEPT_ADVISED: u32 = 2;
 
 // The guest sets the limit, the rules know it.
 const _: () = assert!(wire::MEMLOCK_BLOCKS == oracle::geometry::MEMLOCK_BLOCKS);
@@ -289,6 +291,15 @@ fn op(step: &Step, g: Geometry, files: &[File]) -> wire::Op {
         },
         Op::Munlockall => wire::Op::Munlockall,
         Op::ClearSoftDirty => wire::Op::ClearSoftDirty,
+        Op::SwitchHuge(how) => {
+            let (disable, flags) = match how {
+                HugeSwitch::On => (0, 0),
+                HugeSwitch::Off => (1, 0),
+                HugeSwitch::OffUnlessAdvised => (1, THP_DISABLE_EXCEPT_ADVISED),
+                HugeSwitch::UnknownFlag => (1, UNKNOWN_FLAG),
+            };
+            wire::Op::ThpDisable { disable, flags }
+        }
         Op::Mseal {
             range,
             unknown_flag,

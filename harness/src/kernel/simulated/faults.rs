@@ -288,6 +288,8 @@ faults! {
         Act::Instead(|_, s| if matches!(s.op, Op::Seal { .. }) { Plan::skip() } else { None });
     "file" "sealed-though-busy" "F_SEAL_WRITE returns 0 where a writable mapping forbids it"
         Act::Outcome(|_, _, o| swap(o, EBUSY, None));
+    "thp-disable" "disable-skipped" "prctl(PR_SET_THP_DISABLE) does nothing and returns 0"
+        Act::Instead(|_, s| if matches!(s.op, Op::SwitchHuge(_)) { Plan::skip() } else { None });
     "soft-dirty" "clear-skipped" "writing 4 to clear_refs does nothing and returns 0"
         Act::Instead(|_, s| if matches!(s.op, Op::ClearSoftDirty) { Plan::skip() } else { None });
     "soft-dirty" "loads-count" "pages that were only read show as soft-dirty"

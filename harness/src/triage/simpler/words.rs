@@ -2,7 +2,7 @@
 
 use super::{with, Offer, Scene};
 use oracle::program::{
-    Backing, File, FileMap, Knobs, LockCall, Op, Place, Program, Prot, Remap, Vectors,
+    Backing, File, FileMap, HugeSwitch, Knobs, LockCall, Op, Place, Program, Prot, Remap, Vectors,
 };
 
 /// Comments, needs and expectations left out, knobs at their default: all at once, then one by one. Needs stay where the
@@ -48,7 +48,7 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
 
 /// Every op the plainest of its kind: private memory, the first file from its start, fixed places, reads in place of writes; all, then one by one.
 pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
-    let changes: [fn(&mut Op); 25] = [
+    let changes: [fn(&mut Op); 26] = [
         |op| {
             if let Op::Truncate { file, .. } | Op::PunchHole { file, .. } | Op::Seal { file, .. } =
                 op
@@ -110,6 +110,11 @@ pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
         |op| {
             if let Op::Mseal { unknown_flag, .. } = op {
                 *unknown_flag = false;
+            }
+        },
+        |op| {
+            if let Op::SwitchHuge(how) = op {
+                *how = HugeSwitch::Off;
             }
         },
         |op| {

@@ -6,7 +6,7 @@ use super::remaps;
 use super::{Sequel, Writer};
 use crate::geometry::{Range, BLOCKS};
 use crate::program::{
-    Advice, Backing, FileMap, MapFlags, Op, Place, Prot, Thp, MAX_ACTORS, MAX_FILE_PAGE,
+    Advice, Backing, FileMap, HugeSwitch, MapFlags, Op, Place, Prot, Thp, MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 /// Percentage of ops that are wild: misaligned, empty, wrapped, in holes or margins.
@@ -25,6 +25,7 @@ enum Kind {
     Lock,
     Seal,
     ClearSoftDirty,
+    SwitchHuge,
     /// An op on a file itself.
     File(FileOp),
     Read,
@@ -120,6 +121,7 @@ impl Writer<'_, '_, '_> {
             (if locked { 9 } else { 4 }, Kind::Lock),
             (2, Kind::Seal),
             (3, Kind::ClearSoftDirty),
+            (3, Kind::SwitchHuge),
             (if self.files { 6 } else { 2 }, Kind::Advice(Advice::Remove)),
             (file(8), Kind::File(FileOp::Truncate)),
             (file(8), Kind::File(FileOp::PunchHole)),
@@ -255,6 +257,12 @@ impl Writer<'_, '_, '_> {
             Kind::Lock => self.lock(actor, wild),
             Kind::Seal => self.seal(actor, wild),
             Kind::ClearSoftDirty => Op::ClearSoftDirty,
+            Kind::SwitchHuge => Op::SwitchHuge(self.dice.weighted(&[
+                (10, HugeSwitch::Off),
+                (8, HugeSwitch::OffUnlessAdvised),
+                (8, HugeSwitch::On),
+                (1, HugeSwitch::UnknownFlag),
+            ])),
             Kind::Read => Op::Read {
                 range: self.access(actor, false),
             },

@@ -8,8 +8,8 @@ use super::vectors::{process_madvise, transfer, way};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
-    ActorId, Advice, Backing, Expect, File, FileMap, LockAll, LockCall, MapFlags, Op, Place, Prot,
-    Remap, Seals, Transfer, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
+    ActorId, Advice, Backing, Expect, File, FileMap, HugeSwitch, LockAll, LockCall, MapFlags, Op,
+    Place, Prot, Remap, Seals, Transfer, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
@@ -123,6 +123,9 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
             }
         }
         "exit" => Op::Exit,
+        name if huge_switch(name).is_some() => {
+            Op::SwitchHuge(huge_switch(name).unwrap_or_default())
+        }
         name => match (advice(name), lock_call(name)) {
             (Some(advice), _) => Op::Madvise {
                 range: range(c)?,
@@ -202,6 +205,10 @@ fn lock_all(c: &mut Cursor<'_>) -> LockAll {
         future: flag(c, "future"),
         on_fault: flag(c, "onfault"),
     }
+}
+
+fn huge_switch(name: &str) -> Option<HugeSwitch> {
+    HugeSwitch::ALL.into_iter().find(|how| how.name() == name)
 }
 
 fn lock_call(name: &str) -> Option<LockCall> {

@@ -125,7 +125,7 @@ impl fmt::Display for Op {
                 Ok(())
             }
             Op::Fork { child } => write!(f, " {child}"),
-            Op::Munlockall | Op::ClearSoftDirty | Op::Exit => Ok(()),
+            Op::Munlockall | Op::ClearSoftDirty | Op::SwitchHuge(_) | Op::Exit => Ok(()),
         }
     }
 }
