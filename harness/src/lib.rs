@@ -6,6 +6,7 @@
 //! | [`kernel`] | one way to have a kernel per file: a VM, or the model itself with deliberate faults |
 //! | [`campaign`] | kernels x seed blocks: plan, run, judge, confirm, known divergences |
 //! | [`triage`] | from a program in which something went wrong to one in which nothing can be left out |
+//! | [`reproducer`] | what a program shows, as a C program |
 //! | [`laws`] | what must come out alike on a kernel, whatever the rules |
 //! | [`report`] | what a campaign leaves behind: matrix, divergences, run record, terminal |
 
@@ -14,4 +15,5 @@ pub mod fuzzing;
 pub mod kernel;
 pub mod laws;
 pub mod report;
+pub mod reproducer;
 pub mod triage;

@@ -50,6 +50,12 @@ impl Initramfs {
         self
     }
 
+    /// Adds a program; its directory must have been added before.
+    pub fn program(mut self, path: &str, content: &[u8]) -> Self {
+        self.entry(path, PROGRAM, (0, 0), content);
+        self
+    }
+
     /// Adds a regular file; its directory must have been added before.
     pub fn file(mut self, path: &str, content: &[u8]) -> Self {
         self.entry(path, FILE, (0, 0), content);

@@ -12,6 +12,7 @@ mod kernels;
 mod laws;
 mod measured;
 mod minimize;
+mod reproducer;
 mod rig;
 mod rules;
 mod run;
@@ -44,6 +45,7 @@ enum Verb {
     VmMatrix(vm_matrix::MatrixArgs),
     Run(run::RunArgs),
     Minimize(minimize::MinimizeArgs),
+    Reproducer(reproducer::ReproducerArgs),
     Show(show::ShowArgs),
     Verdict(verdict::VerdictArgs),
     Bisect(bisect::BisectArgs),
@@ -71,6 +73,7 @@ fn main() -> std::process::ExitCode {
         Verb::VmMatrix(args) => vm_matrix::run(args, &workspace),
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
+        Verb::Reproducer(args) => reproducer::run(args, &workspace),
         Verb::Verdict(args) => verdict::run(args, &workspace),
         Verb::Bisect(args) => bisect::run(args, &workspace),
         Verb::Show(args) => show::run(args),

@@ -22,7 +22,7 @@ mod weight;
 
 pub use minimize::minimize;
 pub use trust::{Reliability, Trust};
-pub use verdict::{verdict, Answer, Told, VerdictSettings};
+pub use verdict::{verdict, verdicts, Answer, Told, VerdictSettings};
 pub use weight::Weight;
 
 use crate::campaign::{Bucket, Story};

@@ -61,20 +61,55 @@ pub fn verdict(
     program: &Arc<Program>,
     settings: &VerdictSettings,
 ) -> Told {
+    let mut all = verdicts(source, std::slice::from_ref(program), settings);
+    all.pop()
+        .unwrap_or_else(|| Told::untold("it was not run".into()))
+}
+
+/// The verdicts on several programs, in their order; they share a boot until one of them kills the kernel.
+pub fn verdicts(
+    source: &dyn KernelSource,
+    programs: &[Arc<Program>],
+    settings: &VerdictSettings,
+) -> Vec<Told> {
+    let mut running = None;
+    programs
+        .iter()
+        .map(|program| one(source, program, settings, &mut running))
+        .collect()
+}
+
+/// A booted kernel and what it was found to have.
+struct Running {
+    kernel: Box<dyn Kernel>,
+    profile: Profile,
+}
+
+fn boot(source: &dyn KernelSource, settings: &VerdictSettings) -> Result<Running, String> {
+    let name = format!("verdict-{}-{}", source.label(), source.arch());
+    let mut kernel = source.boot(&name).map_err(|error| match error {
+        BootError::Skipped(why) => why,
+        error => error.to_string(),
+    })?;
+    let profile = probe::profile(kernel.as_mut(), settings.profile)
+        .map_err(|error| format!("while probing: {error}"))?;
+    Ok(Running { kernel, profile })
+}
+
+fn one(
+    source: &dyn KernelSource,
+    program: &Arc<Program>,
+    settings: &VerdictSettings,
+    running: &mut Option<Running>,
+) -> Told {
     if let Err(error) = program.check() {
         return Told::untold(format!("the program cannot be run: {error}"));
     }
-    let name = format!("verdict-{}-{}", source.label(), source.arch());
-    let mut kernel = match source.boot(&name) {
-        Ok(kernel) => kernel,
-        Err(BootError::Skipped(why)) => return Told::untold(why),
-        Err(error) => return Told::untold(error.to_string()),
+    let mut here = match running.take().map_or_else(|| boot(source, settings), Ok) {
+        Ok(here) => here,
+        Err(why) => return Told::untold(why),
     };
-    let profile = match probe::profile(kernel.as_mut(), settings.profile) {
-        Ok(profile) => profile,
-        Err(error) => return Told::untold(format!("while probing: {error}")),
-    };
-    let info = kernel.info().clone();
+    let (info, profile) = (here.kernel.info().clone(), here.profile.clone());
     let mut told = Told {
         kernel: Some((info.clone(), profile.clone())),
         answer: Answer::Untold("it was not run".into()),
@@ -84,6 +119,7 @@ pub fn verdict(
         told.answer = Answer::Untold(format!(
             "the kernel lacks what the program needs ({need:?})"
         ));
+        *running = Some(here);
         return told;
     }
     let batch: Vec<Prepared> = (1..=u64::from(settings.runs.max(1)))
@@ -95,13 +131,14 @@ pub fn verdict(
         })
         .collect();
     let mut count = Count::default();
-    let ended = collect(kernel.as_mut(), &batch, &mut |execution| {
+    let ended = collect(here.kernel.as_mut(), &batch, &mut |execution| {
         let judged = judge(program, &execution, &profile, info.geometry);
         count.add(judged.verdict, settings);
         told.execution.get_or_insert(execution);
     });
-    if let Err(error) = ended {
-        count.died(error, program, &info, &profile, settings);
+    match ended {
+        Ok(()) => *running = Some(here),
+        Err(error) => count.died(error, program, &info, &profile, settings),
     }
     told.answer = count.answer();
     told

@@ -7,6 +7,7 @@
 //! | `shared` | the memory that host and guest share |
 //! | `flight` | what has been asked and not yet been answered |
 //! | `accel` | whether KVM works here |
+//! | `run_to_end` | a VM with another init than the guest |
 //! | `error` | what can go wrong |
 //!
 //! The transport is two rings in an ivshmem BAR ([`wire::ring`]), which needs nothing of the kernel but PCI. Everything
@@ -17,11 +18,13 @@ mod error;
 mod flight;
 mod process;
 mod qemu;
+mod run_to_end;
 mod shared;
 
 pub use accel::{boot_bare, probe_accel};
 pub use error::{Running, VmError, NEEDED_CONFIGS};
 pub use qemu::{version, Accel, VmConfig};
+pub use run_to_end::run_to_end;
 
 use crate::kernel::console::Recogniser;
 use flight::Flight;

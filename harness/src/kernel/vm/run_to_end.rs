@@ -1,0 +1,37 @@
+//! A VM without the guest: an init of one's own that runs something, says so on the console and switches off.
+
+use super::error::VmError;
+use super::process::Process;
+use super::qemu::{self, VmConfig};
+use super::shared::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Boots and waits until QEMU ends. Returns the console's text, and whether it ended within the limit, which counts from the start
+/// of QEMU.
+///
+/// # Errors
+/// No QEMU, no kernel, or the console's log cannot be read.
+pub fn run_to_end(config: &VmConfig, limit: Duration) -> Result<(String, bool), VmError> {
+    qemu::version(config.arch)?;
+    qemu::check_image(&config.image, config.arch)?;
+    let shared = Shared::create().map_err(|source| VmError::Host {
+        what: "making the shared memory",
+        source,
+    })?;
+    let mut process = Process::start(config, Arc::new(shared), true)?;
+    let mut ended = true;
+    while process.ended().is_none() {
+        if process.started.elapsed() > limit {
+            ended = false;
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    process.end();
+    let log = std::fs::read(&config.console_log).map_err(|source| VmError::File {
+        path: config.console_log.clone(),
+        source,
+    })?;
+    Ok((String::from_utf8_lossy(&log).into_owned(), ended))
+}

@@ -1,0 +1,5 @@
+__attribute__((noreturn)) static void leave(int status)
+{
+	exit(status);
+}
+

@@ -1,0 +1,8 @@
+__attribute__((noreturn)) static void leave(int status)
+{
+	fflush(stdout);
+	if (status)
+		shared->failed = status;
+	_exit(status);
+}
+

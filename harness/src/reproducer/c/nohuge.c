@@ -1,0 +1,5 @@
+static int is_huge(char *at)
+{
+	return -1; /* none are expected here */
+}
+
