@@ -3,7 +3,7 @@
 use crate::program::generate::dice::Dice;
 use crate::program::generate::from_unstructured;
 use crate::program::{
-    Advice, Backing, LockCall, Op, Place, Program, Prot, Remap, ShmemThp, Step, Thp,
+    Advice, Backing, HugeSwitch, LockCall, Op, Place, Program, Prot, Remap, ShmemThp, Step, Thp,
 };
 use arbitrary::Unstructured;
 
@@ -90,6 +90,7 @@ pub fn other_words(program: &Program, dice: &mut Dice<'_, '_>) -> Option<Program
         Op::Seal { seals, .. } => {
             *seals = dice.pick(&crate::program::Seals::EACH)?.1;
         }
+        Op::SwitchHuge(how) => *how = dice.pick(&HugeSwitch::ALL)?,
         Op::Transfer { .. }
         | Op::Munmap { .. }
         | Op::Munlockall
