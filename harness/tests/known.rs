@@ -3,7 +3,7 @@
 mod common;
 
 use common::{campaign, settings, Memory};
-use harness::campaign::{Bucket, Known};
+use harness::campaign::{Bucket, Known, Status};
 use harness::kernel::simulated::{Simulated, FAULTS};
 use oracle::profile::Profile;
 use std::path::Path;
@@ -101,6 +101,30 @@ fn an_entry_is_silent_where_its_behaviour_is_modelled() {
         let found = known.explains(&bucket(), "x86_64", "7.3.4", &profile);
         assert_eq!(found.is_some(), !with_row);
     }
+}
+
+#[test]
+fn a_finding_that_a_kernel_no_longer_has_is_gone() {
+    let text = entry(&bucket(), "\"x86_64 6.18\"", "\"x86_64 6.18.15\"");
+    let text = text + "behaviour = \"huge_exclusive_by_head\"\nstatus = \"intended-change\"\nlink = \"a commit\"\n";
+    let known = load(&text).unwrap();
+    let gone = |arch: &str, release: &str, rows: &[&str]| {
+        let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
+        known.gone(arch, release, &rows).len()
+    };
+    assert_eq!(gone("x86_64", "6.18.5", &["other"]), 1);
+    assert_eq!(gone("x86_64", "6.18.5", &["huge_exclusive_by_head"]), 0);
+    for (arch, release) in [
+        ("x86_64", "6.18.15"),
+        ("aarch64", "6.18.5"),
+        ("x86_64", "7.3.4"),
+    ] {
+        assert_eq!(gone(arch, release, &[]), 0, "{arch} {release}");
+    }
+    let finding = known.iter().next().unwrap();
+    assert_eq!(finding.status, Status::IntendedChange);
+    let error = load(&text.replace("intended-change", "nobody-knows")).unwrap_err();
+    assert!(error.contains("kernel-bug"), "{error}");
 }
 
 /// The same in a whole campaign: with an entry for one fault, that fault is known, and a neighbouring one is new.

@@ -19,6 +19,7 @@ mod run;
 mod setup;
 mod show;
 mod test;
+mod triage;
 mod verdict;
 mod vm_matrix;
 
@@ -45,6 +46,7 @@ enum Verb {
     VmMatrix(vm_matrix::MatrixArgs),
     Run(run::RunArgs),
     Minimize(minimize::MinimizeArgs),
+    Triage(triage::TriageArgs),
     Reproducer(reproducer::ReproducerArgs),
     Show(show::ShowArgs),
     Verdict(verdict::VerdictArgs),
@@ -73,6 +75,7 @@ fn main() -> std::process::ExitCode {
         Verb::VmMatrix(args) => vm_matrix::run(args, &workspace),
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
+        Verb::Triage(args) => triage::run(args, &workspace),
         Verb::Reproducer(args) => reproducer::run(args, &workspace),
         Verb::Verdict(args) => verdict::run(args, &workspace),
         Verb::Bisect(args) => bisect::run(args, &workspace),

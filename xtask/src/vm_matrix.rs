@@ -196,6 +196,9 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
     if !changed.is_empty() {
         say!("what changed from one kernel to the next (boundaries.csv has every class, with a program):\n{changed}");
     }
+    if settings.profile.is_none() {
+        say!("{}", fixed(&settings.known, &summary.rows));
+    }
     say!("{}\n", closing(&summary, &path));
     Ok(exit(&summary))
 }
@@ -215,6 +218,21 @@ fn exit(summary: &Summary) -> Exit {
     } else {
         Exit::Fine
     }
+}
+
+/// Known findings that kernels of their lists were found not to have any more.
+fn fixed(known: &Known, rows: &[RowResult]) -> String {
+    let mut text = String::new();
+    // Without behaviours the kernel was not probed.
+    for row in rows.iter().filter(|row| !row.behaviours.is_empty()) {
+        for finding in known.gone(&row.arch, &row.release, &row.behaviours) {
+            text += &wrap(&format!(
+                "known finding {} does not happen on {} {}: fixed there? (known.toml)",
+                finding.id, row.arch, row.release
+            ));
+        }
+    }
+    text
 }
 
 fn closing(summary: &Summary, path: &Path) -> String {

@@ -6,8 +6,30 @@
 use super::Bucket;
 use oracle::profile::{Profile, Release, BEHAVIOURS};
 use oracle::program::Program;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+/// What a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The kernel contradicts its documentation or another of its own interfaces.
+    #[default]
+    KernelBug,
+    /// The kernel does otherwise on purpose, and the rules have not caught up.
+    IntendedChange,
+    /// The rules say less, or something else, than they should.
+    OracleGap,
+}
+
+impl Status {
+    /// Every status, with its name in known.toml.
+    pub const ALL: [(&'static str, Status); 3] = [
+        ("kernel-bug", Status::KernelBug),
+        ("intended-change", Status::IntendedChange),
+        ("oracle-gap", Status::OracleGap),
+    ];
+}
 
 /// One entry of known.toml.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +54,11 @@ pub struct Finding {
     pub reasoning: String,
     /// Where this is known from: a commit, a thread, a run.
     pub source: String,
+    /// A kernel bug unless it says otherwise.
+    #[serde(default)]
+    pub status: Status,
+    /// The commit that mended it, or the thread about it, where there is one.
+    pub link: Option<String>,
     /// The row of the table of behaviours that models it, where there is one. Judged by a profile that has the row, the
     /// kernel is expected to behave so, and the entry explains nothing: whatever still falls into its bucket is new.
     pub behaviour: Option<String>,
@@ -216,6 +243,27 @@ impl Known {
                     && !is_modelled(finding, profile)
             })
             .map(|(finding, _, _)| finding)
+    }
+
+    /// Findings that are said to be on a kernel which was found not to have them (any more): by the behaviour that models each.
+    /// `behaviours` are the rows that the kernel was found to have; of a finding without a row nothing can be told.
+    pub fn gone(&self, arch: &str, release: &str, behaviours: &[String]) -> Vec<&Finding> {
+        let Some(release) = Release::parse(release) else {
+            return Vec::new();
+        };
+        let best = |named: &[Named]| {
+            let matches = named.iter().map(|n| n.matches(arch, release));
+            matches.max().unwrap_or(0)
+        };
+        self.findings
+            .iter()
+            .filter(|(_, with, without)| best(with) > best(without))
+            .map(|(finding, _, _)| finding)
+            .filter(|finding| {
+                let row = finding.behaviour.as_ref();
+                row.is_some_and(|row| !behaviours.contains(row))
+            })
+            .collect()
     }
 
     /// All findings.

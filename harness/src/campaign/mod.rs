@@ -40,7 +40,7 @@ pub use bucket::{divergence_id, Bucket};
 pub use cpu::CpuAccount;
 pub use feed::{load_corpus, load_program, program_seed, CorpusError, CorpusProgram, Feed, BLOCK};
 pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
-pub use known::{Finding, Known, KnownError};
+pub use known::{Finding, Known, KnownError, Status};
 pub use needs::{lacks, suited};
 pub use pair::{compare, PairError, PairResult, PairSettings, Unexplained};
 pub use results::{Discard, Listener, Progress, Quiet, Reported, RowResult, Sink, Summary};
