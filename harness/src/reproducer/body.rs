@@ -49,6 +49,10 @@ pub fn body(program: &Program) -> Result<Body, Unsayable> {
     for step in &program.steps {
         writer.step(step)?;
     }
+    if turns {
+        // Whoever has nothing left to do stays until the last check: an end changes what the others share.
+        writer.body.text += &format!("\tturn({}, 0);\n", writer.step);
+    }
     Ok(writer.body)
 }
 
