@@ -145,10 +145,18 @@ fn views(
         } else {
             None
         };
-        found.extend(here.and_then(|(from, to)| {
-            let (from, to) = (from.saturating_sub(1), (to + 1).min(g.arena_pages()));
-            strip(*actor, want, from, to, g)
-        }));
+        // The pages that differ alone, if that is enough: what stands beside them may be another kernel's business.
+        for (from, to) in here.into_iter().filter(|(from, to)| from < to) {
+            let last = g.arena_pages();
+            found.extend(strip(*actor, want, from, to.min(last), g));
+            found.extend(strip(
+                *actor,
+                want,
+                from.saturating_sub(1),
+                (to + 1).min(last),
+                g,
+            ));
+        }
         for (from, to) in windows(&[want, seen], g) {
             found.extend(strip(*actor, want, from, to, g));
         }
