@@ -1,5 +1,7 @@
 //! What the targets share: libFuzzer's extra counters, and mutation of programs instead of bytes.
 
+pub mod machine;
+
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How many things that were observed are told apart.

@@ -42,7 +42,7 @@ pub use feed::{load_corpus, load_program, program_seed, CorpusError, CorpusProgr
 pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
 pub use known::{Finding, Known, KnownError, Status};
 pub use needs::{lacks, suited};
-pub use pair::{compare, PairError, PairResult, PairSettings, Unexplained};
+pub use pair::{compare, PairError, PairResult, PairSettings, Pairing, Unexplained};
 pub use results::{Discard, Listener, Progress, Quiet, Reported, RowResult, Sink, Summary};
 pub use run::{run, seed_of, Amount, CampaignError, Settings};
 pub use story::{crash_story, Kind, Story};

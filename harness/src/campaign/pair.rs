@@ -75,16 +75,7 @@ pub fn compare(
     stop: &AtomicBool,
     progress: &dyn Fn(u64, u64),
 ) -> Result<PairResult, PairError> {
-    let (a, b) = both(|i| Machine::open(sources[i], i));
-    let mut machines = [a?, b?];
-    let sizes = machines.each_ref().map(|m| m.info.geometry.page_size);
-    if sizes[0] != sizes[1] {
-        let why = format!(
-            "its pages have {} bytes, those of {} {}: they cannot be compared page by page",
-            sizes[1], machines[0].name, sizes[0]
-        );
-        return Err(machines[1].failed(why));
-    }
+    let mut machines = open(sources)?;
     let mut result = Comparison::new(&machines, settings.reruns);
     let feed = Feed::new(settings.seed);
     let total = settings.programs + settings.corpus.len() as u64;
@@ -128,6 +119,59 @@ pub fn compare(
         progress(done, total);
     }
     Ok(result.finish())
+}
+
+/// Two kernels that are compared on programs as they come.
+pub struct Pairing<'a> {
+    machines: [Machine<'a>; 2],
+    comparison: Comparison,
+}
+
+impl<'a> Pairing<'a> {
+    /// Boots both; `reruns` as in [`PairSettings`].
+    ///
+    /// # Errors
+    /// See [`PairError`].
+    pub fn open(sources: [&'a dyn KernelSource; 2], reruns: u32) -> Result<Self, PairError> {
+        let machines = open(sources)?;
+        Ok(Pairing {
+            comparison: Comparison::new(&machines, reruns),
+            machines,
+        })
+    }
+
+    /// Runs a program on both. What differs and is not explained, in a line; `None`: nothing.
+    ///
+    /// # Errors
+    /// See [`PairError`].
+    pub fn run(&mut self, program: Arc<Program>) -> Result<Option<String>, PairError> {
+        let block = vec![(String::new(), program)];
+        self.comparison.block(&mut self.machines, block)?;
+        let [a, b] = &self.comparison.result.kernels;
+        let kernels = format!("{} against {}, {}", a.release, b.release, a.arch);
+        let mut all = std::mem::take(&mut self.comparison.unexplained).into_values();
+        let rowless =
+            |((bucket, rows), _): (&Class, &Seen)| rows.is_empty().then(|| bucket.to_string());
+        let what = all.next().map(|unexplained| unexplained.what);
+        let what = what.or_else(|| self.comparison.explained.iter().find_map(rowless));
+        self.comparison.explained.clear();
+        Ok(what.map(|what| format!("{kernels}: {what}")))
+    }
+}
+
+/// Boots two kernels whose pages are of one size.
+fn open<'a>(sources: [&'a dyn KernelSource; 2]) -> Result<[Machine<'a>; 2], PairError> {
+    let (a, b) = both(|i| Machine::open(sources[i], i));
+    let machines = [a?, b?];
+    let sizes = machines.each_ref().map(|m| m.info.geometry.page_size);
+    if sizes[0] != sizes[1] {
+        let why = format!(
+            "its pages have {} bytes, those of {} {}: they cannot be compared page by page",
+            sizes[1], machines[0].name, sizes[0]
+        );
+        return Err(machines[1].failed(why));
+    }
+    Ok(machines)
 }
 
 /// Does the same for both kernels at the same time.

@@ -5,11 +5,13 @@
 //! | `text` | the text form; programs as a fuzzer's bytes, changed with their meaning kept |
 //! | `laws` | the laws of `oracle::laws` on such a program |
 //! | `simulated` | the whole pipeline on the simulated kernel |
+//! | `machine` | a real kernel, for as long as a fuzzer runs |
 //! | `message` | what a guest may send |
 //! | `marks` | what was observed, as numbers: coverage beyond the edges of our own code |
 //! | `tally` | what a run of the fuzzer has reached, and when |
 
 pub mod laws;
+pub mod machine;
 pub mod marks;
 pub mod message;
 pub mod simulated;

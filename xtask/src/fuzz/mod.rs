@@ -30,12 +30,18 @@ const INTERRUPTED: i32 = 72;
 ///   wire                 whatever a guest may send
 ///   simulated            the whole pipeline on the simulated kernel, honest or with deliberate faults
 ///   simulated_arbitrary  the same on bytes that the generator reads: what mutation of programs is compared with
+///   vm_x86_64            a real kernel in one VM that lives as long as the run, judged by the oracle
+///   vm_aarch64           the same on arm64
+///   vm_pair              two real kernels (x86-64) against each other and the oracle
 ///
 /// `cargo +nightly fuzz run TARGET` runs the same without seeds. MMDIFF_FAULT=family/name gives the simulated kernel that fault.
+/// MMDIFF_KERNEL names the kernel of the VM targets: a series, a release, or the path of an image (two with a comma for
+/// vm_pair). Default: the newest.
 ///
 /// Examples:
 ///   cargo xtask fuzz oracle_laws
 ///   cargo xtask fuzz simulated --minutes 10 --seed 7
+///   MMDIFF_KERNEL=6.18 cargo xtask fuzz vm_aarch64 --minutes 60
 ///   MMDIFF_FAULT=fork/loses-guards cargo xtask fuzz simulated
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -64,7 +70,7 @@ pub fn run(args: &FuzzArgs, workspace: &Path) -> Result<Exit> {
     tool::ensure()?;
     let folders = Folders::of(workspace, target)?;
     corpus::seed(workspace, target, &folders.seeds)?;
-    tool::build(workspace, Some(target))?;
+    tool::build(workspace, target)?;
     let program = tool::program(workspace, target)?;
     // Ctrl-C goes to the target as well: it ends, we tidy up.
     interrupt::stop_flag();

@@ -81,13 +81,18 @@ pub fn targets(workspace: &Path) -> Result<Vec<String>> {
     Ok(names.collect())
 }
 
-/// Builds targets (all, when none is named).
+/// Whether a target boots kernels.
+pub fn needs_kernels(target: &str) -> bool {
+    target.starts_with("vm_")
+}
+
+/// Builds a target.
 ///
 /// # Errors
 /// It does not build.
-pub fn build(workspace: &Path, target: Option<&str>) -> Result<()> {
+pub fn build(workspace: &Path, target: &str) -> Result<()> {
     let mut command = nightly(BUILD);
-    command.args(target).current_dir(workspace);
+    command.arg(target).current_dir(workspace);
     if !command.status().context("cargo cannot be run")?.success() {
         bail!("the fuzz target does not build");
     }

@@ -62,3 +62,24 @@ fn a_mistake_is_unexplained() {
         assert!(result.explained.is_empty(), "{:?}", result.explained);
     }
 }
+
+/// The same for programs that come one at a time.
+#[test]
+fn programs_may_come_one_at_a_time() {
+    let fault = FAULTS.iter().find(|f| f.name == "guard-is-open");
+    let broken = Simulated {
+        fault: Some(fault.expect("the fault")),
+        ..model(7, 3)
+    };
+    let found = |a: &Simulated, b: &Simulated| {
+        let mut pairing = Pairing::open([a, b], 3).unwrap();
+        let generated = |seed| Arc::new(oracle::program::generate::generate(seed));
+        (0..200).find_map(|seed| pairing.run(generated(seed)).unwrap())
+    };
+    assert_eq!(found(&model(6, 18), &model(7, 3)), None);
+    let what = found(&model(7, 3), &broken).expect("a finding");
+    assert!(
+        what.contains("7.3.0 only") && what.contains("access/guard"),
+        "{what}"
+    );
+}
