@@ -61,6 +61,7 @@ enum Verb {
     Bench(bench::BenchArgs),
     Faults(faults::FaultsArgs),
     Fuzz(fuzz::FuzzArgs),
+    FuzzFigures(fuzz::figures::FiguresArgs),
 }
 
 /// `cargo xtask`.
@@ -90,6 +91,7 @@ pub fn main() -> std::process::ExitCode {
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Faults(args) => faults::run(args, &workspace),
         Verb::Fuzz(args) => fuzz::run(args, &workspace),
+        Verb::FuzzFigures(args) => fuzz::figures::run(args, &workspace),
         Verb::Kernels(args) => kernels::run(args, &workspace).map(|()| Exit::Fine),
     };
     exit::code(result)

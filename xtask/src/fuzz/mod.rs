@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: runs a fuzz target, keeps what is new, and says what to do with a finding.
 
 mod corpus;
+pub mod figures;
 pub mod tool;
 
 use crate::exit::{say, Exit, UsageError};

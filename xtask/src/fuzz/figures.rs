@@ -1,0 +1,324 @@
+//! `cargo xtask fuzz-figures`: what fuzzing costs and what mutation of programs is worth, as tables that stay.
+
+use super::corpus::{seed, Folders};
+use super::tool;
+use crate::exit::{say, Exit};
+use crate::{interrupt, measured};
+use anyhow::{bail, Context, Result};
+use clap::{Args, ValueEnum};
+use harness::campaign::load_program;
+use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
+use harness::triage::{minimize, Settings};
+use nix::sys::resource::{getrusage, UsageWho};
+use nix::sys::time::TimeVal;
+use oracle::program::generate::{expand, generate};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::atomic::Ordering;
+
+/// Measures fuzz targets; the tables are kept in bench/runs/.
+///
+/// rates: executions per second of each target that needs no kernel, from its seeds on.
+/// mutation: the target simulated against simulated_arbitrary (no mutation of programs), same number of executions, same seeds,
+///   both from the same 64 generated programs on: rules reached and deliberate faults found.
+/// faults: for each deliberate fault, whether simulated finds it, how many ops the minimizer leaves, and which rule is named.
+///   Exit code 1 if one is not found.
+///
+/// Examples:
+///   cargo xtask fuzz-figures
+///   cargo xtask fuzz-figures --what mutation --executions 5000 --seeds 5
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct FiguresArgs {
+    /// Which. Default: all.
+    #[arg(long, value_enum)]
+    what: Vec<What>,
+    /// Seconds for each target of `rates`.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    seconds: u32,
+    /// Executions of each run of `mutation`, and the most within which a fault must be found.
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    executions: u32,
+    /// Runs of each way of `mutation`, with the seeds 1, 2, ...
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    seeds: u32,
+}
+
+/// `--what`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    Rates,
+    Mutation,
+    Faults,
+}
+
+/// Programs that both ways of `mutation` start from.
+const START: u64 = 64;
+
+/// Bytes of input that the generator uses.
+const BYTES: usize = 2048;
+
+/// Carries out `fuzz-figures`.
+pub fn run(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
+    tool::ensure()?;
+    let stop = interrupt::stop_flag();
+    let wants = |what| args.what.is_empty() || args.what.contains(&what);
+    let mut exit = Exit::Fine;
+    if wants(What::Rates) {
+        rates(args, workspace)?;
+    }
+    if wants(What::Mutation) && !stop.load(Ordering::Relaxed) {
+        mutation(args, workspace)?;
+    }
+    if wants(What::Faults) && !stop.load(Ordering::Relaxed) {
+        exit = faults(args, workspace)?;
+    }
+    Ok(match stop.load(Ordering::Relaxed) {
+        true => Exit::Interrupted,
+        false => exit,
+    })
+}
+
+/// Runs a target with what all runs share; fails if it does not end as `wanted`.
+fn finished(command: &mut Command, wanted: &[i32]) -> Result<Output> {
+    let common = ["-max_len=2048", "-len_control=0", "-print_final_stats=1"];
+    let output = command.args(common).output();
+    let output = output.context("the target cannot be run")?;
+    if !output
+        .status
+        .code()
+        .is_some_and(|code| wanted.contains(&code))
+    {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let tail: Vec<&str> = said.lines().rev().take(20).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        bail!(
+            "the target ended with {}:\n{}",
+            output.status,
+            tail.join("\n")
+        );
+    }
+    Ok(output)
+}
+
+/// A number of libFuzzer's closing statistics.
+fn stat(output: &Output, name: &str) -> Result<String> {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
+    let value = line.with_context(|| format!("the target does not say {name}"))?;
+    Ok(value.trim_start_matches(':').trim().to_string())
+}
+
+fn rates(args: &FiguresArgs, workspace: &Path) -> Result<()> {
+    let header = [
+        "target",
+        "seconds",
+        "executions",
+        "executions_per_s",
+        "peak_rss_mib",
+    ];
+    let mut rows = Vec::new();
+    for target in tool::targets(workspace)?
+        .iter()
+        .filter(|t| !tool::needs_kernels(t))
+    {
+        tool::build(workspace, target)?;
+        let folders = Folders::of(workspace, target)?;
+        seed(workspace, target, &folders.seeds)?;
+        let program = tool::program(workspace, target)?;
+        let before = children_seconds()?;
+        let output = finished(
+            tool::run(&program, &[&folders.new, &folders.seeds])
+                .arg(format!("-max_total_time={}", args.seconds))
+                .arg(format!("-artifact_prefix={}/", folders.findings.display())),
+            &[0],
+        )?;
+        let cpu = children_seconds()? - before;
+        let executions = stat(&output, "number_of_executed_units")?;
+        let count: f64 = executions.parse().context("a number of executions")?;
+        rows.push(vec![
+            target.clone(),
+            args.seconds.to_string(),
+            executions,
+            stat(&output, "average_exec_per_sec")?,
+            // What a core that is nobody else's would have made of it.
+            format!("{:.0}", count / cpu),
+            stat(&output, "peak_rss_mb")?,
+        ]);
+    }
+    keep(workspace, "fuzz-rates", &header, &rows)
+}
+
+/// CPU time of the processes that we have waited for.
+fn children_seconds() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+fn keep(workspace: &Path, what: &str, header: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    say!("{}", measured::table(header, rows));
+    let folder = measured::keep(workspace, what, &format!("{what}.csv"), header, rows)?;
+    say!("{}\n", folder.display());
+    Ok(())
+}
+
+/// What a run reached: things by kind, each with the number of executions that it took.
+fn reached(tally: &str) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    for line in tally.lines() {
+        if let Some(kind) = line.split(' ').nth(1) {
+            *counts.entry(kind.to_string()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+fn mutation(args: &FiguresArgs, workspace: &Path) -> Result<()> {
+    let header = [
+        "way",
+        "seed",
+        "executions",
+        "rules",
+        "faults",
+        "faults_in_all",
+    ];
+    let mut rows = Vec::new();
+    for (target, way) in [("simulated", "programs"), ("simulated_arbitrary", "bytes")] {
+        tool::build(workspace, target)?;
+        let program = tool::program(workspace, target)?;
+        for number in 1..=args.seeds {
+            if interrupt::stop_flag().load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let folders = Folders::of(workspace, target)?;
+            for start in 0..START {
+                // The same programs: as text, and as the bytes that the generator makes them of.
+                let chosen = u64::from(number) * START + start;
+                let bytes = match way {
+                    "programs" => generate(chosen).to_string().into_bytes(),
+                    _ => expand(chosen, BYTES),
+                };
+                std::fs::write(folders.seeds.join(start.to_string()), bytes)?;
+            }
+            let tally = folders.new.with_file_name("tally");
+            let output = finished(
+                tool::run(&program, &[&folders.new, &folders.seeds])
+                    .env("MMDIFF_TALLY", &tally)
+                    .arg(format!("-runs={}", args.executions))
+                    .arg(format!("-seed={number}")),
+                &[0],
+            )?;
+            let counts = reached(&std::fs::read_to_string(&tally)?);
+            let count = |kind| counts.get(kind).copied().unwrap_or(0).to_string();
+            rows.push(vec![
+                way.into(),
+                number.to_string(),
+                stat(&output, "number_of_executed_units")?,
+                count("rule"),
+                count("fault"),
+                FAULTS.len().to_string(),
+            ]);
+        }
+    }
+    keep(workspace, "fuzz-mutation", &header, &rows)
+}
+
+fn faults(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
+    let header = [
+        "fault",
+        "executions",
+        "ops_before",
+        "ops_after",
+        "runs",
+        "seconds",
+        "rule",
+        "bucket",
+    ];
+    tool::build(workspace, "simulated")?;
+    let program = tool::program(workspace, "simulated")?;
+    let mut rows = Vec::new();
+    for fault in FAULTS {
+        if interrupt::stop_flag().load(Ordering::Relaxed) {
+            return Ok(Exit::Interrupted);
+        }
+        let row = one_fault(args, workspace, &program, fault)?;
+        eprintln!("{}", row.join("  "));
+        rows.push(row);
+    }
+    let missed = rows.iter().filter(|row| row[1] == "unnoticed").count();
+    let short = |row: &&Vec<String>| row[3].parse().is_ok_and(|ops: usize| ops <= 5);
+    let short = rows.iter().filter(short).count();
+    keep(workspace, "fuzz-faults", &header, &rows)?;
+    say!(
+        "{} faults, {missed} unnoticed, {short} brought to 5 ops or fewer\n",
+        rows.len()
+    );
+    Ok(if missed > 0 { Exit::Found } else { Exit::Fine })
+}
+
+/// Lets the target find one fault, and minimizes what it found.
+fn one_fault(
+    args: &FiguresArgs,
+    workspace: &Path,
+    program: &Path,
+    fault: &'static SimFault,
+) -> Result<Vec<String>> {
+    let name = format!("{}/{}", fault.family, fault.name);
+    let folders = Folders::of(workspace, "simulated")?;
+    for start in 0..START {
+        let text = generate(start).to_string();
+        std::fs::write(folders.seeds.join(start.to_string()), text)?;
+    }
+    let finding = folders.new.with_file_name("fault.prog");
+    // Left over from the fault before.
+    let _ = std::fs::remove_file(&finding);
+    let output = finished(
+        tool::run(program, &[&folders.new, &folders.seeds])
+            .env("MMDIFF_FAULT", &name)
+            .arg(format!("-runs={}", args.executions))
+            .arg("-seed=1")
+            .arg(format!("-exact_artifact_path={}", finding.display())),
+        &[0, 77],
+    )?;
+    if !finding.exists() {
+        let mut row = vec![name, "unnoticed".into()];
+        row.resize(8, String::new());
+        return Ok(row);
+    }
+    let found = load_program(&finding)?.program.without_expectations();
+    let source = Simulated {
+        fault: Some(fault),
+        ..Simulated::default()
+    };
+    let settings = Settings {
+        // The true one, so that a fault cannot bend the probes.
+        profile: Some(oracle::profile::Named::NEWEST),
+        ..Settings::default()
+    };
+    let stop = interrupt::stop_flag();
+    let minimized = minimize(&source, &found, &settings, stop, &mut |_| {})
+        .with_context(|| format!("{name} cannot be minimized"))?;
+    Ok(vec![
+        name,
+        stat(&output, "number_of_executed_units")?,
+        found.steps.len().to_string(),
+        minimized.program.steps.len().to_string(),
+        minimized.executions.to_string(),
+        format!("{:.1}", minimized.seconds),
+        minimized.story.bucket.rule.clone(),
+        minimized.story.bucket.to_string(),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_was_reached_is_counted_by_kind() {
+        let counts = super::reached("1 rule mmap/maps\n1 rule args/wraps\n40 fault guard/x\n");
+        assert_eq!((counts["rule"], counts["fault"]), (2, 1));
+    }
+}
