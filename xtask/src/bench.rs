@@ -40,7 +40,7 @@ pub struct BenchArgs {
     /// Turns of each measurement; the median counts.
     #[arg(long, value_name = "N", default_value_t = 5)]
     turns: usize,
-    /// What to measure of a kernel; several with commas. Default: everything.
+    /// What to measure; several with commas. Default: everything.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS", default_values_t = Part::value_variants().to_vec())]
     measure: Vec<Part>,
     /// Programs: a file with texts of programs, separated by lines of `---`. Default: bench/mix.txt.
@@ -57,6 +57,8 @@ pub struct BenchArgs {
 /// `--measure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// Judging and generating alone, in one thread, without a kernel.
+    Oracle,
     /// From the start of QEMU to the first program, against a bare init.
     Boot,
     /// Bare system calls against judged programs, in one VM.
@@ -104,22 +106,29 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
     if options.kernels.is_none() && options.kernel.is_empty() {
         options.kernels = Some("7.3".into());
     }
-    let consoles = folders::target(workspace)
-        .join("mmdiff/consoles")
-        .join(folders::timestamp());
-    std::fs::create_dir_all(&consoles)?;
-    let rig = rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?;
     let mut figures = Figures(Vec::new());
     mix_figures(&mix, &mut figures);
-    oracle_alone(&mix, args.turns, &mut figures)?;
+    if args.measure.contains(&Part::Oracle) {
+        oracle_alone(&mix, args.turns, &mut figures)?;
+    }
+    let machines = if args.measure.iter().all(|part| *part == Part::Oracle) {
+        Vec::new()
+    } else {
+        let consoles = folders::target(workspace)
+            .join("mmdiff/consoles")
+            .join(folders::timestamp());
+        std::fs::create_dir_all(&consoles)?;
+        rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?.machines
+    };
     let mut ratio = f64::INFINITY;
-    for machine in &rig.machines {
+    for machine in &machines {
         if stop.load(Ordering::Relaxed) {
             return Ok(Exit::Interrupted);
         }
         eprintln!("{} {}", machine.label, machine.config.arch);
         for part in &args.measure {
             match part {
+                Part::Oracle => {}
                 Part::Boot => boots(machine, &mix, args.turns, &mut figures)?,
                 Part::Ratio => {
                     ratio = ratio.min(speeds(machine, &mix, args.turns, &mut figures)?);
