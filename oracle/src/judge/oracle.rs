@@ -1,21 +1,24 @@
 //! The set of worlds that explain everything seen so far.
 
 use super::compare::{first_difference, Difference, Expected, SOFT_DIRTY_BIT};
-use super::{count, ByOp, Class, Details, Divergence, Observation, Outcome, Tightness, Verdict};
+use super::{
+    count, ByOp, Class, Details, Divergence, Observation, Outcome, Tightness, Verdict, VmaSeen,
+};
 use crate::geometry::Geometry;
 use crate::profile::Profile;
 use crate::program::{ActorId, Knobs, Op, Step};
 use crate::rules::errno::{EAGAIN, ENOMEM};
-use crate::rules::report::{self, Contents};
-use crate::rules::{collapse, folio, free, limits, sizes, soft_dirty, thp, Rule, RuleId, RuleSet};
+use crate::rules::registry::index_of;
+use crate::rules::report::{self, Contents, Smaps};
+use crate::rules::{collapse, folio, free, limits, sizes, soft_dirty, thp, RuleId, RuleSet, RULES};
 use crate::space::{Branch, World};
 
 /// Rules that permit more than one outcome.
-const PERMISSIONS: &[&Rule] = &[
-    &thp::MAY_FAIL,
-    &folio::SHARING_IS_ESTIMATED,
-    &collapse::MAY_FAIL,
-    &collapse::WRITABLE_UNKNOWN,
+const PERMISSIONS: [usize; 4] = [
+    index_of(&thp::MAY_FAIL),
+    index_of(&folio::SHARING_IS_ESTIMATED),
+    index_of(&collapse::MAY_FAIL),
+    index_of(&collapse::WRITABLE_UNKNOWN),
 ];
 
 /// Follows one run of a program: every world takes every allowed branch, observation keeps those that explain it.
@@ -61,8 +64,12 @@ impl Oracle {
         let Some(step) = self.step.take() else {
             return Verdict::Agree;
         };
-        let sizes = has_sizes(seen);
-        let expected = |branch| expected(branch, sizes);
+        // Whether branches agree about VmFlags counts even where nobody has looked.
+        let smaps = smaps_of(seen).max(match self.branches.len() {
+            0 | 1 => Smaps::Nothing,
+            _ => Smaps::Flags,
+        });
+        let expected = |branch| expected(branch, smaps);
         let expected: Vec<Expected> = self.branches.iter().map(expected).collect();
         let geometry = self.worlds[0].geometry();
         let counted = count::count(&step, &expected, seen, geometry);
@@ -144,8 +151,8 @@ impl Oracle {
 
     /// Whether the step may have led where the model ends.
     fn not_modelled(&self) -> bool {
-        let end = RuleId(limits::COLLAPSE_OF_FILES.name);
-        self.branches.iter().any(|b| b.rules.contains(end))
+        const END: usize = index_of(&limits::COLLAPSE_OF_FILES);
+        self.branches.iter().any(|b| b.rules.contains_index(END))
     }
 
     /// The branches that explain what was seen if the kernel has taken lazily freed pages, before the op or after it.
@@ -160,7 +167,7 @@ impl Oracle {
                 if let Some(world) = later {
                     branch.world = world;
                 }
-                let expected = expected(&branch, has_sizes(seen));
+                let expected = expected(&branch, smaps_of(seen));
                 if any && first_difference(&expected, seen).is_none() {
                     branches.push(branch);
                 }
@@ -180,10 +187,10 @@ impl Oracle {
         {
             match PERMISSIONS
                 .iter()
-                .find(|p| branch.rules.contains(RuleId(p.name)))
+                .find(|&&permission| branch.rules.contains_index(permission))
             {
                 None => return Verdict::Agree,
-                Some(permission) => allowed = allowed.or(Some(RuleId(permission.name))),
+                Some(&permission) => allowed = allowed.or(Some(RuleId(RULES[permission].name))),
             }
         }
         match allowed {
@@ -368,14 +375,19 @@ fn only_sharing(difference: &Difference) -> bool {
         && (a.strip_suffix("-shared") == Some(b) || b.strip_suffix("-shared") == Some(a))
 }
 
-/// Whether smaps was read of anybody.
-fn has_sizes(seen: &Observation) -> bool {
-    let mut vmas = seen.spaces.iter().flat_map(|(_, space)| &space.vmas);
-    vmas.any(|vma| vma.sizes.is_some())
+/// What an observation has of smaps.
+fn smaps_of(seen: &Observation) -> Smaps {
+    let vmas = seen.spaces.iter().flat_map(|(_, space)| &space.vmas);
+    let of = |vma: &VmaSeen| match (&vma.sizes, &vma.flags) {
+        (Some(_), _) => Smaps::Sizes,
+        (None, Some(_)) => Smaps::Flags,
+        (None, None) => Smaps::Nothing,
+    };
+    vmas.map(of).max().unwrap_or(Smaps::Nothing)
 }
 
-/// What a branch would show, everything included; sizes, which take time, where `sizes` says so.
-fn expected(branch: &Branch, sizes: bool) -> Expected {
+/// What a branch would show; of smaps, which takes time, what is asked for.
+fn expected(branch: &Branch, smaps: Smaps) -> Expected {
     Expected {
         outcome: branch.outcome.clone(),
         spaces: branch
@@ -383,7 +395,7 @@ fn expected(branch: &Branch, sizes: bool) -> Expected {
             .living()
             .into_iter()
             .map(|actor| {
-                let seen = report::seen(&branch.world, actor, Contents::All, sizes);
+                let seen = report::seen(&branch.world, actor, Contents::All, smaps);
                 (actor, seen)
             })
             .collect(),

@@ -364,9 +364,15 @@ impl RuleSet {
         self.iter().any(|r| r == rule)
     }
 
+    /// Whether the rule at `index` of [`RULES`] is in the set.
+    pub(crate) fn contains_index(&self, index: usize) -> bool {
+        self.bits[index / 64] >> (index % 64) & 1 == 1
+    }
+
     /// Indices in [`RULES`], ascending.
     fn indices(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
-        (0..ALL.len()).filter(|&i| self.bits[i / 64] >> (i % 64) & 1 == 1)
+        let words = self.bits.iter().enumerate();
+        words.flat_map(|(word, &bits)| Ones(bits).map(move |bit| word * 64 + bit))
     }
 
     /// The rules, in the order of [`RULES`].
@@ -396,5 +402,26 @@ impl RuleSet {
             *a &= !b;
         }
         RuleSet { bits }
+    }
+}
+
+/// The places of the bits that are set in a word, ascending.
+struct Ones(u64);
+
+impl Iterator for Ones {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let bit = self.0.trailing_zeros();
+        self.0 &= self.0.wrapping_sub(1);
+        (bit < 64).then_some(bit as usize)
+    }
+}
+
+impl DoubleEndedIterator for Ones {
+    fn next_back(&mut self) -> Option<usize> {
+        let bit = self.0.checked_ilog2()?;
+        self.0 ^= 1 << bit;
+        Some(bit as usize)
     }
 }

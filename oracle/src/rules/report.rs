@@ -83,8 +83,18 @@ pub(crate) enum Contents {
     All,
 }
 
-/// Everything a kernel shows of an actor's arena; of smaps the sizes only where they are asked for.
-pub(crate) fn seen(world: &World, actor: ActorId, contents: Contents, sizes: bool) -> SpaceSeen {
+/// How much of smaps to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Smaps {
+    Nothing,
+    /// VmFlags.
+    Flags,
+    /// VmFlags and what it adds up.
+    Sizes,
+}
+
+/// Everything a kernel shows of an actor's arena; of smaps what is asked for.
+pub(crate) fn seen(world: &World, actor: ActorId, contents: Contents, smaps: Smaps) -> SpaceSeen {
     let Some(mm) = world.mm(actor) else {
         return SpaceSeen::default();
     };
@@ -99,8 +109,9 @@ pub(crate) fn seen(world: &World, actor: ActorId, contents: Contents, sizes: boo
             .vmas
             .iter()
             .map(|v| VmaSeen {
-                sizes: sizes.then(|| sizes::of(world, actor, mm, v)),
-                ..show_vma(world, v)
+                flags: (smaps >= Smaps::Flags).then(|| vm_flags(world, v)),
+                sizes: (smaps == Smaps::Sizes).then(|| sizes::of(world, actor, mm, v)),
+                ..show_vma(v)
             })
             .collect(),
         pages: pages.0,
@@ -108,57 +119,55 @@ pub(crate) fn seen(world: &World, actor: ActorId, contents: Contents, sizes: boo
     }
 }
 
-fn show_vma(world: &World, vma: &Vma) -> VmaSeen {
+fn show_vma(vma: &Vma) -> VmaSeen {
     VmaSeen {
         start: vma.start,
         end: vma.end,
         prot: vma.prot,
         shared: vma.shared,
         file_page: vma.object.map(|_| vma.pgoff),
-        flags: Some(vm_flags(world, vma)),
+        flags: None,
         sizes: None,
     }
 }
 
 /// The VmFlags of a VMA, sorted.
 fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
-    let on_fault = match world.profile.lock_on_fault_named {
-        true => b"lf",
-        false => b"??",
-    };
+    let named = world.profile.lock_on_fault_named;
+    let on_fault = vma.locked == Locked::OnFault;
     let kind = vma.object.map(|id| world.object(id).kind);
     let secret = kind == Some(FileKind::Secret);
-    let mut flags: Vec<VmFlag> = [
-        (b"rd", vma.prot.read),
-        (b"wr", vma.prot.write),
-        (b"ex", vma.prot.exec),
-        (b"sh", vma.stores_are_shared()),
-        (b"ms", vma.shared),
-        (b"mr", true),
-        (b"mw", vma.may_write),
-        (b"me", !secret),
+    let names = [
+        (b"??", on_fault && !named),
         (b"ac", vma.account),
-        (b"nr", vma.noreserve),
-        (b"dp", vma.droppable),
-        (b"hg", vma.advice == HugeAdvice::Huge),
-        (b"nh", vma.advice == HugeAdvice::NoHuge),
-        (b"rr", vma.hints.random),
-        (b"sr", vma.hints.sequential),
         (b"dc", vma.hints.dont_fork),
-        (b"wf", vma.hints.wipe_on_fork),
         (b"dd", vma.hints.dont_dump),
-        (b"mg", vma.hints.mergeable),
-        (b"lo", vma.locked != Locked::No),
-        (on_fault, vma.locked == Locked::OnFault),
-        (b"sl", vma.sealed),
+        (b"dp", vma.droppable),
+        (b"ex", vma.prot.exec),
         (b"gu", vma.maybe_guard),
+        (b"hg", vma.advice == HugeAdvice::Huge),
+        (b"lf", on_fault && named),
+        (b"lo", vma.locked != Locked::No),
+        (b"me", !secret),
+        (b"mg", vma.hints.mergeable),
+        (b"mr", true),
+        (b"ms", vma.shared),
+        (b"mw", vma.may_write),
+        (b"nh", vma.advice == HugeAdvice::NoHuge),
+        (b"nr", vma.noreserve),
+        (b"rd", vma.prot.read),
+        (b"rr", vma.hints.random),
         (b"sd", vma.soft_dirty),
-    ]
-    .into_iter()
-    .filter(|(_, set)| *set)
-    .map(|(name, _)| VmFlag(*name))
-    .collect();
-    flags.sort_unstable();
+        (b"sh", vma.stores_are_shared()),
+        (b"sl", vma.sealed),
+        (b"sr", vma.hints.sequential),
+        (b"wf", vma.hints.wipe_on_fork),
+        (b"wr", vma.prot.write),
+    ];
+    debug_assert!(names.is_sorted_by_key(|(name, _)| *name));
+    let mut flags = Vec::with_capacity(names.len());
+    let set = names.into_iter().filter(|(_, set)| *set);
+    flags.extend(set.map(|(name, _)| VmFlag(*name)));
     flags
 }
 

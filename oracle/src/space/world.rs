@@ -116,12 +116,22 @@ impl World {
     /// What a kernel shows of an actor's arena, VmFlags and residency included; nothing for an actor that does not live.
     /// Contents are given where the VMA is readable.
     pub fn seen(&self, actor: ActorId) -> SpaceSeen {
-        rules::report::seen(self, actor, rules::report::Contents::Readable, true)
+        rules::report::seen(
+            self,
+            actor,
+            rules::report::Contents::Readable,
+            rules::report::Smaps::Sizes,
+        )
     }
 
     /// The same without what smaps adds up, which takes time.
     pub(crate) fn seen_without_sizes(&self, actor: ActorId) -> SpaceSeen {
-        rules::report::seen(self, actor, rules::report::Contents::Readable, false)
+        rules::report::seen(
+            self,
+            actor,
+            rules::report::Contents::Readable,
+            rules::report::Smaps::Flags,
+        )
     }
 
     /// What a kernel shows of every living actor, ascending: see [`World::seen`].
