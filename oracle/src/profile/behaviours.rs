@@ -507,6 +507,12 @@ behaviours! {
         spans: &[span(BOTH, Release(6, 13, 0), Release(6, 19, 0))],
         probe: Some(probes::UFFD_COPIES_OVER_GUARDS),
     }
+    uffd_beyond_end_is_enomem {
+        what: "UFFDIO_COPY and UFFDIO_ZEROPAGE fail with ENOMEM instead of EFAULT behind the end of shared memory",
+        source: "mm/shmem.c shmem_mfill_folio_alloc of 7.2; 6.12 checks the size in shmem_mfill_atomic_pte and says EFAULT",
+        spans: &[since(7, 2)],
+        probe: Some(probes::UFFD_BEYOND_END_IS_ENOMEM),
+    }
     uffd_moved_stays_apart {
         what: "what mremap moves from registered memory merges with nothing at its new place",
         source: "mm/vma.c vma_merge_copied_range of 7.3; not in 7.2.13",

@@ -1,7 +1,7 @@
 //! Programs that tell whether a kernel has a behaviour, and how to read what was seen after each of their steps.
 
 use crate::judge::{Observation, Outcome, PageKind, PageRun, SpaceSeen, VmFlag, VmaSeen};
-use crate::rules::errno::EINVAL;
+use crate::rules::errno::{EINVAL, ENOMEM};
 
 /// How a running kernel tells whether it has a behaviour.
 #[derive(Debug)]
@@ -448,6 +448,11 @@ pub const UFFD_COPIES_OVER_GUARDS: Probe = Probe {
         let guarded = seen.iter().rev().nth(1)?.outcome == Outcome::Ok;
         guarded.then(|| succeeded(seen))?
     },
+};
+
+pub const UFFD_BEYOND_END_IS_ENOMEM: Probe = Probe {
+    program: "mmap 0+0..0+1 rw shared memfd0+30 fixed\nuffd-register-missing 0+0..0+1\nuffd-copy 0+0..0+1 tag 1\n",
+    read: |seen| Some(seen.last()?.outcome == Outcome::Errno(ENOMEM)),
 };
 
 pub const UFFD_MOVED_STAYS_APART: Probe = Probe {

@@ -308,6 +308,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &uffd::OCCUPIED,
     &uffd::OVERWRITES_GUARDS,
     &uffd::BEYOND_END,
+    &uffd::BEYOND_END_ENOMEM,
     &uffd::FORK,
     &uffd::MOVED,
     &uffd::MOVED_APART,

@@ -2,7 +2,7 @@
 //! one descriptor, made with UFFD_FEATURE_SIGBUS: a fault that would wait for a handler is a SIGBUS.
 
 use super::args::Span;
-use super::errno::{EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM};
+use super::errno::{EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM, ENOSYS, EPERM};
 use super::registry::Rule;
 use super::{anon_vma, droppable, hit, merge, Ctx};
 use crate::geometry::Range;
@@ -163,6 +163,15 @@ pub const BEYOND_END: Rule = Rule {
     text: "Behind the end of the file nothing is filled in: EFAULT, in private mappings too, and at a guard as well.",
     source: "mm/userfaultfd.c mfill_file_over_size",
     since: "all",
+    about: &[Class::Errno, Class::PageState],
+};
+
+pub const BEYOND_END_ENOMEM: Rule = Rule {
+    name: "uffd/fill/beyond-end-is-enomem",
+    text: "A bug of 7.2 and 7.3: behind the end of a file in shared memory both calls fail with ENOMEM, though memory is not short.",
+    source: "mm/shmem.c shmem_mfill_folio_alloc returns no folio there, and mm/userfaultfd.c __mfill_atomic_pte takes that for a \
+             lack of memory; a finding, docs/findings.md",
+    since: "7.2",
     about: &[Class::Errno, Class::PageState],
 };
 
@@ -353,6 +362,11 @@ fn fill_slots(
             let (mut next, slot) = ctx.mm.slots.stretch(done, to);
             next = next.min(ctx.world.end_in_file(&ctx.mm.vmas[i]).max(done));
             if next == done {
+                let shared = ctx.mm.vmas[i].stores_are_shared();
+                if shared && ctx.world.profile.uffd_beyond_end_is_enomem {
+                    hit!(ctx, BEYOND_END_ENOMEM);
+                    return (done, Some(ENOMEM));
+                }
                 hit!(ctx, BEYOND_END);
                 return (done, Some(EFAULT));
             }

@@ -117,6 +117,16 @@ pub(super) const CASES: &[Case] = &[
          uffd-copy 0+0..0+4 tag 1 => up-to 0+1\nuffd-copy 0+9..0+10 tag 1 => EFAULT\nguard-install 0+10..0+11\nuffd-copy 0+10..0+11 tag 1 => EFAULT\nuffd-zeropage 0+9..0+10 => EFAULT\n",
     ),
     Case::new(
+        &uffd::BEYOND_END_ENOMEM,
+        "mmap 0+0..0+4 rw shared memfd1+23 fixed\nuffd-register-missing 0+0..0+4\nguard-install 0+2..0+3\nuffd-copy 0+1..0+2 tag 1 => ENOMEM\n\
+         uffd-zeropage 0+2..0+3 => ENOMEM\nuffd-copy 0+0..0+2 tag 1 => up-to 0+1\n",
+    ),
+    Case::new(
+        &uffd::BEYOND_END,
+        "mmap 0+0..0+4 rw shared memfd1+23 fixed\nuffd-register-missing 0+0..0+4\nuffd-copy 0+1..0+2 tag 1 => EFAULT\n",
+    )
+    .on(7, 1, Arch::X86_64),
+    Case::new(
         &uffd::FORK,
         "mmap 0+0..0+2 rw private fixed\nuffd-register-missing 0+0..0+2\nuffd-copy 0+0..0+1 tag 1\nfork 1\n1: read 0+0..0+2 => reads 1 0\n\
          1: uffd-copy 0+1..0+2 tag 1 => ENOENT\nread 0+1..0+2 => SIGBUS\n1: uffd-register-missing 0+0..0+2 => ok\n",
