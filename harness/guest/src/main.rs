@@ -37,7 +37,6 @@ mod probe;
 mod supervisor;
 mod sys;
 mod transfer;
-mod uffd;
 mod worker;
 
 use bar::{Bar, Device};

@@ -18,7 +18,6 @@ pub(crate) mod names;
 mod ops;
 mod parse;
 mod print;
-mod uffd;
 mod vectors;
 
 pub use error::ParseError;

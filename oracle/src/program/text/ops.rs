@@ -4,18 +4,17 @@ use super::cursor::{Cursor, Word};
 use super::error::ParseError;
 use super::flags;
 use super::names::{list, nearest, value_of, ERRNOS, PROTS, SIGNALS};
-use super::uffd;
 use super::vectors::{process_madvise, transfer, way};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
     ActorId, Advice, Backing, Expect, File, FileMap, HugeSwitch, LockAll, LockCall, MapFlags, Op,
-    Place, Prot, Remap, Seals, Transfer, UffdCall, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
+    Place, Prot, Remap, Seals, Transfer, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
 
-/// Op names that are not an advice's, nor a [`LockCall`]'s, [`Transfer`]'s or [`UffdCall`]'s.
+/// Op names that are not an advice's, nor a [`LockCall`]'s or [`Transfer`]'s.
 const NAMES: [&str; 18] = [
     "mmap",
     "munmap",
@@ -138,10 +137,7 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
             },
             _ => match way(name) {
                 Some(way) => transfer(c, way)?,
-                None => match uffd::call(name) {
-                    Some(call) => uffd::op(c, call)?,
-                    None => return Err(unknown_op(c, word)),
-                },
+                None => return Err(unknown_op(c, word)),
             },
         },
     };
@@ -267,7 +263,6 @@ fn unknown_op(c: &Cursor<'_>, word: Word<'_>) -> ParseError {
         .chain(Advice::ALL.map(Advice::name))
         .chain(LockCall::ALL.map(LockCall::name))
         .chain(Transfer::ALL.map(Transfer::name))
-        .chain(UffdCall::ALL.map(UffdCall::name))
         .collect();
     let mut error = c.expected("an op", word);
     error.help = Some(match nearest(word.text, names.iter().copied()) {
