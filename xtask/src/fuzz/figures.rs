@@ -118,6 +118,7 @@ fn rates(args: &FiguresArgs, workspace: &Path) -> Result<()> {
         "seconds",
         "executions",
         "executions_per_s",
+        "executions_per_cpu_s",
         "peak_rss_mib",
     ];
     let mut rows = Vec::new();
@@ -139,7 +140,7 @@ fn rates(args: &FiguresArgs, workspace: &Path) -> Result<()> {
         let cpu = children_seconds()? - before;
         let executions = stat(&output, "number_of_executed_units")?;
         let count: f64 = executions.parse().context("a number of executions")?;
-        rows.push(vec![
+        rows.push([
             target.clone(),
             args.seconds.to_string(),
             executions,
@@ -159,7 +160,16 @@ fn children_seconds() -> Result<f64> {
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
-fn keep(workspace: &Path, what: &str, header: &[&str], rows: &[Vec<String>]) -> Result<()> {
+/// Prints a table and keeps it. Every row has as many cells as the header: a run of minutes must not end in one that cannot be
+/// written.
+fn keep<const N: usize>(
+    workspace: &Path,
+    what: &str,
+    header: &[&str; N],
+    rows: &[[String; N]],
+) -> Result<()> {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
+    let rows = &rows;
     say!("{}", measured::table(header, rows));
     let folder = measured::keep(workspace, what, &format!("{what}.csv"), header, rows)?;
     say!("{}\n", folder.display());
@@ -214,7 +224,7 @@ fn mutation(args: &FiguresArgs, workspace: &Path) -> Result<()> {
             )?;
             let counts = reached(&std::fs::read_to_string(&tally)?);
             let count = |kind| counts.get(kind).copied().unwrap_or(0).to_string();
-            rows.push(vec![
+            rows.push([
                 way.into(),
                 number.to_string(),
                 stat(&output, "number_of_executed_units")?,
@@ -250,7 +260,7 @@ fn faults(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
         rows.push(row);
     }
     let missed = rows.iter().filter(|row| row[1] == "unnoticed").count();
-    let short = |row: &&Vec<String>| row[3].parse().is_ok_and(|ops: usize| ops <= 5);
+    let short = |row: &&[String; 8]| row[3].parse().is_ok_and(|ops: usize| ops <= 5);
     let short = rows.iter().filter(short).count();
     keep(workspace, "fuzz-faults", &header, &rows)?;
     say!(
@@ -266,7 +276,7 @@ fn one_fault(
     workspace: &Path,
     program: &Path,
     fault: &'static SimFault,
-) -> Result<Vec<String>> {
+) -> Result<[String; 8]> {
     let name = format!("{}/{}", fault.family, fault.name);
     let folders = Folders::of(workspace, "simulated")?;
     for start in 0..START {
@@ -285,8 +295,9 @@ fn one_fault(
         &[0, 77],
     )?;
     if !finding.exists() {
-        let mut row = vec![name, "unnoticed".into()];
-        row.resize(8, String::new());
+        let mut row = [const { String::new() }; 8];
+        row[0] = name;
+        row[1] = "unnoticed".into();
         return Ok(row);
     }
     let found = load_program(&finding)?.program.without_expectations();
@@ -302,7 +313,7 @@ fn one_fault(
     let stop = interrupt::stop_flag();
     let minimized = minimize(&source, &found, &settings, stop, &mut |_| {})
         .with_context(|| format!("{name} cannot be minimized"))?;
-    Ok(vec![
+    Ok([
         name,
         stat(&output, "number_of_executed_units")?,
         found.steps.len().to_string(),
