@@ -114,10 +114,7 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
     let machines = if args.measure.iter().all(|part| *part == Part::Oracle) {
         Vec::new()
     } else {
-        let consoles = folders::target(workspace)
-            .join("mmdiff/consoles")
-            .join(folders::timestamp());
-        std::fs::create_dir_all(&consoles)?;
+        let consoles = folders::consoles(workspace)?;
         rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?.machines
     };
     let mut ratio = f64::INFINITY;

@@ -75,15 +75,12 @@ pub fn run(args: &FaultsArgs, workspace: &Path) -> Result<Exit> {
     if wants(KindName::Simulated) {
         simulated(args, &mut rows)?;
     }
-    let consoles = folders::target(workspace)
-        .join("mmdiff/consoles")
-        .join(folders::timestamp());
     if wants(KindName::Guest) {
-        let rig = prepare(args, "7.3", workspace, &consoles)?;
+        let rig = prepare(args, "7.3", workspace)?;
         guest(args, &rig, &mut rows)?;
     }
     if wants(KindName::Profile) {
-        let rig = prepare(args, OLDER, workspace, &consoles)?;
+        let rig = prepare(args, OLDER, workspace)?;
         profile(args, &rig, &mut rows)?;
     }
     say!("{}", measured::table(&HEADER, &rows));
@@ -103,7 +100,7 @@ pub fn run(args: &FaultsArgs, workspace: &Path) -> Result<Exit> {
 }
 
 /// The kernels asked for, else the usual ones on x86-64.
-fn prepare(args: &FaultsArgs, usual: &str, workspace: &Path, consoles: &Path) -> Result<Rig> {
+fn prepare(args: &FaultsArgs, usual: &str, workspace: &Path) -> Result<Rig> {
     let mut options = args.kernels.clone();
     if options.kernels.is_none() && options.kernel.is_empty() {
         options.kernels = Some(usual.into());
@@ -111,8 +108,8 @@ fn prepare(args: &FaultsArgs, usual: &str, workspace: &Path, consoles: &Path) ->
     if options.arch.is_empty() {
         options.arch = vec![vm_images::Arch::X86_64];
     }
-    std::fs::create_dir_all(consoles)?;
-    rig(&options, workspace, consoles, &|line| eprintln!("{line}"))
+    let consoles = folders::consoles(workspace)?;
+    rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))
 }
 
 fn settings(args: &FaultsArgs) -> Settings {

@@ -64,12 +64,8 @@ fn machine(arch: Arch, asked: Option<&str>) -> Result<VmSource> {
         Some(name) => options.kernels = Some(name.into()),
         None => options.kernels = newest(arch, 1)?.pop(),
     }
-    let stamp = folders::timestamp();
     let workspace = workspace();
-    let consoles = folders::target(&workspace)
-        .join("mmdiff/consoles")
-        .join(stamp);
-    std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
+    let consoles = folders::consoles(&workspace)?;
     let rig = rig(&options, &workspace, &consoles, &|line| eprintln!("{line}"))?;
     let found = rig.machines.into_iter().next();
     found.with_context(|| format!("no kernel {} for {arch}", asked.unwrap_or("at all")))
