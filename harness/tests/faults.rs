@@ -57,7 +57,7 @@ fn every_fault_is_found() {
     let kernels: Vec<Simulated> = FAULTS
         .iter()
         .map(|fault| Simulated {
-            label: format!("{}/{}", fault.family, fault.name),
+            label: fault.full_name(),
             fault: Some(fault),
             ..Simulated::default()
         })

@@ -7,7 +7,7 @@ use crate::{folders, interrupt, measured, show, vm_matrix};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use harness::campaign::{run as campaign, Amount, Discard, Known, Quiet, RowResult, Settings};
-use harness::kernel::simulated::{Simulated, FAULTS};
+use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -157,10 +157,7 @@ fn line(kind: &str, fault: &str, row: &RowResult) -> Vec<String> {
 }
 
 fn simulated(args: &FaultsArgs, rows: &mut Vec<Vec<String>>) -> Result<()> {
-    let names: Vec<String> = FAULTS
-        .iter()
-        .map(|f| format!("{}/{}", f.family, f.name))
-        .collect();
+    let names: Vec<String> = FAULTS.iter().map(SimFault::full_name).collect();
     let sources: Vec<Arc<dyn KernelSource>> = FAULTS
         .iter()
         .zip(&names)

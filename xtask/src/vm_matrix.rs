@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use harness::campaign::{
     self, load_corpus, Amount, CorpusProgram, Feed, Known, RowResult, Settings, Summary,
 };
-use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
+use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
 use harness::report::{boundaries_text, matrix_table, wrap, Bars, Folder, Host, Record};
 use oracle::program::stats::Stats;
@@ -299,17 +299,12 @@ pub fn simulated(name: &str) -> Result<Vec<Arc<dyn KernelSource>>> {
 }
 
 /// A fault of the simulated kernel by `family/name`.
-pub fn fault_by_name(name: &str) -> Result<&'static SimFault> {
-    FAULTS
-        .iter()
-        .find(|fault| format!("{}/{}", fault.family, fault.name) == name)
-        .ok_or_else(|| {
-            let all: Vec<String> = FAULTS
-                .iter()
-                .map(|fault| format!("  {}/{}: {}", fault.family, fault.name, fault.what))
-                .collect();
-            UsageError(format!("no fault `{name}`; there are:\n{}", all.join("\n"))).into()
-        })
+fn fault_by_name(name: &str) -> Result<&'static SimFault> {
+    fault_named(name).ok_or_else(|| {
+        let line = |fault: &SimFault| format!("  {}: {}", fault.full_name(), fault.what);
+        let all: Vec<String> = FAULTS.iter().map(line).collect();
+        UsageError(format!("no fault `{name}`; there are:\n{}", all.join("\n"))).into()
+    })
 }
 
 /// The statistics in a few lines; stats.txt has all of them.

@@ -2,7 +2,7 @@
 
 use super::{marks, number, text};
 use crate::campaign::{judge, Judged, ProgramVerdict};
-use crate::kernel::simulated::{SimFault, Simulated, FAULTS};
+use crate::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use crate::kernel::{Execution, KernelSource, Prepared, Smaps};
 use arbitrary::Unstructured;
 use oracle::program::generate::from_unstructured;
@@ -63,9 +63,8 @@ pub fn simulated_arbitrary(
 /// # Errors
 /// There is none; says which there are.
 pub fn fault(name: &str) -> Result<&'static SimFault, String> {
-    let called = |fault: &SimFault| format!("{}/{}", fault.family, fault.name);
-    FAULTS.iter().find(|f| called(f) == name).ok_or_else(|| {
-        let all: Vec<String> = FAULTS.iter().map(called).collect();
+    fault_named(name).ok_or_else(|| {
+        let all: Vec<String> = FAULTS.iter().map(SimFault::full_name).collect();
         format!("there is no fault `{name}`; there are {}", all.join(", "))
     })
 }

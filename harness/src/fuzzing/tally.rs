@@ -43,7 +43,7 @@ impl Tally {
             self.reach("rule", rule.0.to_string())?;
         }
         if let Some(fault) = ran.found.and_then(|index| FAULTS.get(index)) {
-            self.reach("fault", format!("{}/{}", fault.family, fault.name))?;
+            self.reach("fault", fault.full_name())?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::campaign::{judge, ProgramVerdict};
-use crate::kernel::simulated::{Simulated, FAULTS};
+use crate::kernel::simulated::{fault_named, Simulated};
 use crate::kernel::{KernelSource, Prepared, Smaps};
 use oracle::geometry::Geometry;
 use oracle::program::Expect;
@@ -93,11 +93,8 @@ fn a_pinned_divergence_tells_by_expectations_alone() {
     let text = "mmap 0+0..0+4 rw private fixed\nguard-install 0+0..0+1\nfork 1\n1: read 0+0..0+2\nmunmap 0+0..0+4\n";
     let program = Arc::new(Program::load(text).expect("parses"));
     let run = |fault: Option<&str>, program: &Arc<Program>| {
-        let named = |f: &&crate::kernel::simulated::SimFault| {
-            Some(format!("{}/{}", f.family, f.name).as_str()) == fault
-        };
         let source = Simulated {
-            fault: FAULTS.iter().find(named),
+            fault: fault.and_then(fault_named),
             ..Simulated::default()
         };
         let mut kernel = source.boot("test").expect("boots");

@@ -140,7 +140,7 @@ fn every_fault_becomes_a_short_program() {
         let source = with_fault(fault);
         let found = diverging(&source, 2);
         if found.is_empty() {
-            unmet.push(format!("{}/{}", fault.family, fault.name));
+            unmet.push(fault.full_name());
         }
         for (seed, program) in found {
             // What is put before it may hide the fault; then something else is.
@@ -160,24 +160,20 @@ fn every_fault_becomes_a_short_program() {
                 assert_eq!(
                     bucket_of(kernel.as_mut(), &result.program).as_ref(),
                     Some(&result.story.bucket),
-                    "{}/{}:\n{}",
-                    fault.family,
-                    fault.name,
+                    "{}:\n{}",
+                    fault.full_name(),
                     result.program
                 );
             }
             if let Err(why) = is_one_minimal(&source, &result) {
-                panic!(
-                    "{}/{}: {why}\nof\n{}",
-                    fault.family, fault.name, result.program
-                );
+                panic!("{}: {why}\nof\n{}", fault.full_name(), result.program);
             }
             let ops = result.program.steps.len();
             all += 1;
             short += usize::from(ops <= 5);
             table += &format!(
                 "{:<32} {:>5} {:>7} {:>6} {:>5} {:>7} {:>8.2} {:>7} {:>7}\n",
-                format!("{}/{}", fault.family, fault.name),
+                fault.full_name(),
                 seed,
                 program.steps.len(),
                 ops,

@@ -240,17 +240,12 @@ impl Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::simulated::{Simulated, FAULTS};
+    use crate::kernel::simulated::{fault_named, Simulated};
 
     const FORK: &str = "mmap 0+0..0+4 rw private fixed\nguard-install 0+0..0+1\nfork 1\n";
 
     fn ask(fault: Option<&str>, text: &str, bucket: Option<Bucket>) -> Told {
-        let named = |name: &str| {
-            let is = |f: &&crate::kernel::simulated::SimFault| {
-                format!("{}/{}", f.family, f.name) == name
-            };
-            FAULTS.iter().find(is).expect("a fault of this name")
-        };
+        let named = |name| fault_named(name).expect("a fault of this name");
         let source = Simulated {
             fault: fault.map(named),
             ..Simulated::default()

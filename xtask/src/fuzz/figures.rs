@@ -277,7 +277,7 @@ fn one_fault(
     program: &Path,
     fault: &'static SimFault,
 ) -> Result<[String; 8]> {
-    let name = format!("{}/{}", fault.family, fault.name);
+    let name = fault.full_name();
     let folders = Folders::of(workspace, "simulated")?;
     for start in 0..START {
         let text = generate(start).to_string();

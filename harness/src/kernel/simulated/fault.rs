@@ -15,6 +15,13 @@ pub struct SimFault {
     pub act: Act,
 }
 
+impl SimFault {
+    /// `family/name`, as commands and tables have it.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.family, self.name)
+    }
+}
+
 /// Where a fault strikes.
 pub enum Act {
     /// Other steps are performed in place of one; `None`: this one is left alone.

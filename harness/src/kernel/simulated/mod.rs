@@ -23,6 +23,11 @@ use oracle::program::Step;
 use oracle::space::World;
 use std::collections::VecDeque;
 
+/// The fault with this `family/name`.
+pub fn fault_named(name: &str) -> Option<&'static SimFault> {
+    FAULTS.iter().find(|fault| fault.full_name() == name)
+}
+
 /// Ways for a simulated kernel to die, to try out what a campaign does then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishap {
