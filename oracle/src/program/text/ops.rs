@@ -14,7 +14,7 @@ use crate::program::{
 
 type Result<T> = std::result::Result<T, ParseError>;
 
-/// Op names that are not an advice's, nor a [`LockCall`]'s or [`Transfer`]'s.
+/// Op names that are not an advice's, nor a [`LockCall`]'s, [`HugeSwitch`]'s or [`Transfer`]'s.
 const NAMES: [&str; 18] = [
     "mmap",
     "munmap",
@@ -123,23 +123,21 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
             }
         }
         "exit" => Op::Exit,
-        name if huge_switch(name).is_some() => {
-            Op::SwitchHuge(huge_switch(name).unwrap_or_default())
+        name => {
+            if let Some(advice) = advice(name) {
+                let range = range(c)?;
+                Op::Madvise { range, advice }
+            } else if let Some(call) = lock_call(name) {
+                let range = range(c)?;
+                Op::Mlock { range, call }
+            } else if let Some(how) = huge_switch(name) {
+                Op::SwitchHuge(how)
+            } else if let Some(way) = way(name) {
+                transfer(c, way)?
+            } else {
+                return Err(unknown_op(c, word));
+            }
         }
-        name => match (advice(name), lock_call(name)) {
-            (Some(advice), _) => Op::Madvise {
-                range: range(c)?,
-                advice,
-            },
-            (_, Some(call)) => Op::Mlock {
-                range: range(c)?,
-                call,
-            },
-            _ => match way(name) {
-                Some(way) => transfer(c, way)?,
-                None => return Err(unknown_op(c, word)),
-            },
-        },
     };
     Ok(op)
 }
@@ -262,6 +260,7 @@ fn unknown_op(c: &Cursor<'_>, word: Word<'_>) -> ParseError {
         .into_iter()
         .chain(Advice::ALL.map(Advice::name))
         .chain(LockCall::ALL.map(LockCall::name))
+        .chain(HugeSwitch::ALL.map(HugeSwitch::name))
         .chain(Transfer::ALL.map(Transfer::name))
         .collect();
     let mut error = c.expected("an op", word);

@@ -144,6 +144,17 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
         "#]],
     );
     snapshot(
+        "thp-disabel",
+        expect![[r#"
+            error: expected an op, found `thp-disabel`
+             --> x.prog:1:1
+              |
+            1 | thp-disabel
+              | ^^^^^^^^^^^
+              = help: did you mean `thp-disable`?
+        "#]],
+    );
+    snapshot(
         "read 0+2",
         expect![[r#"
         error: expected a range such as 0+2..0+6, found `0+2`
