@@ -43,20 +43,16 @@ pub const INHERITED: Rule = Rule {
 
 /// prctl(PR_SET_THP_DISABLE) with each of its arguments.
 pub(crate) fn set(ctx: &mut Ctx, how: HugeSwitch) -> Outcome {
-    let known = match how {
-        HugeSwitch::On | HugeSwitch::Off => true,
-        HugeSwitch::OffUnlessAdvised => ctx.world.profile.thp_disable_except_advised,
-        HugeSwitch::UnknownFlag => false,
-    };
-    if !known {
-        hit!(ctx, FLAGS);
-        return Outcome::Errno(EINVAL);
-    }
-    if how == HugeSwitch::Off {
-        hit!(ctx, OFF);
-    }
-    if how == HugeSwitch::OffUnlessAdvised {
-        hit!(ctx, EXCEPT_ADVISED);
+    match how {
+        HugeSwitch::On => {}
+        HugeSwitch::Off => hit!(ctx, OFF),
+        HugeSwitch::OffUnlessAdvised if ctx.world.profile.thp_disable_except_advised => {
+            hit!(ctx, EXCEPT_ADVISED);
+        }
+        HugeSwitch::OffUnlessAdvised | HugeSwitch::UnknownFlag => {
+            hit!(ctx, FLAGS);
+            return Outcome::Errno(EINVAL);
+        }
     }
     ctx.mm.huge_switch = how;
     Outcome::Ok
