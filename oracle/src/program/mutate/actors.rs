@@ -1,15 +1,12 @@
 //! Steps done by somebody else, forks brought in.
 
+use super::order::children;
 use crate::program::generate::dice::Dice;
 use crate::program::{Op, Program, Step, MAX_ACTORS};
 
 /// The actors that a program ever has.
 fn everybody(program: &Program) -> Vec<u8> {
-    let children = program.steps.iter().filter_map(|step| match step.op {
-        Op::Fork { child } => Some(child),
-        _ => None,
-    });
-    std::iter::once(0).chain(children).collect()
+    std::iter::once(0).chain(children(&program.steps)).collect()
 }
 
 /// A step done by another actor, or about the memory of another.

@@ -102,7 +102,7 @@ pub fn splice(program: &Program, other: &Program, dice: &mut Dice<'_, '_>) -> Op
 }
 
 /// Actors that these steps make.
-fn children(steps: &[Step]) -> impl Iterator<Item = u8> + '_ {
+pub fn children(steps: &[Step]) -> impl Iterator<Item = u8> + '_ {
     steps.iter().filter_map(|step| match step.op {
         Op::Fork { child } => Some(child),
         _ => None,
