@@ -82,8 +82,7 @@ pub fn run(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
 
 /// Runs a target with what all runs share; fails if it does not end as `wanted`.
 fn finished(command: &mut Command, wanted: &[i32]) -> Result<Output> {
-    let common = ["-max_len=2048", "-len_control=0", "-print_final_stats=1"];
-    let output = command.args(common).output();
+    let output = command.arg("-print_final_stats=1").output();
     let output = output.context("the target cannot be run")?;
     if !output
         .status

@@ -12,9 +12,6 @@ use corpus::Folders;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-/// Longest input, bytes of a program's text: about 50 ops.
-const MAX_LEN: &str = "-max_len=2048";
-
 /// libFuzzer's exit codes: a signal or a panic, memory, time, the user.
 const FOUND: [i32; 3] = [77, 71, 70];
 const INTERRUPTED: i32 = 72;
@@ -81,7 +78,7 @@ pub fn run(args: &FuzzArgs, workspace: &Path) -> Result<Exit> {
     command
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", folders.findings.display()))
-        .args([MAX_LEN, "-len_control=0", "-print_final_stats=1"]);
+        .arg("-print_final_stats=1");
     if let Some(seed) = args.seed {
         command.arg(format!("-seed={seed}"));
     }

@@ -116,10 +116,13 @@ pub fn program(workspace: &Path, target: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Longest input, bytes of a program's text: about 50 ops. From the start, since half a program is none.
+const LENGTH: [&str; 2] = ["-max_len=2048", "-len_control=0"];
+
 /// A command that runs a target on these folders of inputs.
 pub fn run(program: &Path, folders: &[&Path]) -> Command {
     let mut command = Command::new(program);
-    command.args(folders);
+    command.args(folders).args(LENGTH);
     // As cargo-fuzz sets it. Stacks of allocations are of no use in code without unsafe, and finding them costs a tenth of the time.
     command.env(
         "ASAN_OPTIONS",
