@@ -6,7 +6,7 @@ use crate::verdict::{words, JudgingOptions};
 use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::Args;
-use harness::campaign::{load_corpus, CorpusProgram};
+use harness::campaign::{load_corpus, CorpusProgram, Kind};
 use harness::kernel::machine::VmSource;
 use harness::kernel::KernelSource;
 use harness::report::wrap;
@@ -166,8 +166,8 @@ fn learned(
         for told in verdicts(machine, std::slice::from_ref(program), settings) {
             match (&told.answer, &told.kernel) {
                 (Answer::Diverges { story, .. }, Some((info, _))) => {
-                    let short = pinned(program, story, info.geometry).map_err(|e| e.to_string())?;
-                    let mut short = short.clone();
+                    let mut short =
+                        pinned(program, story, info.geometry).map_err(|e| e.to_string())?;
                     short.about = vec![
                         format!(" {}", story.bucket),
                         format!(" Seen on {} {}.", info.release, info.arch),
@@ -250,10 +250,53 @@ fn check(
 }
 
 fn agrees(status: Option<i32>, told: &Told) -> bool {
-    match told.answer {
+    match &told.answer {
         Answer::Holds { .. } => status == Some(BEHAVES),
-        // A crash takes the machine with it; a signal kills.
-        Answer::Diverges { .. } => status.is_none_or(|s| s == MISBEHAVES || s > 128),
+        Answer::Diverges { story, .. } => match (status, story.kind) {
+            (Some(status), _) => status == MISBEHAVES || status > 128,
+            // A crash takes the machine with it, and what hangs does not end; anything else does.
+            (None, kind) => kind != Kind::Divergence,
+        },
         Answer::Untold(_) => status == Some(ABSENT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness::kernel::simulated::{fault_named, Mishap, Simulated, Strike};
+
+    /// mmdiff's verdict on a small program.
+    fn told(source: &Simulated) -> Told {
+        let text = "mmap 0+0..0+4 rw private fixed\nguard-install 0+0..0+1\nfork 1\n";
+        let program = Arc::new(Program::load(text).unwrap());
+        let settings = VerdictSettings {
+            profile: None,
+            bucket: None,
+            runs: 1,
+        };
+        verdicts(source, &[program], &settings).remove(0)
+    }
+
+    #[test]
+    fn what_does_not_end_agrees_with_a_crash_and_with_nothing_else() {
+        let honest = told(&Simulated::default());
+        assert!(agrees(Some(BEHAVES), &honest));
+        assert!(!agrees(Some(MISBEHAVES), &honest) && !agrees(None, &honest));
+        let wrong = told(&Simulated {
+            fault: fault_named("fork/loses-guards"),
+            ..Simulated::default()
+        });
+        assert!(agrees(Some(MISBEHAVES), &wrong) && agrees(Some(128 + 11), &wrong));
+        assert!(!agrees(Some(BEHAVES), &wrong) && !agrees(None, &wrong));
+        let crash = told(&Simulated {
+            strike: Some(Strike {
+                mishap: Mishap::Crash,
+                op: "fork",
+                probes: false,
+            }),
+            ..Simulated::default()
+        });
+        assert!(agrees(None, &crash) && !agrees(Some(BEHAVES), &crash));
     }
 }
