@@ -203,7 +203,7 @@ impl Writer {
                             up_to(vectors, *at).ok_or_else(|| unsayable(step))?
                         )
                     }
-                    Some(expect) => failed(&call, "-1", expect).ok_or_else(|| unsayable(step))?,
+                    Some(expect) => failed(&call, expect).ok_or_else(|| unsayable(step))?,
                 });
             }
             _ => {
@@ -211,7 +211,7 @@ impl Writer {
                 lines.push(match expect {
                     None => format!("(void)!{call};"),
                     Some(Expect::Ok) => format!("CHECK({call} == 0);"),
-                    Some(expect) => failed(&call, "-1", expect).ok_or_else(|| unsayable(step))?,
+                    Some(expect) => failed(&call, expect).ok_or_else(|| unsayable(step))?,
                 });
             }
         }
@@ -254,11 +254,11 @@ fn unsayable(step: &Step) -> Unsayable {
     Unsayable(format!("`{step}` expects what C has no words for here"))
 }
 
-fn failed(call: &str, failure: &str, expect: &Expect) -> Option<String> {
+fn failed(call: &str, expect: &Expect) -> Option<String> {
     match expect {
         Expect::Errno(errno) => {
             let errno = words::errno(*errno);
-            Some(format!("CHECK({call} == {failure} && errno == {errno});"))
+            Some(format!("CHECK({call} == -1 && errno == {errno});"))
         }
         _ => None,
     }
@@ -340,14 +340,14 @@ fn call(step: &Step, root: bool) -> Result<String, Unsayable> {
             LockCall::Unlock => format!("munlock({})", at_len(range)),
         },
         Op::Mlockall { flags } if root || !flags.current => {
-            let mut words = Vec::new();
-            words.extend(flags.current.then_some("MCL_CURRENT"));
-            words.extend(flags.future.then_some("MCL_FUTURE"));
-            words.extend(flags.on_fault.then_some("MCL_ONFAULT"));
-            let flags = match words.is_empty() {
-                true => "0".into(),
-                false => words.join(" | "),
-            };
+            let flags = words::all_of(
+                &[
+                    (flags.current, "MCL_CURRENT"),
+                    (flags.future, "MCL_FUTURE"),
+                    (flags.on_fault, "MCL_ONFAULT"),
+                ],
+                "0",
+            );
             format!("mlockall({flags})")
         }
         Op::Munlockall => "munlockall()".into(),
@@ -392,15 +392,14 @@ fn call(step: &Step, root: bool) -> Result<String, Unsayable> {
             name(file)
         ),
         Op::Seal { file, seals } => {
-            let words: Vec<String> = Seals::EACH
+            let names = Seals::EACH
+                .map(|(word, _)| format!("F_SEAL_{}", word.replace('-', "_").to_uppercase()));
+            let set: Vec<(bool, &str)> = Seals::EACH
                 .iter()
-                .filter(|(_, one)| seals.has(*one))
-                .map(|(word, _)| format!("F_SEAL_{}", word.replace('-', "_").to_uppercase()))
+                .zip(&names)
+                .map(|((_, one), name)| (seals.has(*one), name.as_str()))
                 .collect();
-            let seals = match words.is_empty() {
-                true => "0".into(),
-                false => words.join(" | "),
-            };
+            let seals = words::all_of(&set, "0");
             format!("fcntl({}, F_ADD_SEALS, {seals})", name(file))
         }
         _ => return Err(Unsayable(format!("`{}` is not known in C here", step.op.name()))),

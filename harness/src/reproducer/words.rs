@@ -60,7 +60,8 @@ pub fn pages(range: Range) -> String {
     }
 }
 
-fn all_of(words: &[(bool, &str)], none: &str) -> String {
+/// Those words that are set, joined by `|`; `none` where there is none.
+pub fn all_of(words: &[(bool, &str)], none: &str) -> String {
     let words: Vec<&str> = words.iter().filter(|w| w.0).map(|w| w.1).collect();
     match words.is_empty() {
         true => none.into(),
