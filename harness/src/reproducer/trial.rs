@@ -104,7 +104,7 @@ pub fn run(
         ..config.clone()
     };
     let limit = BOOT + EACH * u32::try_from(programs.len()).unwrap_or(u32::MAX / 8);
-    let (console, _) = run_to_end(&config, limit)?;
+    let console = run_to_end(&config, limit)?;
     Ok(Trial {
         statuses: statuses(&console),
         console,

@@ -7,12 +7,11 @@ use super::shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Boots and waits until QEMU ends. Returns the console's text, and whether it ended within the limit, which counts from the start
-/// of QEMU.
+/// Boots and waits until QEMU ends, at most `limit` from its start. Returns the console's text.
 ///
 /// # Errors
 /// No QEMU, no kernel, or the console's log cannot be read.
-pub fn run_to_end(config: &VmConfig, limit: Duration) -> Result<(String, bool), VmError> {
+pub fn run_to_end(config: &VmConfig, limit: Duration) -> Result<String, VmError> {
     qemu::version(config.arch)?;
     qemu::check_image(&config.image, config.arch)?;
     let shared = Shared::create().map_err(|source| VmError::Host {
@@ -20,12 +19,7 @@ pub fn run_to_end(config: &VmConfig, limit: Duration) -> Result<(String, bool), 
         source,
     })?;
     let mut process = Process::start(config, Arc::new(shared), true)?;
-    let mut ended = true;
-    while process.ended().is_none() {
-        if process.started.elapsed() > limit {
-            ended = false;
-            break;
-        }
+    while process.ended().is_none() && process.started.elapsed() <= limit {
         std::thread::sleep(Duration::from_millis(10));
     }
     process.end();
@@ -33,5 +27,5 @@ pub fn run_to_end(config: &VmConfig, limit: Duration) -> Result<(String, bool), 
         path: config.console_log.clone(),
         source,
     })?;
-    Ok((String::from_utf8_lossy(&log).into_owned(), ended))
+    Ok(String::from_utf8_lossy(&log).into_owned())
 }
