@@ -3,7 +3,8 @@
 use crate::exit::{say, Exit, UsageError};
 use crate::folders;
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::builder::PossibleValuesParser;
+use clap::Args;
 use harness::campaign::{Bucket, Known, Status};
 use harness::report::{wrap, DIVERGENCE_COLUMNS};
 use std::collections::BTreeMap;
@@ -33,8 +34,8 @@ pub struct TriageArgs {
     #[arg(long, value_name = "NAME", requires = "known")]
     name: Option<String>,
     /// What it is.
-    #[arg(long, value_enum, default_value_t = StatusName::KernelBug)]
-    status: StatusName,
+    #[arg(long, value_parser = PossibleValuesParser::new(Status::ALL.map(|(word, _)| word)), default_value = Status::ALL[0].0)]
+    status: String,
     /// Why it is the kernel's doing, or the rules'.
     #[arg(long, value_name = "TEXT", requires = "known")]
     reasoning: Option<String>,
@@ -47,27 +48,6 @@ pub struct TriageArgs {
     /// The findings' folder, other than corpus/findings.
     #[arg(long, value_name = "DIR", requires = "known")]
     findings: Option<PathBuf>,
-}
-
-/// `--status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatusName {
-    KernelBug,
-    IntendedChange,
-    OracleGap,
-}
-
-impl StatusName {
-    /// As known.toml has it.
-    fn word(self) -> &'static str {
-        let status = match self {
-            StatusName::KernelBug => Status::KernelBug,
-            StatusName::IntendedChange => Status::IntendedChange,
-            StatusName::OracleGap => Status::OracleGap,
-        };
-        let named = Status::ALL.iter().find(|(_, s)| *s == status);
-        named.map_or("kernel-bug", |(word, _)| word)
-    }
 }
 
 /// A row of divergences.csv.
@@ -267,7 +247,7 @@ fn mark(args: &TriageArgs, rows: &[Row], row: &Row, run: &Path, workspace: &Path
     let mut kernels: Vec<String> = rows
         .iter()
         .filter(|other| other.bucket == row.bucket)
-        .map(|other| quoted(&format!("{} {}", other.arch, series(&other.release))))
+        .map(|other| toml_text(&format!("{} {}", other.arch, series(&other.release))))
         .collect();
     kernels.sort();
     kernels.dedup();
@@ -281,7 +261,7 @@ fn mark(args: &TriageArgs, rows: &[Row], row: &Row, run: &Path, workspace: &Path
         ("observed", &bucket.observed),
         ("bucket", &bucket.to_string()),
     ] {
-        entry += &format!("{key} = {}\n", quoted(value));
+        entry += &format!("{key} = {}\n", toml_text(value));
     }
     entry += &format!(
         "kernels_with = [{}]\nkernels_without = []\n",
@@ -291,9 +271,9 @@ fn mark(args: &TriageArgs, rows: &[Row], row: &Row, run: &Path, workspace: &Path
         ("program", format!("{name}.prog").as_str()),
         ("reasoning", reasoning),
         ("source", source),
-        ("status", args.status.word()),
+        ("status", args.status.as_str()),
     ] {
-        entry += &format!("{key} = {}\n", quoted(value));
+        entry += &format!("{key} = {}\n", toml_text(value));
     }
     vm_images::files::write_atomically(&beside, program.as_bytes())?;
     vm_images::files::write_atomically(&known, (before.clone() + &entry).as_bytes())?;
@@ -307,16 +287,7 @@ fn mark(args: &TriageArgs, rows: &[Row], row: &Row, run: &Path, workspace: &Path
     Ok(Exit::Fine)
 }
 
-/// A string of TOML: what stands in it is escaped as TOML's basic strings want it.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted += "\\n",
-            c if c.is_control() => quoted += &format!("\\u{:04X}", u32::from(c)),
-            c => quoted.push(c),
-        }
-    }
-    quoted + "\""
+/// A string as TOML has it.
+fn toml_text(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
