@@ -12,7 +12,7 @@
  *   mmap 0+1..0+2 w private fixed
  *   mremap 0+2..0+3 0+0..0+1 fixed
  *   fork 1
- *       => 0+0 |-w-p s.|
+ *       => 0+0 |-w-p s>
  *
  * Exit status: 0 the kernel behaves, 1 it does not, 4 it lacks what this needs.
  */
@@ -475,7 +475,7 @@ int main(void)
 		split(1);
 	}
 	if (turn(6, 0)) {
-		CHECK(pages_are(p, "|-w-p s.|"));
+		CHECK(pages_are(p, "|-w-p s>"));
 		next();
 	}
 	turn(7, 0);
