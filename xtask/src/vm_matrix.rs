@@ -317,7 +317,7 @@ fn statistics_text(stats: &Stats) -> String {
     shares.sort_by(|a, b| b.1.total_cmp(&a.1));
     let shares: Vec<String> = shares
         .iter()
-        .map(|(op, share)| format!("{op} {share:.0}"))
+        .map(|(op, share)| format!("{op} {share:.1}"))
         .collect();
     wrap(&format!(
         "generated programs: {:.1} ops and {:.1} state changes each; {:.0} % of ops succeed; a live guard meets a fork, \
