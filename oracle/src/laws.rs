@@ -171,6 +171,11 @@ fn outcome_fits(step: &Step, branch: &Branch, g: Geometry) -> Result<(), String>
             *moved == Moved::of(vectors, moved.bytes, Vec::new(), 0, g)
                 && (moved.bytes > 0 || vectors.bytes(g) == 0)
         }
+        (Outcome::Moved(moved), Op::Uffd { range, call }) => {
+            *moved == Moved::of(range.into(), moved.bytes, Vec::new(), 0, g)
+                && moved.bytes > 0
+                && call.fills()
+        }
         (Outcome::Moved(_), _) => false,
         (_, Op::Read { .. } | Op::Write { .. }) => false,
         (Outcome::Elsewhere, Op::Mmap { place, .. }) => place == Place::Hint,
@@ -202,6 +207,7 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
             matches!(advice, Advice::GuardInstall | Advice::GuardRemove)
         }
+        Op::Uffd { call, .. } if call.fills() => before.profile().uffd_copies_over_guards,
         _ => false,
     };
     for actor in before.living().into_iter().filter(|a| is_living(after, *a)) {

@@ -9,6 +9,7 @@ use crate::look::Eyes;
 use crate::perform::{Bench, Traces};
 use crate::sys::{self, Errno};
 use crate::transfer::Ends;
+use crate::uffd::Uffd;
 use crate::{arena::Arena, boot};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use wire::bounded::MAX_ACTORS;
@@ -34,6 +35,8 @@ pub struct Actor {
     pub me: u8,
     /// Somebody has forked, so there may be children to wait for.
     pub forked: bool,
+    /// Our own: a child closes that of its parent.
+    pub uffd: Uffd,
     /// What this process's ops have left behind.
     pub traces: Traces,
 }
@@ -143,6 +146,7 @@ impl Actor {
                     pids: &self.control.pids,
                     me: self.me,
                     buffer: &mut scratch.values,
+                    uffd: &mut self.uffd,
                     traces: &mut self.traces,
                 }
                 .perform(op)?
@@ -289,6 +293,7 @@ impl Actor {
     }
 
     fn be_born(&mut self, fault: Option<GuestFault>) -> Result<(), Failure> {
+        self.uffd.close();
         self.control.populate();
         self.eyes.reopen(self.user)?;
         if fault == Some(GuestFault::ForkLosesGuards) {

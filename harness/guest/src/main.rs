@@ -37,6 +37,7 @@ mod probe;
 mod supervisor;
 mod sys;
 mod transfer;
+mod uffd;
 mod worker;
 
 use bar::{Bar, Device};

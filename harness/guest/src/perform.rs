@@ -6,6 +6,7 @@ use crate::files::Files;
 use crate::look::value_runs;
 use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, MREMAP_DONTUNMAP};
 use crate::transfer::{self, AsTheSameUser, Ends, Transfer};
+use crate::uffd::Uffd;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use wire::{Fault, GuestFault, Op, OpResult, Ranges, ARENA_BASE};
 
@@ -27,6 +28,8 @@ pub struct Bench<'a> {
     pub me: u8,
     /// Room for loaded values.
     pub buffer: &'a mut [u64],
+    /// The actor's userfaultfd.
+    pub uffd: &'a mut Uffd,
     /// What the ops have done to the process that unmapping the arena does not undo.
     pub traces: &'a mut Traces,
 }
@@ -308,6 +311,13 @@ impl Bench<'_> {
                     },
                 )
             }
+            Op::Uffd { at, len, call } => {
+                let range = (self.range(at, len, true)?, len);
+                Ok(match self.uffd.call(range, call, self.arena.page)? {
+                    Ok(done) => done,
+                    Err(errno) => ret(Err(errno), fault),
+                })
+            }
             Op::Truncate { file, len } => Ok(ret(self.files.truncate(file, len)?, fault)),
             Op::PunchHole { file, offset, len } => {
                 Ok(ret(self.files.punch_hole(file, offset, len)?, fault))
@@ -419,6 +429,7 @@ mod tests {
             pids: &[],
             me: 0,
             buffer: &mut [],
+            uffd: &mut Uffd::default(),
             traces: &mut Traces::default(),
         };
         let block = 2 << 20;

@@ -23,6 +23,7 @@ use crate::memory::Buddies;
 use crate::perform::{self, Traces};
 use crate::sys;
 use crate::transfer::Ends;
+use crate::uffd::Uffd;
 use std::sync::atomic::Ordering::Relaxed;
 use wire::layout::{self, Phase, Progress};
 use wire::{ring, End, FileKind, Mode, Program, Request, Response};
@@ -101,6 +102,7 @@ impl Worker {
             user: USER,
             me: 0,
             forked: false,
+            uffd: Uffd::default(),
             traces: Traces::default(),
         };
         Ok(Worker {
@@ -289,6 +291,7 @@ impl Worker {
             control.set_state(State::Failed);
             sys::exit(71);
         }
+        self.actor.uffd.close();
         self.actor.files = Files::default();
     }
 }

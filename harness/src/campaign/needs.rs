@@ -36,6 +36,7 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::Droppable => profile.droppable,
         Need::GuardFlag => profile.maybe_guard,
         Need::SoftDirty => profile.soft_dirty,
+        Need::Uffd => profile.userfaultfd,
         Need::Thp => info.thp,
         Need::Page4K => info.geometry.page_size == 4096,
         Need::MremapMany => profile.mremap_moves_many,

@@ -83,6 +83,7 @@ fn can_change_flags(op: &Op) -> bool {
         | Op::ClearSoftDirty
         | Op::Mseal { .. }
         | Op::Fork { .. } => true,
+        Op::Uffd { call, .. } => !call.fills(),
         Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
             advice.reach() >= AdviceReach::Flags
         }

@@ -68,6 +68,7 @@ fn needs(program: &Program) -> Vec<Need> {
                 ..
             } => Some(Need::Droppable),
             Op::ClearSoftDirty => Some(Need::SoftDirty),
+            Op::Uffd { .. } => Some(Need::Uffd),
             _ => None,
         });
     }

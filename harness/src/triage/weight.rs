@@ -5,6 +5,7 @@ use oracle::judge::Outcome;
 use oracle::profile::Profile;
 use oracle::program::{
     Backing, HugeSwitch, Knobs, LockCall, Op, Place, Program, Prot, Remap, Seals, Transfer,
+    UffdCall,
 };
 use oracle::space::World;
 use std::collections::BTreeSet;
@@ -121,6 +122,13 @@ impl Weight {
                 Op::Fork { child } => {
                     w.forks += 1;
                     w.actors += usize::from(child);
+                }
+                Op::Uffd { call, .. } => {
+                    let name = |other: &&UffdCall| other.name() != call.name();
+                    w.kinds += UffdCall::ALL.iter().take_while(name).count();
+                    if let UffdCall::Copy { tag } = call {
+                        w.tags += u64::from(tag);
+                    }
                 }
                 Op::Mlock { call, .. } => w.kinds += usize::from(call != LockCall::Lock),
                 Op::Mlockall { flags } => {

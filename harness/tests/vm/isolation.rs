@@ -47,6 +47,18 @@ exit
 2: truncate ramfs0 1
 ";
 
+/// Leaves memory of two actors registered with userfaultfd, one of whom has the descriptor of the other's parent.
+const REGISTERED: &str = "\
+mmap 0+0..2+0 rw private fixed
+uffd-register-missing 0+0..2+0
+uffd-copy 0+0..0+4 tag 1
+fork 1
+1: uffd-register-missing 0+0..1+0
+1: fork 2
+mmap 2+0..2+9 rw shared fixed
+uffd-register-missing 2+0..2+9
+";
+
 /// Programs that leave as much behind as a program can, and those that end badly.
 fn hostile(id: u64) -> Vec<Program> {
     let all = mmap(0, 1536, 3, PRIVATE | FIXED);
@@ -122,6 +134,8 @@ fn hostile(id: u64) -> Vec<Program> {
     let files = wire_form(id + 11, files);
     programs.extend([loud, root, wrong, files]);
     programs.extend(lasting(id + 12));
+    let registered = oracle::program::Program::load(REGISTERED).unwrap();
+    programs.push(wire_form(id + 15, registered));
     programs
 }
 

@@ -19,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -151,6 +151,12 @@ pub enum Op {
         advice: i32,
         flags: u32,
     },
+    /// A call through the actor's userfaultfd.
+    Uffd {
+        at: i64,
+        len: u64,
+        call: UffdCall,
+    },
     /// ftruncate. `file` is an index in [`Program::files`] here and below.
     Truncate {
         file: u8,
@@ -171,6 +177,19 @@ pub enum Op {
         child: u8,
     },
     Exit,
+}
+
+/// What userfaultfd is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UffdCall {
+    /// UFFDIO_REGISTER; UFFDIO_REGISTER_MODE_* bits.
+    Register { mode: u64 },
+    /// UFFDIO_UNREGISTER.
+    Unregister,
+    /// UFFDIO_COPY of pages as [`Op::Write`] with this tag leaves them.
+    Copy { tag: u16 },
+    /// UFFDIO_ZEROPAGE.
+    ZeroPage,
 }
 
 /// How the kernel gets at memory for a caller.
@@ -299,6 +318,7 @@ impl Op {
             | Op::Madvise { at, len, .. }
             | Op::Mlock { at, len, .. }
             | Op::Munlock { at, len }
+            | Op::Uffd { at, len, .. }
             | Op::Mseal { at, len, .. } => (at, len),
             Op::Mremap {
                 at,

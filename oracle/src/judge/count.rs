@@ -30,6 +30,7 @@ fn reach(step: &Step, g: Geometry) -> Reach {
         | Op::ClearSoftDirty
         | Op::Mseal { .. }
         | Op::Fork { .. } => (true, true),
+        Op::Uffd { call, .. } => (!call.fills(), !call.fills()),
         Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
             let reach = advice.reach();
             (reach >= AdviceReach::Vmas, reach >= AdviceReach::Flags)

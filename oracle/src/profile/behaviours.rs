@@ -477,6 +477,48 @@ behaviours! {
         spans: &[since(6, 18)],
         probe: Some(probes::HUGE_ZERO_SPECIAL),
     }
+    userfaultfd {
+        what: "there is userfaultfd",
+        source: "mm/Kconfig USERFAULTFD",
+        spans: &[span(BOTH, EVER, NEVER_ENDED)],
+        probe: Some(probes::USERFAULTFD),
+    }
+    uffd_takes_droppable {
+        what: "droppable memory can be registered with userfaultfd",
+        source: "include/linux/userfaultfd_k.h vma_can_userfault of 6.12 looks for VM_DROPPABLE after masking it out",
+        spans: &[span(BOTH, Release(6, 11, 0), Release(6, 17, 0))],
+        probe: Some(probes::UFFD_TAKES_DROPPABLE),
+    }
+    uffd_inside_stays_apart {
+        what: "a part of a VMA that is registered or unregistered with userfaultfd and starts inside it joins nothing behind it",
+        source: "fs/userfaultfd.c before 6.4, mm/uffd: allow vma to merge as much as possible",
+        spans: &[before(6, 4)],
+        probe: Some(probes::UFFD_INSIDE_STAYS_APART),
+    }
+    uffd_prepares_first {
+        what: "UFFDIO_COPY and its kin give the VMA an anon_vma before they look whether it is registered",
+        source: "6.9, userfaultfd: use per-vma locks in userfaultfd operations",
+        spans: &[since(6, 9)],
+        probe: Some(probes::UFFD_PREPARES_FIRST),
+    }
+    uffd_copies_over_guards {
+        what: "UFFDIO_COPY replaces guards",
+        source: "mm/userfaultfd.c mfill_atomic_install_pte: pte_none_mostly holds for every marker; pte_is_uffd_marker in 7.2",
+        spans: &[span(BOTH, Release(6, 13, 0), Release(6, 19, 0))],
+        probe: Some(probes::UFFD_COPIES_OVER_GUARDS),
+    }
+    uffd_beyond_end_is_enomem {
+        what: "UFFDIO_COPY and UFFDIO_ZEROPAGE fail with ENOMEM instead of EFAULT behind the end of shared memory",
+        source: "mm/shmem.c shmem_mfill_folio_alloc of 7.2; 6.12 checks the size in shmem_mfill_atomic_pte and says EFAULT",
+        spans: &[since(7, 2)],
+        probe: Some(probes::UFFD_BEYOND_END_IS_ENOMEM),
+    }
+    uffd_moved_stays_apart {
+        what: "what mremap moves from registered memory merges with nothing at its new place",
+        source: "mm/vma.c vma_merge_copied_range of 7.3; not in 7.2.13",
+        spans: &[since(7, 3)],
+        probe: Some(probes::UFFD_MOVED_STAYS_APART),
+    }
     rfc_anon_vma_after {
         what: "guard install prepares the anon_vma after its walk, and only where it put a marker into an empty slot",
         source: "[PATCH RFC 3/4] mm: madvise: implement lightweight guard page mechanism (October 2024); as merged in 6.13, before \

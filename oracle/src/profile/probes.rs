@@ -1,7 +1,7 @@
 //! Programs that tell whether a kernel has a behaviour, and how to read what was seen after each of their steps.
 
 use crate::judge::{Observation, Outcome, PageKind, PageRun, SpaceSeen, VmFlag, VmaSeen};
-use crate::rules::errno::EINVAL;
+use crate::rules::errno::{EINVAL, ENOMEM};
 
 /// How a running kernel tells whether it has a behaviour.
 #[derive(Debug)]
@@ -417,4 +417,46 @@ pub const EXEC_ONLY_PKEY: Probe = Probe {
 pub const EXEC_ONLY_UNREADABLE: Probe = Probe {
     program: "mmap 0+0..0+1 x private fixed\nread 0+0..0+1\n",
     read: |seen| Some(fault_code(seen)? == 2),
+};
+
+pub const USERFAULTFD: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nuffd-register-missing 0+0..0+1\n",
+    read: succeeded,
+};
+
+pub const UFFD_TAKES_DROPPABLE: Probe = Probe {
+    program: "mmap 0+0..0+1 rw droppable fixed\nuffd-register-missing 0+0..0+1\n",
+    read: succeeded,
+};
+
+pub const UFFD_INSIDE_STAYS_APART: Probe = Probe {
+    program: "mmap 0+0..0+4 rw private fixed\nuffd-register-missing 0+2..0+4\nuffd-register-missing 0+1..0+2\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 3),
+};
+
+/// A VMA without an anon_vma takes the offset of its new place in mremap, and merges there.
+pub const UFFD_PREPARES_FIRST: Probe = Probe {
+    program:
+        "mmap 0+0..0+2 rw private fixed\nuffd-zeropage 0+0..0+1\nmmap 0+4..0+6 rw private fixed\n\
+              mremap 0+0..0+2 0+2..0+4 fixed\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 2),
+};
+
+pub const UFFD_COPIES_OVER_GUARDS: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nuffd-register-missing 0+0..0+1\nguard-install 0+0..0+1\nuffd-copy 0+0..0+1 tag 1\n",
+    read: |seen| {
+        let guarded = seen.iter().rev().nth(1)?.outcome == Outcome::Ok;
+        guarded.then(|| succeeded(seen))?
+    },
+};
+
+pub const UFFD_BEYOND_END_IS_ENOMEM: Probe = Probe {
+    program: "mmap 0+0..0+1 rw shared memfd0+30 fixed\nuffd-register-missing 0+0..0+1\nuffd-copy 0+0..0+1 tag 1\n",
+    read: |seen| Some(seen.last()?.outcome == Outcome::Errno(ENOMEM)),
+};
+
+pub const UFFD_MOVED_STAYS_APART: Probe = Probe {
+    program: "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+5 rw private fixed\nuffd-register-missing 0+0..0+5\n\
+              mremap 0+4..0+5 0+2..0+3 fixed\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 2),
 };

@@ -3,7 +3,7 @@
 use super::text::names::{code_name, errno_name, name_of, signal_name, VM_FLAGS};
 use super::{
     ActorId, Backing, Expect, FileKind, FileMap, FlagExpected, Op, Place, Program, Seals, Step,
-    Transfer, Vectors, MAX_ACTORS, MAX_FILE_PAGE, MAX_STEPS, MAX_TEXT_BYTES,
+    Transfer, UffdCall, Vectors, MAX_ACTORS, MAX_FILE_PAGE, MAX_STEPS, MAX_TEXT_BYTES,
 };
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
@@ -13,6 +13,9 @@ pub const MAX_ACCESS_PAGES: u64 = 64;
 
 /// Most pages that the ranges of one call that moves memory may touch together, on any geometry.
 pub const MAX_TRANSFER_PAGES: u64 = 8;
+
+/// Most pages that one UFFDIO_COPY may have, on any geometry.
+pub const MAX_COPY_PAGES: u64 = 6;
 
 /// The geometry with the most pages per PMD (arm64 with 64 KiB pages): where a range is longest.
 const LARGEST: Geometry = Geometry {
@@ -163,6 +166,7 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
                 living(actor, actors)?;
             }
         }
+        Op::Uffd { range, call } => filled(range, call)?,
         Op::Fork { child } => match actors.get_mut(usize::from(child)) {
             Some(state @ Actor::Unborn) => *state = Actor::Living,
             Some(_) => {
@@ -308,6 +312,29 @@ fn transfer(way: Transfer, vectors: Vectors, tag: u16) -> Result<(), String> {
     }
 }
 
+/// What is copied has to fit into the guest's buffer, but for ranges that the kernel refuses.
+fn filled(range: Range, call: UffdCall) -> Result<(), String> {
+    let UffdCall::Copy { tag } = call else {
+        return Ok(());
+    };
+    if tag == 0 {
+        return Err("a tag is 1 to 65535; 0 stands for a page never written".into());
+    }
+    if !copy_fits(range) {
+        return Err(format!(
+            "one uffd-copy fills at most {MAX_COPY_PAGES} pages on every geometry, and not those of {range}"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the pages of a range are few enough for one UFFDIO_COPY on every geometry, or the kernel refuses it.
+pub(super) fn copy_fits(range: Range) -> bool {
+    let end = range.end.page_index(LARGEST) + i64::from(!range.end.is_page_aligned());
+    let pages = end - range.start.page_index(LARGEST);
+    wraps(range) || pages <= MAX_COPY_PAGES as i64
+}
+
 /// Ranges of a call that takes several.
 fn all_forward(vectors: Vectors) -> Result<(), String> {
     if vectors
@@ -365,7 +392,12 @@ fn expectations(step: &Step, actors: &[Actor]) -> Result<(), String> {
             Expect::UpTo(at) => {
                 outcomes += 1;
                 position(*at)?;
-                if !matches!(step.op, Op::Transfer { .. } | Op::ProcessMadvise { .. }) {
+                let counts = match step.op {
+                    Op::Transfer { .. } | Op::ProcessMadvise { .. } => true,
+                    Op::Uffd { call, .. } => call.fills(),
+                    _ => false,
+                };
+                if !counts {
                     return Err("`up-to` can be expected of a call that moves bytes only".into());
                 }
             }

@@ -24,10 +24,11 @@ mod ops;
 mod places;
 mod remaps;
 mod transfers;
+mod uffds;
 
 pub use dice::expand;
 
-use super::{Knobs, Op, Program, Step, Thp, MAX_STEPS};
+use super::{Knobs, Op, Program, Step, Thp, UffdCall, MAX_STEPS};
 use crate::geometry::Geometry;
 use crate::judge::Outcome;
 use crate::profile::Profile;
@@ -46,6 +47,8 @@ const ENOUGH_CHANGES: u32 = 5;
 
 /// One program in so many is about files.
 const FILES: u32 = 3;
+/// One program of so many registers memory with userfaultfd.
+const UFFD: u32 = 8;
 
 /// Bytes that a seed is expanded to; more than a program uses up.
 const SEED_BYTES: usize = 4096;
@@ -77,6 +80,8 @@ struct Writer<'d, 'u, 'b> {
     world: World,
     /// Mappings are of files more often than not.
     files: bool,
+    /// Memory is registered with userfaultfd.
+    uffd: bool,
     /// Tag of the next write; every write has its own, so misplaced data is recognised.
     next_tag: u16,
     /// Number of the next child.
@@ -124,8 +129,10 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
         ..Knobs::default()
     };
     let files = dice.one_in(FILES);
+    let uffd = dice.one_in(UFFD);
     let mut writer = Writer::new(knobs, dice);
     writer.files = files;
+    writer.uffd = uffd;
     writer.write();
     writer.program
 }
@@ -141,6 +148,7 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             },
             world: World::new(&Profile::newest(), GEOMETRY, knobs),
             files: false,
+            uffd: false,
             next_tag: 1,
             next_actor: 1,
             changes: 0,
@@ -207,7 +215,11 @@ impl Writer<'_, '_, '_> {
     /// Appends a step and runs it.
     fn add(&mut self, step: Step) {
         match step.op {
-            Op::Write { .. } => self.next_tag += 1,
+            Op::Write { .. }
+            | Op::Uffd {
+                call: UffdCall::Copy { .. },
+                ..
+            } => self.next_tag += 1,
             Op::Transfer { way, .. } if way.stores() => self.next_tag += 1,
             Op::Fork { .. } => self.next_actor += 1,
             _ => {}

@@ -8,6 +8,7 @@
 //! | `check` | what a program must satisfy beyond its grammar |
 //! | `lock` | what is said to mlock and its kin |
 //! | `transfer` | memory that the kernel reads and writes for a caller |
+//! | `uffd` | what is asked of userfaultfd |
 //! | `generate` | `Arbitrary`-based generation, aware of the model |
 //! | `mutate` | programs made from other programs |
 //! | `stats` | what a set of programs exercises |
@@ -22,14 +23,16 @@ mod remap;
 pub mod stats;
 pub(crate) mod text;
 mod transfer;
+mod uffd;
 
-pub use check::{CheckError, MAX_ACCESS_PAGES, MAX_TRANSFER_PAGES};
+pub use check::{CheckError, MAX_ACCESS_PAGES, MAX_COPY_PAGES, MAX_TRANSFER_PAGES};
 pub use file::{File, FileKind, FileStart, Seals};
 pub use huge::HugeSwitch;
 pub use lock::{LockAll, LockCall};
 pub use remap::Remap;
 pub use text::{ParseError, MAX_TEXT_BYTES};
 pub use transfer::{Transfer, Vectors, Whose, MAX_VECTORS};
+pub use uffd::UffdCall;
 
 use crate::geometry::{Pos, Range};
 use crate::judge::VmFlag;
@@ -323,6 +326,11 @@ pub enum Op {
         whose: Whose,
         unknown_flag: bool,
     },
+    /// A call through the actor's userfaultfd, which is made at its first one, with UFFD_USER_MODE_ONLY and UFFD_FEATURE_SIGBUS.
+    Uffd {
+        range: Range,
+        call: UffdCall,
+    },
     /// ftruncate: the file has `pages` pages then.
     Truncate {
         file: File,
@@ -374,6 +382,7 @@ impl Op {
                 ..
             } => "process-madvise",
             Op::ProcessMadvise { .. } => "process-madvise-unknown-flag",
+            Op::Uffd { call, .. } => call.name(),
             Op::Truncate { .. } => "truncate",
             Op::PunchHole { .. } => "punch-hole",
             Op::Seal { .. } => "seal",
@@ -434,6 +443,7 @@ impl Op {
             | Op::Madvise { range, .. }
             | Op::Mlock { range, .. }
             | Op::Mseal { range, .. }
+            | Op::Uffd { range, .. }
             | Op::Read { range }
             | Op::Write { range, .. } => places[0] = Some(range),
             Op::Mremap { range, to, .. } => {
@@ -524,6 +534,8 @@ pub enum Need {
     GuardFlag,
     /// Soft-dirty bits.
     SoftDirty,
+    /// userfaultfd.
+    Uffd,
 }
 
 /// One line of a program: an actor performs an op.

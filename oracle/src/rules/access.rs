@@ -11,7 +11,7 @@ pub(crate) use kernel::{mask, Gate, Kernel, New, Stores};
 use super::errno::{EFAULT, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
-use super::{anon_vma, droppable, hit, populate, soft_dirty, thp, transfer, Ctx};
+use super::{anon_vma, droppable, hit, populate, soft_dirty, thp, transfer, uffd, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
@@ -178,6 +178,8 @@ struct State {
     purpose: Purpose,
     /// Populating has gone over a hole.
     hole: bool,
+    /// Where a huge page was to be had, but the fault is userfaultfd's.
+    missing: Option<u32>,
 }
 
 /// What happens at one page.
@@ -213,6 +215,7 @@ pub(crate) fn touch(ctx: Ctx, first: i64, end: i64, purpose: Purpose) -> Vec<Bra
         done: Access::default(),
         purpose,
         hole: false,
+        missing: None,
     };
     let mut branches = Vec::with_capacity(1);
     run(state, &mut branches);
@@ -283,6 +286,12 @@ fn huge_page(state: &mut State, zero_page_stands_there: bool) {
         return;
     };
     let ctx = &mut state.ctx;
+    if !zero_page_stands_there && ctx.mm.vmas[i].uffd.missing {
+        hit!(ctx, uffd::MISSING);
+        anon_vma::prepare(ctx, i);
+        state.missing = Some(page);
+        return;
+    }
     if zero_page_stands_there {
         thp::replace_zero(ctx, i, page);
     } else if state.purpose.is_write(&ctx.mm.vmas[i]) {
@@ -369,7 +378,13 @@ fn next(state: &mut State) -> Next {
         }
     }
     let (anon, shared) = (ctx.mm.vmas[i].is_anon(), ctx.mm.vmas[i].shared);
+    let is_missing = state.missing == Some(page)
+        || anon
+            && slot.is_none()
+            && !thp::possible(ctx, i, page)
+            && uffd::missing(ctx, i, page, write);
     let next = match (anon, write) {
+        _ if is_missing => of_file::beyond_end(purpose),
         (true, false) => load_anon(state, i, page, end, slot),
         (true, true) => store_anon(ctx, i, page, end, slot, purpose.content(page)),
         (false, false) => of_file::load(state, i, page, end, slot),

@@ -71,5 +71,6 @@ fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
         && a.hints == b.hints
         && a.locked == b.locked
         && a.sealed == b.sealed
+        && a.uffd == b.uffd
         && pkey(a) == pkey(b)
 }

@@ -1,13 +1,13 @@
 //! madvise COLLAPSE: a huge page now, whatever the settings say, made of what a block holds.
 
-use super::errno::{EINVAL, ENOMEM};
+use super::errno::{EBUSY, EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{droppable, hit, limits, thp_disable, Ctx};
+use super::{droppable, hit, limits, thp_disable, uffd, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
 use crate::space::mm::{block_of, block_pages, by_block, Table};
 use crate::space::slots::{Run, Slot};
-use crate::space::{Content, HugeAdvice};
+use crate::space::{Content, HugeAdvice, Uffd};
 
 pub const MAKES_HUGE: Rule = Rule {
     name: "collapse/makes-huge",
@@ -148,6 +148,14 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
             return Ok(false);
         }
         Table::Pte => {}
+    }
+    if ctx.mm.vmas[i].uffd != Uffd::default() {
+        let filled = ctx.mm.slots.runs_in(from, to);
+        let filled = filled.filter(|r| r.slot != Slot::Zero);
+        if filled.map(|r| r.end - r.start).sum::<u32>() < to - from {
+            hit!(ctx, uffd::COLLAPSE);
+            return Err(EBUSY);
+        }
     }
     if ctx.world.profile.collapse_needs_writable {
         hit!(ctx, NEEDS_WRITABLE);

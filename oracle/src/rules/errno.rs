@@ -1,6 +1,7 @@
 //! Linux errno and signal numbers, the same on both architectures.
 
 pub const EPERM: i32 = 1;
+pub const ENOENT: i32 = 2;
 pub const ESRCH: i32 = 3;
 pub const EIO: i32 = 5;
 pub const EBADF: i32 = 9;

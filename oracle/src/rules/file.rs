@@ -4,7 +4,7 @@
 
 use super::access::New;
 use super::registry::Rule;
-use super::{anon_vma, hit, secret, Ctx};
+use super::{anon_vma, hit, secret, uffd, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
 use crate::space::mm::{block_of, block_pages, Table};
@@ -82,7 +82,7 @@ pub const HUGE_READAHEAD: Rule = Rule {
 const FAULT_AROUND_BYTES: u32 = 65536;
 
 /// A read fault at `page`, whose slot is empty, in the file VMA `i`. Whether the page is mapped now; else it lies behind
-/// the end of the file.
+/// the end of the file, or is missing.
 pub(crate) fn read_fault(ctx: &mut Ctx, i: usize, page: u32) -> bool {
     fault_around(ctx, i, page);
     if ctx.mm.slots.get(page).is_some() {
@@ -91,6 +91,9 @@ pub(crate) fn read_fault(ctx: &mut Ctx, i: usize, page: u32) -> bool {
     }
     if within(ctx, i, page, page + 1) == page {
         hit!(ctx, BEYOND_END);
+        return false;
+    }
+    if uffd::present(ctx, i, page, page + 1) == page {
         return false;
     }
     if cache(ctx, i, page, page + 1) {
@@ -134,6 +137,10 @@ pub(crate) fn copy(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: New) -> u
     let end = within(ctx, i, start, end);
     if end == start {
         hit!(ctx, BEYOND_END);
+        return end;
+    }
+    let end = uffd::present(ctx, i, start, end);
+    if end == start {
         return end;
     }
     hit!(ctx, COPY);

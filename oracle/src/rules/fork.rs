@@ -1,12 +1,12 @@
 //! fork and exit.
 
 use super::registry::Rule;
-use super::{hit, mlock, thp_disable, Ctx};
+use super::{hit, mlock, thp_disable, uffd, Ctx};
 use crate::judge::{Class, Outcome};
 use crate::program::{ActorId, HugeSwitch};
 use crate::space::mm::{by_block, Mm, Table};
 use crate::space::slots::Slot;
-use crate::space::{AnonVma, Branch, Locked};
+use crate::space::{AnonVma, Branch, Locked, Uffd};
 use std::sync::Arc;
 
 pub const COPIES_VMAS: Rule = Rule {
@@ -123,6 +123,10 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
         if vma.locked != Locked::No {
             hit!(ctx, mlock::FORK_UNLOCKS);
             vma.locked = Locked::No;
+        }
+        if vma.uffd != Uffd::default() {
+            hit!(ctx, uffd::FORK);
+            vma.uffd = Uffd::default();
         }
         if vma.hints.wipe_on_fork {
             hit!(ctx, WIPES);

@@ -149,6 +149,7 @@ fn alike(a: &Vma, b: &Vma) -> bool {
         && a.hints == b.hints
         && a.locked == b.locked
         && a.sealed == b.sealed
+        && a.uffd == b.uffd
         && a.may_write == b.may_write
         && a.same_file(b)
 }
@@ -440,6 +441,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
                 vma.hints = new.hints;
                 vma.locked = new.locked;
                 vma.sealed = new.sealed;
+                vma.uffd = new.uffd;
             }
             end
         }

@@ -9,7 +9,7 @@ use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Backing, FileKind, MapFlags, Place, Prot};
 use crate::space::object::{Object, ObjectId};
-use crate::space::{Branch, Hints, HugeAdvice, Locked, Vma};
+use crate::space::{Branch, Hints, HugeAdvice, Locked, Uffd, Vma};
 use std::sync::Arc;
 
 pub const MAPS: Rule = Rule {
@@ -282,6 +282,7 @@ fn make(
         },
         locked: stays_locked,
         sealed: false,
+        uffd: Uffd::default(),
         maybe_guard: false,
         soft_dirty: ctx.world.profile.soft_dirty,
         may_write: !(readonly && backing.is_shared()) && (!forbidden || prot.write),

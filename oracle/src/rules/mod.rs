@@ -33,6 +33,7 @@
 //! | `report` | how pagemap, mincore and smaps show it |
 //! | `sizes` | what smaps adds up |
 //! | `soft_dirty` | clear_refs, and what it lets pagemap tell |
+//! | `uffd` | userfaultfd: registered memory, pages filled in by hand |
 
 pub(crate) mod access;
 pub(crate) mod anon_vma;
@@ -72,6 +73,7 @@ mod tests;
 pub(crate) mod thp;
 mod thp_disable;
 pub(crate) mod transfer;
+pub(crate) mod uffd;
 
 use access::Purpose;
 pub use registry::{Rule, RuleId, RuleSet, RULES};
@@ -227,6 +229,7 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
             whose,
             tag,
         } => return transfer::transfer(ctx, way, vectors, whose, tag),
+        Op::Uffd { range, call } => uffd::call(&mut ctx, range, call),
         Op::Truncate { file, pages } => resize::truncate(&mut ctx, file, pages.into()),
         Op::PunchHole { file, from, to } => {
             resize::punch_hole(&mut ctx, file, from.into(), to.into())

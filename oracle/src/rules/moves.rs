@@ -2,11 +2,11 @@
 //! at the old place.
 
 use super::registry::Rule;
-use super::{hit, merge, munmap, thp, Ctx};
+use super::{hit, merge, munmap, thp, uffd, Ctx};
 use crate::judge::Class;
 use crate::space::mm::{block_of, block_pages, Table};
 use crate::space::slots::Run;
-use crate::space::{Locked, Vma};
+use crate::space::{Locked, Uffd, Vma};
 
 pub const COPIES_VMA: Rule = Rule {
     name: "mremap/moves/vma",
@@ -160,6 +160,7 @@ pub(super) fn relocate(
         },
         ..vma.clone()
     };
+    let registered = vma.uffd != Uffd::default();
     let (touches_left, touches_right) = (vma.end == to, vma.start == to_end);
     let mut look_at = (true, true);
     let apart = ctx.world.profile.dontunmap_stays_apart;
@@ -171,12 +172,18 @@ pub(super) fn relocate(
             (!touches_left, !touches_right)
         };
     }
+    if registered && ctx.world.profile.uffd_moved_stays_apart {
+        hit!(ctx, uffd::MOVED_APART);
+        look_at = (false, false);
+    }
     merge::add_beside(ctx, copy, merge::Origin::Moved, look_at);
     if start == end {
+        uffd::moved(ctx, to);
         return;
     }
     hit!(ctx, KEEPS_PAGES);
     move_tables(ctx, (start, end), to);
+    uffd::moved(ctx, to);
     if keep_source {
         complete(ctx, start, end);
     } else {
@@ -271,7 +278,11 @@ fn realigns(ctx: &Ctx, (start, end): (u32, u32), to: u32) -> bool {
 fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
     let g = ctx.geometry();
     let (block, new_block) = (block_of(from, g), block_of(to, g));
-    let whole = len == g.pages_per_pmd && ctx.mm.tables[new_block] == Table::None;
+    let registered = |vma: usize| ctx.mm.vmas[vma].uffd != Uffd::default();
+    let slot_by_slot = ctx.mm.tables[block] == Table::Pte
+        && ctx.mm.vma_index(to + len - 1).is_some_and(registered);
+    let free = ctx.mm.tables[new_block] == Table::None;
+    let whole = len == g.pages_per_pmd && free && !slot_by_slot;
     match ctx.mm.tables[block] {
         Table::None => return,
         table if whole => {

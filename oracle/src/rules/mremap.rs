@@ -5,12 +5,12 @@ use super::args::{Span, ALIGNMENT, WRAPS};
 use super::errno::{EFAULT, EINVAL, ENOMEM};
 use super::mlock::FaultIn;
 use super::registry::Rule;
-use super::{file, hit, merge, mlock, moves, mseal, munmap, Ctx};
+use super::{file, hit, merge, mlock, moves, mseal, munmap, uffd, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::FileKind;
 use crate::program::Remap;
-use crate::space::Branch;
+use crate::space::{Branch, Uffd};
 
 pub const FLAGS: Rule = Rule {
     name: "mremap/flags",
@@ -448,12 +448,17 @@ impl Call {
             };
             let (from, to, rest) = (vma.start.max(start), vma.end.min(end), vma.end);
             let object = vma.object.map(|id| ctx.world.object(id));
+            let registered = vma.uffd != Uffd::default();
             let own_area = object.is_some_and(|o| o.kind == FileKind::Ramfs);
             // There was a VMA before this one, or there may be one behind it.
             if at > start || rest < end {
                 hit!(ctx, MANY);
-                if own_area {
+                if registered {
+                    hit!(ctx, uffd::MOVED_ALONE);
+                } else if own_area {
                     hit!(ctx, MANY_REFUSED);
+                }
+                if registered || own_area {
                     return Err(EFAULT);
                 }
             }

@@ -31,7 +31,7 @@ pub const VM_FLAGS: Rule = Rule {
     name: "report/vm-flags",
     text: "smaps shows rd wr ex as protected, mr always, me but for what may never be executed, mw but for what may never be written, ms for shared mappings, sh too if \
            they may be written, ac, nr, dp, hg, nh, rr, sr, \
-           dc, wf, dd, mg, lo, lf, sl, sd and gu as set. Old kernels have no name for lf: they \
+           dc, wf, dd, mg, lo, lf, sl, sd, um and gu as set. Old kernels have no name for lf: they \
            show `??`.",
     source: "fs/proc/task_mmu.c show_smap_vma_flags",
     since: "all; gu from 6.19 (and late 6.18.y)",
@@ -161,6 +161,7 @@ fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
         (b"sh", vma.stores_are_shared()),
         (b"sl", vma.sealed),
         (b"sr", vma.hints.sequential),
+        (b"um", vma.uffd.missing),
         (b"wf", vma.hints.wipe_on_fork),
         (b"wr", vma.prot.write),
     ];

@@ -162,7 +162,8 @@ fn unmap(mm: &mut Mm, id: ObjectId, from: u32, to: u32, copies: bool) -> bool {
         let (start, end) = (vma.page_of(first), vma.page_of(last - 1) + 1);
         guards |= mm.slots.has_guard_in(start, end);
         mm.slots.clear_those(start, end, |slot| {
-            slot == Slot::File || copies && slot.is_present()
+            // The zero page is nobody's copy.
+            matches!(slot, Slot::File | Slot::Zero) || copies && slot.is_present()
         });
     }
     guards

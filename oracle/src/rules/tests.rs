@@ -22,6 +22,7 @@ mod shown;
 mod soft_dirty;
 mod switched;
 mod transfers;
+mod uffds;
 mod vmas;
 
 use super::registry::{index_of, Rule, RuleId, RULES};
@@ -221,6 +222,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         secrets::CASES,
         droppables::CASES,
         transfers::CASES,
+        uffds::CASES,
         shown::CASES,
         soft_dirty::CASES,
         switched::CASES,
@@ -249,6 +251,8 @@ fn every_rule_has_a_case() {
         super::limits::KNOBS.name,
         // No release is without it for good; see `a_kernel_without_secret_memory`.
         super::secret::MISSING.name,
+        // The same; see `a_kernel_without_userfaultfd`.
+        super::uffd::MISSING_CALL.name,
         super::free::MAY_TAKE.name,
         super::sizes::COUNTERS.name,
     ];
@@ -277,6 +281,22 @@ fn a_kernel_without_secret_memory() {
         assert!(branches[0]
             .rules
             .contains(RuleId(super::secret::MISSING.name)));
+    }
+}
+
+#[test]
+fn a_kernel_without_userfaultfd() {
+    let text = "mmap 0+0..0+1 rw private fixed\nuffd-register-missing 0+0..0+1\nuffd-zeropage 0+0.1..0+1\n";
+    let program = Program::load(text).expect("a program");
+    let mut profile = crate::profile::Profile::newest();
+    profile.userfaultfd = false;
+    let world = World::new(&profile, Geometry::K4, program.knobs);
+    for step in &program.steps[1..] {
+        let branches = world.apply(step);
+        let enosys = crate::judge::Outcome::Errno(super::errno::ENOSYS);
+        assert_eq!(branches[0].outcome, enosys);
+        let rule = RuleId(super::uffd::MISSING_CALL.name);
+        assert!(branches[0].rules.contains(rule));
     }
 }
 

@@ -21,5 +21,5 @@ mod vma;
 mod world;
 
 pub use content::Content;
-pub use vma::{AnonVma, Hints, HugeAdvice, Locked, Vma};
+pub use vma::{AnonVma, Hints, HugeAdvice, Locked, Uffd, Vma};
 pub use world::{Branch, PageState, World};

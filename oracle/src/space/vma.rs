@@ -42,6 +42,13 @@ pub enum Locked {
     OnFault,
 }
 
+/// What a VMA is registered for with the userfaultfd of its process; by default it is not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Uffd {
+    /// VM_UFFD_MISSING (`um`): faults that would bring a new page.
+    pub missing: bool,
+}
+
 /// The anon_vma of a VMA, which links anonymous pages back to the VMAs that map them. User space sees it in what merges
 /// and in what fork copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +81,7 @@ pub struct Vma {
     pub locked: Locked,
     /// VM_SEALED (`sl`): it stays as it is.
     pub sealed: bool,
+    pub uffd: Uffd,
     /// VM_MAYBE_GUARD (`gu`).
     pub maybe_guard: bool,
     /// VM_SOFTDIRTY (`sd`): all of it counts as stored to.

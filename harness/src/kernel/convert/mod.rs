@@ -9,7 +9,7 @@ use oracle::geometry::{Geometry, Range};
 use oracle::judge::{Access, Fault, Moved, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
 use oracle::program::{
     self, Advice, Backing, File, FileKind, HugeSwitch, LockAll, LockCall, Op, Place, Program, Prot,
-    Remap, Seals, ShmemThp, Step, Thp, Transfer, Vectors, MAX_VECTORS,
+    Remap, Seals, ShmemThp, Step, Thp, Transfer, UffdCall, Vectors, MAX_VECTORS,
 };
 use oracle::space::Content;
 use std::collections::BTreeMap;
@@ -59,6 +59,7 @@ const MREMAP_MAYMOVE: u32 = 1;
 const MREMAP_FIXED: u32 = 2;
 const MREMAP_DONTUNMAP: u32 = 4;
 const MREMAP_UNKNOWN: u32 = 8;
+const UFFDIO_REGISTER_MODE_MISSING: u64 = 1;
 /// A flag that mlock2, mseal and process_madvise do not know.
 const UNKNOWN_FLAG: u32 = 0x80;
 /// PR_THP_DISABLE_EXCEPT_ADVISED.
@@ -209,6 +210,18 @@ fn way_of(way: Transfer) -> wire::Way {
     }
 }
 
+/// The wire's name of a call through userfaultfd.
+fn uffd_call(call: UffdCall) -> wire::UffdCall {
+    match call {
+        UffdCall::RegisterMissing => wire::UffdCall::Register {
+            mode: UFFDIO_REGISTER_MODE_MISSING,
+        },
+        UffdCall::Unregister => wire::UffdCall::Unregister,
+        UffdCall::Copy { tag } => wire::UffdCall::Copy { tag },
+        UffdCall::ZeroPage => wire::UffdCall::ZeroPage,
+    }
+}
+
 /// Several ranges in bytes.
 fn ranges(vectors: Vectors, g: Geometry) -> wire::Ranges {
     let mut ranges = wire::Ranges {
@@ -344,6 +357,11 @@ fn op(step: &Step, g: Geometry, files: &[File]) -> wire::Op {
             actor: whose.unwrap_or(actor),
             advice: advice_number(advice),
             flags: if unknown_flag { UNKNOWN_FLAG } else { 0 },
+        },
+        Op::Uffd { range, call } => wire::Op::Uffd {
+            at: range.start.byte_offset(g),
+            len: range.byte_len(g),
+            call: uffd_call(call),
         },
         Op::Truncate { file, pages } => wire::Op::Truncate {
             file: place_of(file),
@@ -511,6 +529,11 @@ fn actor_exists(program: &Program, index: usize, actor: u8) -> bool {
 fn outcome(result: wire::OpResult, op: &Op, g: Geometry) -> Result<Outcome, Bad> {
     if let Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } = *op {
         return moved(result, op, vectors, g);
+    }
+    if let Op::Uffd { range, call } = *op {
+        if call.fills() {
+            return moved(result, op, range.into(), g);
+        }
     }
     let accesses = match *op {
         Op::Read { range } | Op::Write { range, .. } => Some(accessed(range, g).1),

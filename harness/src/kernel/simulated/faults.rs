@@ -11,8 +11,8 @@ use super::transfers::{
     pipe_counts_bytes, removes_guards,
 };
 use oracle::geometry::{Pos, Range};
-use oracle::judge::{Observation, Outcome, PageKind, VmFlag};
-use oracle::program::{Advice, Backing, File, LockCall, MapFlags, Op, Place, Prot, Step};
+use oracle::judge::{Moved, Observation, Outcome, PageKind, VmFlag};
+use oracle::program::{Advice, Backing, File, LockCall, MapFlags, Op, Place, Prot, Step, UffdCall};
 use oracle::space::{Content, Hints, PageState, World};
 
 const EPERM: i32 = 1;
@@ -307,6 +307,19 @@ faults! {
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             for sizes in space.vmas.iter_mut().filter_map(|vma| vma.sizes.as_mut()) { sizes.pss = sizes.rss }
         });
+    "uffd" "register-skipped" "UFFDIO_REGISTER does nothing and returns 0"
+        Act::Instead(|_, s| if matches!(s.op, Op::Uffd { call: UffdCall::RegisterMissing, .. }) { Plan::skip() } else { None });
+    "uffd" "copies-over-guards" "UFFDIO_COPY of several pages replaces guards (a probe would take a kernel that always does for an older one)"
+        Act::Instead(copies_over_guards);
+    "uffd" "occupied-is-filled" "UFFDIO_COPY and UFFDIO_ZEROPAGE that find their first page in use say that they have filled all"
+        Act::Outcome(|w, s, o| if let (Op::Uffd { range, .. }, Outcome::Errno(EEXIST)) = (s.op, &*o) {
+            let g = w.geometry();
+            *o = Outcome::Moved(Moved::of(range.into(), range.byte_len(g), Vec::new(), 0, g))
+        });
+    "uffd" "zeropage-takes-memory" "UFFDIO_ZEROPAGE copies zeros instead of mapping the zero page"
+        Act::View(|_, _, s, seen| if matches!(s.op, Op::Uffd { call: UffdCall::ZeroPage, .. }) {
+            each_page(seen, |page| if page.kind == PageKind::Zero { page.kind = PageKind::Anon })
+        });
     "transfer" "removes-guards" "the kernel's own accesses remove guards"
         Act::Instead(removes_guards);
     "transfer" "pipe-counts-bytes" "write(2) to a pipe counts chunks that came through in part"
@@ -418,6 +431,29 @@ fn hole_stops(world: &World, step: &Step) -> Option<Plan> {
         return None;
     }
     Plan::instead(step.actor, madvise(mapped[0], advice))
+}
+
+/// A copy of several pages goes over guards: a kernel that did it for one page would be taken for an older one.
+fn copies_over_guards(world: &World, step: &Step) -> Option<Plan> {
+    let Op::Uffd {
+        range,
+        call: UffdCall::Copy { .. },
+    } = step.op
+    else {
+        return None;
+    };
+    let (start, end) = pages(world, range);
+    let registered = world.vma_at(step.actor, start)?;
+    if end < start + 2 || !registered.uffd.missing || end > registered.end {
+        return None;
+    }
+    Some(Plan {
+        steps: vec![
+            Step::new(step.actor, madvise(range, Advice::GuardRemove)),
+            step.clone(),
+        ],
+        answer: Answer::Of(1),
+    })
 }
 
 fn guard_is_open(_: &World, step: &Step) -> Option<Plan> {

@@ -2,7 +2,8 @@
 
 use super::{with, Offer, Scene};
 use oracle::program::{
-    Backing, File, FileMap, HugeSwitch, Knobs, LockCall, Op, Place, Program, Prot, Remap, Vectors,
+    Backing, File, FileMap, HugeSwitch, Knobs, LockCall, Op, Place, Program, Prot, Remap, UffdCall,
+    Vectors,
 };
 
 /// Comments, needs and expectations left out, knobs at their default: all at once, then one by one. Needs stay where the
@@ -243,6 +244,10 @@ pub fn tags(program: &Program, _: &Scene) -> Vec<Offer> {
             match &mut step.op {
                 Op::Write { tag, .. } => *tag = next,
                 Op::Transfer { way, tag, .. } if way.stores() => *tag = next,
+                Op::Uffd {
+                    call: UffdCall::Copy { tag },
+                    ..
+                } => *tag = next,
                 _ => continue,
             }
             next += 1;
@@ -251,6 +256,10 @@ pub fn tags(program: &Program, _: &Scene) -> Vec<Offer> {
     let one = |op: &mut Op| match op {
         Op::Write { tag, .. } => *tag = 1,
         Op::Transfer { way, tag, .. } if way.stores() => *tag = 1,
+        Op::Uffd {
+            call: UffdCall::Copy { tag },
+            ..
+        } => *tag = 1,
         _ => {}
     };
     let mut offers = vec![counted.into()];

@@ -33,6 +33,7 @@ enum Kind {
     /// The kernel reads or writes.
     Transfer,
     ProcessMadvise,
+    Uffd,
     Fork,
     Exit,
 }
@@ -130,8 +131,9 @@ impl Writer<'_, '_, '_> {
             (23, Kind::Write),
             (10, Kind::Transfer),
             (4, Kind::ProcessMadvise),
+            (if self.uffd { 22 } else { 0 }, Kind::Uffd),
             (fork, Kind::Fork),
-            (if living > 1 { 7 } else { 0 }, Kind::Exit),
+            (if living > 1 { 9 } else { 0 }, Kind::Exit),
         ]);
         let wild = self.dice.chance(WILD);
         (self.op(kind, actor, wild), wild)
@@ -272,6 +274,7 @@ impl Writer<'_, '_, '_> {
             },
             Kind::Transfer => self.transfer(actor),
             Kind::ProcessMadvise => self.process_madvise(actor, wild),
+            Kind::Uffd => self.uffd(actor, wild),
             Kind::Fork => Op::Fork {
                 child: self.next_actor,
             },

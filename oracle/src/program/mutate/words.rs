@@ -1,9 +1,11 @@
 //! Other ops on the same range, other flags, settings.
 
+use crate::program::check::copy_fits;
 use crate::program::generate::dice::Dice;
 use crate::program::generate::from_unstructured;
 use crate::program::{
     Advice, Backing, HugeSwitch, LockCall, Op, Place, Program, Prot, Remap, ShmemThp, Step, Thp,
+    UffdCall,
 };
 use arbitrary::Unstructured;
 
@@ -89,6 +91,12 @@ pub fn other_words(program: &Program, dice: &mut Dice<'_, '_>) -> Option<Program
         }
         Op::Seal { seals, .. } => {
             *seals = dice.pick(&crate::program::Seals::EACH)?.1;
+        }
+        Op::Uffd { range, call } => {
+            let to = dice.pick(&UffdCall::ALL)?;
+            if !matches!(to, UffdCall::Copy { .. }) || copy_fits(*range) {
+                *call = to;
+            }
         }
         Op::SwitchHuge(how) => *how = dice.pick(&HugeSwitch::ALL)?,
         Op::Transfer { .. }

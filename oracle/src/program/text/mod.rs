@@ -18,6 +18,7 @@ pub(crate) mod names;
 mod ops;
 mod parse;
 mod print;
+mod uffd;
 mod vectors;
 
 pub use error::ParseError;

@@ -68,6 +68,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("droppable", Need::Droppable),
     ("guard-flag", Need::GuardFlag),
     ("soft-dirty", Need::SoftDirty),
+    ("uffd", Need::Uffd),
 ];
 
 /// Spellings of [`Thp`].
@@ -121,6 +122,7 @@ pub const VM_FLAGS: &[(&str, VmFlag)] = &[
     ("mg", VmFlag(*b"mg")),
     ("sl", VmFlag(*b"sl")),
     ("gu", VmFlag(*b"gu")),
+    ("um", VmFlag(*b"um")),
 ];
 
 /// The name of `value` in one of the tables above.

@@ -4,17 +4,19 @@ use super::cursor::{Cursor, Word};
 use super::error::ParseError;
 use super::flags;
 use super::names::{list, nearest, value_of, ERRNOS, PROTS, SIGNALS};
+use super::uffd;
 use super::vectors::{process_madvise, transfer, way};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
     ActorId, Advice, Backing, Expect, File, FileMap, HugeSwitch, LockAll, LockCall, MapFlags, Op,
-    Place, Prot, Remap, Seals, Transfer, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
+    Place, Prot, Remap, Seals, Transfer, UffdCall, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
 
-/// Op names that are not an advice's, nor a [`LockCall`]'s, [`HugeSwitch`]'s or [`Transfer`]'s.
+/// Op names that are not an advice's, nor a [`LockCall`]'s, [`HugeSwitch`]'s,
+/// [`Transfer`]'s or [`UffdCall`]'s.
 const NAMES: [&str; 18] = [
     "mmap",
     "munmap",
@@ -134,6 +136,8 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
                 Op::SwitchHuge(how)
             } else if let Some(way) = way(name) {
                 transfer(c, way)?
+            } else if let Some(call) = uffd::call(name) {
+                uffd::op(c, call)?
             } else {
                 return Err(unknown_op(c, word));
             }
@@ -262,6 +266,7 @@ fn unknown_op(c: &Cursor<'_>, word: Word<'_>) -> ParseError {
         .chain(LockCall::ALL.map(LockCall::name))
         .chain(HugeSwitch::ALL.map(HugeSwitch::name))
         .chain(Transfer::ALL.map(Transfer::name))
+        .chain(UffdCall::ALL.map(UffdCall::name))
         .collect();
     let mut error = c.expected("an op", word);
     error.help = Some(match nearest(word.text, names.iter().copied()) {

@@ -5,7 +5,7 @@ use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SH
 use crate::geometry::{Pos, Range};
 use crate::program::{
     ActorId, Backing, Expect, FileMap, FlagExpected, Knobs, Op, Place, Program, Prot, Remap, Seals,
-    Step, ValueTags, Whose,
+    Step, UffdCall, ValueTags, Whose,
 };
 use std::fmt;
 
@@ -73,7 +73,11 @@ impl fmt::Display for Op {
                 let how = name_of(&Remap::ALL, &how).unwrap_or("stay");
                 write!(f, " {range} {to} {how}")
             }
-            Op::Write { range, tag } => write!(f, " {range} tag {tag}"),
+            Op::Uffd {
+                range,
+                call: UffdCall::Copy { tag },
+            }
+            | Op::Write { range, tag } => write!(f, " {range} tag {tag}"),
             Op::Transfer {
                 way,
                 vectors,
@@ -92,6 +96,7 @@ impl fmt::Display for Op {
             | Op::Madvise { range, .. }
             | Op::Mlock { range, .. }
             | Op::Mseal { range, .. }
+            | Op::Uffd { range, .. }
             | Op::Read { range } => write!(f, " {range}"),
             Op::Mlockall { flags } => words(
                 f,

@@ -434,13 +434,13 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
     snapshot(
         "mprotect 0+0..0+1 r => 0+0 VmFlags",
         expect![[r#"
-        error: expected a flag of smaps such as gu, or !gu for its absence, found the end of the line
-         --> x.prog:1:35
-          |
-        1 | mprotect 0+0..0+1 r => 0+0 VmFlags
-          |                                   ^
-          = help: flags are rd, wr, ex, sh, mr, mw, me, ms, lo, lf, sr, rr, dc, ac, nr, wf, dd, sd, hg, nh, mg, sl or gu
-    "#]],
+            error: expected a flag of smaps such as gu, or !gu for its absence, found the end of the line
+             --> x.prog:1:35
+              |
+            1 | mprotect 0+0..0+1 r => 0+0 VmFlags
+              |                                   ^
+              = help: flags are rd, wr, ex, sh, mr, mw, me, ms, lo, lf, sr, rr, dc, ac, nr, wf, dd, sd, hg, nh, mg, sl, gu or um
+        "#]],
     );
     snapshot(
         "munmap\t☃ é",

@@ -2,7 +2,7 @@
 
 use super::{loaded, store_anon, New, Next, Purpose, State};
 use crate::rules::errno::{BUS_ADRERR, EFAULT, SIGBUS};
-use crate::rules::{file, hit, Ctx};
+use crate::rules::{file, hit, uffd, Ctx};
 use crate::space::slots::Slot;
 use crate::space::Content;
 
@@ -12,6 +12,8 @@ pub(super) fn load(state: &mut State, i: usize, start: u32, end: u32, slot: Opti
         None if file::read_fault(&mut state.ctx, i, start) => return Next::Again,
         None => return beyond_end(state.purpose),
         Some(Slot::Anon { content, .. }) => loaded(state, end - start, content),
+        // From UFFDIO_ZEROPAGE.
+        Some(Slot::Zero) => loaded(state, end - start, Content::ZERO),
         Some(_) => {
             // Every mapped page is in the cache.
             for run in file::cached(&state.ctx, i, start, end) {
@@ -32,7 +34,7 @@ pub(super) fn store_private(
     purpose: Purpose,
 ) -> Next {
     let new = purpose.content(start);
-    if matches!(slot, Some(Slot::Anon { .. })) {
+    if matches!(slot, Some(Slot::Anon { .. } | Slot::Zero)) {
         return store_anon(ctx, i, start, end, slot, new);
     }
     let to = file::copy(ctx, i, start, end, new);
@@ -57,6 +59,10 @@ pub(super) fn store_shared(
             hit!(ctx, file::BEYOND_END);
             return beyond_end(purpose);
         }
+        end = uffd::present(ctx, i, start, end);
+        if end == start {
+            return beyond_end(purpose);
+        }
         file::map(ctx, i, start, end);
     }
     let vma = &ctx.mm.vmas[i];
@@ -78,8 +84,8 @@ pub(super) fn store_shared(
     Next::Done(end - start)
 }
 
-/// The page lies behind the end of its file.
-fn beyond_end(purpose: Purpose) -> Next {
+/// The page lies behind the end of its file, or is to come from userfaultfd.
+pub(super) fn beyond_end(purpose: Purpose) -> Next {
     match purpose {
         Purpose::Kernel(_) => return Next::Stop,
         _ if purpose.is_populate() => return Next::Errno(EFAULT),
