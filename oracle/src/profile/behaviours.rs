@@ -301,6 +301,16 @@ behaviours! {
         spans: &[span(X86, Release(6, 17, 0), NEVER_ENDED)],
         probe: Some(probes::MPROTECT_SETS_SOFT_DIRTY),
     }
+    mprotect_cleans_huge {
+        what: "mprotect of a huge page that can be stored to without a fault forgets that its entry is dirty",
+        source: "6.6, x86/mm: Introduce _PAGE_SAVED_DIRTY (pmd_modify masks _PAGE_DIRTY); not in 6.12.117, 7.2 and 7.3, seen on \
+                 6.16 to 7.1",
+        spans: &[
+            span(X86, Release(6, 13, 0), Release(7, 2, 0)),
+            span(X86, Release(6, 6, 0), Release(6, 12, 117)),
+        ],
+        probe: Some(probes::MPROTECT_CLEANS_HUGE),
+    }
     folio_split_sets_soft_dirty {
         what: "splitting a large folio makes its dirty pages soft-dirty",
         source: "mm/migrate.c remove_migration_pte calls pte_mkdirty: in 6.1.192; 6.12.117 takes the bit away again",

@@ -242,7 +242,17 @@ pub const MPROTECT_SETS_SOFT_DIRTY: Probe = Probe {
     read: |seen| Some(page(seen, 0)?.page.soft_dirty),
 };
 
-/// The same, by splitting the huge page itself.
+/// One of two huge pages becomes unreadable before clear_refs; discarding the first page of each then splits their mappings.
+pub const MPROTECT_CLEANS_HUGE: Probe = Probe {
+    program: "thp madvise\n\nmmap 0+0..2+0 rw private fixed\nhugepage 0+0..2+0\nwrite 0+0..0+1 tag 1\nwrite 1+0..1+1 tag 1\n\
+              mprotect 0+0..1+0 none\nclear-soft-dirty\ndontneed 0+0..0+1\ndontneed 1+0..1+1\n",
+    read: |seen| {
+        let bit = |at: u32| page(seen, at).map(|run| run.page.soft_dirty);
+        Some(bit(512 + 1)? && !bit(1)?)
+    },
+};
+
+/// The same as two before, by splitting the huge page itself.
 pub const FOLIO_SPLIT_SETS_SOFT_DIRTY: Probe = Probe {
     program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\nclear-soft-dirty\n\
               cold 0+0..0+1\n",

@@ -526,7 +526,7 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
             }
             let content = new.over(0, content);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
-            thp::stored(ctx, i, id);
+            thp::stored(ctx, i, block, id);
             let (first, last) = block_pages(block, ctx.geometry());
             ctx.mm.set_soft_dirty(first, last);
             Next::Done(end - start)

@@ -2,7 +2,7 @@
 
 use super::errno::{EBUSY, EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{droppable, hit, limits, thp_disable, uffd, Ctx};
+use super::{droppable, hit, limits, thp, thp_disable, uffd, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
 use crate::space::mm::{block_of, block_pages, by_block, Table};
@@ -182,6 +182,7 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
     hit!(ctx, MAKES_HUGE);
     copy(ctx, i, from, to);
     ctx.mm.tables[block] = Table::Huge;
+    ctx.mm.huge[block] = thp::new_bits(&ctx.mm.vmas[i]);
     Ok(true)
 }
 

@@ -293,7 +293,8 @@ fn split_in(mm: &mut Mm, large: Large, zeros: bool, bits: Bits, g: Geometry) -> 
         let block = block_of(page, g);
         mm.tables[block] = Table::Pte;
         if bits.dirty_sets {
-            let dirty = |n: &u32| !mm.all_lazy(PageId(id.0 + u64::from(*n)), 1);
+            let lazy = |n: u32| mm.all_lazy(PageId(id.0 + u64::from(n)), 1);
+            let dirty = |n: &u32| !lazy(*n) && !mm.slots.is_clean(page + n);
             for n in (0..pages).filter(dirty).collect::<Vec<_>>() {
                 mm.set_soft_dirty(page + n, page + n + 1);
             }

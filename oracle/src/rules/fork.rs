@@ -159,6 +159,9 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                         continue;
                     }
                     mm.tables[block] = Table::Huge;
+                    ctx.mm.huge[block].write = false;
+                    ctx.mm.huge[block].exclusive = false;
+                    mm.huge[block] = ctx.mm.huge[block];
                 }
                 Table::Pte => mm.tables[block] = Table::Pte,
             }
@@ -172,6 +175,9 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                 let parts = ctx.mm.slots.by_soft_dirty(run.start, run.end);
                 for (from, to, _) in parts.into_iter().filter(|part| part.2) {
                     mm.slots.set_soft_dirty(from, to);
+                }
+                for (from, to) in ctx.mm.slots.clean_in(run.start, run.end) {
+                    mm.slots.set_clean(from, to);
                 }
             }
         }

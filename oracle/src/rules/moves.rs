@@ -292,6 +292,7 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
                 hit!(ctx, TABLE);
             }
             ctx.mm.tables[new_block] = table;
+            ctx.mm.huge[new_block] = ctx.mm.huge[block];
             ctx.mm.tables[block] = Table::None;
         }
         table => {
@@ -311,6 +312,7 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
         Table::Pte if whole => ctx.mm.slots.by_soft_dirty(from, from + len),
         _ => Vec::new(),
     };
+    let clean = ctx.mm.slots.clean_in(from, from + len);
     let one_by_one = bits.is_empty();
     let runs: Vec<Run> = ctx.mm.slots.runs_in(from, from + len).collect();
     ctx.mm.slots.clear(from, from + len);
@@ -324,6 +326,9 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
     }
     for (start, end, _) in bits.into_iter().filter(|part| part.2) {
         ctx.mm.set_soft_dirty(start - from + to, end - from + to);
+    }
+    for (start, end) in clean {
+        ctx.mm.slots.set_clean(start - from + to, end - from + to);
     }
 }
 

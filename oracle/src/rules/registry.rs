@@ -291,6 +291,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &soft_dirty::SPLIT,
     &soft_dirty::MERGES,
     &soft_dirty::PROTECT,
+    &soft_dirty::CLEANS,
     &uffd::MISSING_CALL,
     &uffd::RANGE,
     &uffd::REGISTERS,

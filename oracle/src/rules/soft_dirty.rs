@@ -3,7 +3,7 @@
 use super::registry::Rule;
 use super::{hit, Ctx};
 use crate::judge::{Class, Outcome};
-use crate::space::mm::{by_block, Table};
+use crate::space::mm::{by_block, HugeBits, Mm, Table};
 use crate::space::slots::{PageId, Slot};
 
 pub const NEW: Rule = Rule {
@@ -69,16 +69,57 @@ pub const PROTECT: Rule = Rule {
     about: &[Class::PageState],
 };
 
-/// mprotect has changed the entries of `[start, end)`, a part of one VMA.
+pub const CLEANS: Rule = Rule {
+    name: "soft-dirty/mprotect-cleans-huge",
+    text: "A bug of these kernels: mprotect of a huge page to which stores need no fault forgets that its entry is dirty. When its            mapping is split then, the pages do not get the soft-dirty bit. A store makes it dirty again.",
+    source: "arch/x86/include/asm/pgtable.h pmd_modify masks _PAGE_DIRTY before pmd_mksaveddirty looks for it; not in 6.12.117              nor 7.2",
+    since: "6.6 to 7.1; not on arm64",
+    about: &[Class::PageState],
+};
+
+/// mprotect has changed the entries of `[start, end)`, a part of VMA `i`, and its protection.
 pub(super) fn protected(ctx: &mut Ctx, start: u32, end: u32) {
+    protected_huge(ctx, start, end);
     if !ctx.world.profile.mprotect_sets_soft_dirty || !ctx.mm.tells_soft_dirty {
         return;
     }
     for (from, to, id) in batches(ctx, start, end) {
-        if to - from > 1 && !ctx.mm.all_lazy(id.plus(1), to - from - 1) {
+        let dirty =
+            |mm: &Mm, page: u32| !mm.slots.is_clean(page) && !mm.all_lazy(id.plus(page - from), 1);
+        if (from + 1..to).any(|page| dirty(&ctx.mm, page)) {
             hit!(ctx, PROTECT);
             ctx.mm.set_soft_dirty(from, to);
+            ctx.mm.slots.set_dirty(from, to);
+        } else if dirty(&ctx.mm, from) {
+            // The others become what the first is, but nothing makes them soft-dirty.
+            ctx.mm.slots.set_dirty(from, to);
         }
+    }
+}
+
+/// The same for anonymous huge pages: who may store now, and whether the entry is dirty still.
+fn protected_huge(ctx: &mut Ctx, start: u32, end: u32) {
+    for (block, from, to) in by_block(start, end, ctx.geometry()) {
+        if ctx.mm.tables[block] != Table::Huge {
+            continue;
+        }
+        let Some(vma) = ctx.mm.vma_index(from).map(|i| &ctx.mm.vmas[i]) else {
+            continue;
+        };
+        let bits = ctx.mm.huge[block];
+        let waits_for_store = ctx.mm.tells_soft_dirty
+            && !vma.soft_dirty
+            && ctx.mm.slots.by_soft_dirty(from, to).iter().any(|p| !p.2);
+        let write = vma.prot.write && bits.exclusive && !waits_for_store;
+        let dirty = bits.dirty && !(bits.write && ctx.world.profile.mprotect_cleans_huge);
+        if bits.dirty && !dirty {
+            hit!(ctx, CLEANS);
+        }
+        ctx.mm.huge[block] = HugeBits {
+            write,
+            dirty,
+            ..bits
+        };
     }
 }
 
@@ -125,6 +166,11 @@ pub(crate) fn clear(ctx: &mut Ctx) -> Outcome {
         vma.soft_dirty = false;
     }
     ctx.mm.slots.clear_soft_dirty();
+    if ctx.world.profile.soft_dirty {
+        for bits in &mut ctx.mm.huge {
+            bits.write = false;
+        }
+    }
     ctx.mm.tells_soft_dirty = ctx.world.profile.soft_dirty;
     ctx.mm.may_be_write_protected |= ctx.world.profile.soft_dirty;
     Outcome::Ok

@@ -5,9 +5,9 @@ use super::registry::Rule;
 use super::{anon_vma, droppable, hit, soft_dirty, thp_disable, Ctx};
 use crate::judge::Class;
 use crate::program::Thp;
-use crate::space::mm::{block_of, block_pages, Table};
+use crate::space::mm::{block_of, block_pages, HugeBits, Table};
 use crate::space::slots::{PageId, Slot};
-use crate::space::{Content, HugeAdvice};
+use crate::space::{Content, HugeAdvice, Vma};
 
 pub const FAULT: Rule = Rule {
     name: "thp/fault",
@@ -129,6 +129,15 @@ fn fill(ctx: &mut Ctx, i: usize, page: u32) {
     // Mapped dirty, for a load too.
     ctx.mm.set_soft_dirty(start, end);
     ctx.mm.tables[block] = Table::Huge;
+    ctx.mm.huge[block] = new_bits(&ctx.mm.vmas[i]);
+}
+
+/// What the entry of a new huge page in a VMA says.
+pub(super) fn new_bits(vma: &Vma) -> HugeBits {
+    HugeBits {
+        write: vma.prot.write,
+        ..HugeBits::STORED
+    }
 }
 
 /// A read fault maps the huge zero page, or a huge page of zeros.
@@ -188,7 +197,8 @@ pub(crate) fn write_protected(ctx: &mut Ctx, page: u32) -> bool {
 }
 
 /// A store to the huge page that `id` is a page of: all of it is dirty again, and no longer lazily freed.
-pub(crate) fn stored(ctx: &mut Ctx, i: usize, id: PageId) {
+pub(crate) fn stored(ctx: &mut Ctx, i: usize, block: usize, id: PageId) {
+    ctx.mm.huge[block] = HugeBits::STORED;
     let Some(large) = ctx.world.folios.of(id) else {
         return;
     };
@@ -207,10 +217,15 @@ pub(crate) fn split_pmd(ctx: &mut Ctx, block: usize) {
     }
     ctx.mm.split_pmd(block, g);
     let (start, end) = block_pages(block, g);
-    if !ctx.mm.tells_soft_dirty || !ctx.world.profile.split_sets_soft_dirty {
+    let Some(Slot::Anon { id, .. }) = ctx.mm.slots.get(start) else {
         return;
-    }
-    if let Some(Slot::Anon { id, .. }) = ctx.mm.slots.get(start) {
+    };
+    if !ctx.world.profile.split_sets_soft_dirty {
+        // The entries forget that they were dirty, which nothing but soft-dirty bits can show.
+        if ctx.world.profile.soft_dirty {
+            ctx.mm.slots.set_clean(start, end);
+        }
+    } else if ctx.mm.tells_soft_dirty && ctx.mm.huge[block].dirty {
         // A lazily freed huge page is clean.
         if !ctx.mm.all_lazy(id, end - start) {
             hit!(ctx, soft_dirty::SPLIT);

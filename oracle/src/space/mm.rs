@@ -18,6 +18,32 @@ pub(crate) enum Table {
     Huge,
 }
 
+/// What the entry of an anonymous huge page says besides its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HugeBits {
+    /// A store needs no fault.
+    pub write: bool,
+    /// No fork has shared the page since it was last stored to.
+    pub exclusive: bool,
+    /// The entry knows that the page was stored to.
+    pub dirty: bool,
+}
+
+impl HugeBits {
+    /// As a store leaves it.
+    pub const STORED: HugeBits = HugeBits {
+        write: true,
+        exclusive: true,
+        dirty: true,
+    };
+}
+
+impl Default for HugeBits {
+    fn default() -> HugeBits {
+        HugeBits::STORED
+    }
+}
+
 /// An address space.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Mm {
@@ -25,6 +51,8 @@ pub(crate) struct Mm {
     pub vmas: Vec<Vma>,
     pub slots: Slots,
     pub tables: [Table; BLOCKS as usize],
+    /// Of those blocks that hold an anonymous huge page.
+    pub huge: [HugeBits; BLOCKS as usize],
     /// Ids of anonymous pages that were lazily freed here and not stored to since: their mappings are clean, and the
     /// kernel may take the pages.
     pub lazy: Ranges,
@@ -101,6 +129,9 @@ impl Mm {
             self.tables[block] = Table::None;
         } else {
             self.tables[block] = Table::Pte;
+            if !self.huge[block].dirty {
+                self.slots.set_clean(start, end);
+            }
         }
     }
 }

@@ -75,6 +75,9 @@ pub(crate) struct Slots {
     runs: Vec<Run>,
     /// Pages whose entries have the soft-dirty bit, as far as it was ever told.
     soft_dirty: Ranges,
+    /// Pages in use whose entries are not dirty, though the page may be: what is left of a huge mapping whose entry was not, or
+    /// which the kernel split without saying so. Lazily freed pages are counted elsewhere.
+    clean: Ranges,
 }
 
 impl Slots {
@@ -177,11 +180,33 @@ impl Slots {
         parts
     }
 
+    /// The entries of `[start, end)` do not say that their pages were stored to. A new entry does.
+    pub fn set_clean(&mut self, start: u32, end: u32) {
+        self.clean.insert(start.into(), end.into());
+    }
+
+    /// They do again.
+    pub fn set_dirty(&mut self, start: u32, end: u32) {
+        self.clean.remove(start.into(), end.into());
+    }
+
+    /// Whether the entry of a page that is in use does not.
+    pub fn is_clean(&self, page: u32) -> bool {
+        self.clean.contains_all(page.into(), u64::from(page) + 1)
+    }
+
+    /// The parts of `[start, end)` that are clean.
+    pub fn clean_in(&self, start: u32, end: u32) -> Vec<(u32, u32)> {
+        let parts = self.clean.within(start.into(), end.into());
+        parts.map(|(from, to)| (from as u32, to as u32)).collect()
+    }
+
     fn replace(&mut self, start: u32, end: u32, slot: Option<Slot>) {
         if start >= end {
             return;
         }
         self.soft_dirty.remove(start.into(), end.into());
+        self.clean.remove(start.into(), end.into());
         let from = self.first_after(start);
         let mut to = from;
         while to < self.runs.len() && self.runs[to].start < end {

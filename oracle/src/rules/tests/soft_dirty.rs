@@ -14,6 +14,11 @@ const SPLIT: &str =
     "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nclear-soft-dirty\n\
                      mprotect 0+0..0+8 r\n    => 0+0 |a*8|a*pmd-8|\n";
 
+/// mprotect of a huge page before clear_refs, then its mapping is split.
+const CLEANED: &str =
+    "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmprotect 0+0..1+0 none\nclear-soft-dirty\n\
+                       dontneed 0+0..0+1\n    => 0+0 |.a*pmd-1|\n";
+
 pub(super) const CASES: &[Case] = &[
     Case::new(
         &soft_dirty::NEW,
@@ -71,6 +76,32 @@ pub(super) const CASES: &[Case] = &[
     )
     .on(6, 16, X86_64)
     .soft_dirty(&[(0, false), (1, false)]),
+    Case::new(&soft_dirty::SPLIT, CLEANED).soft_dirty(&[(1, true), (511, true)]),
+    Case::new(&soft_dirty::CLEANS, CLEANED).on(6, 16, X86_64).soft_dirty(&[(1, false), (511, false)]),
+    // clear_refs first: stores need a fault then, and what mprotect does is forget nothing.
+    Case::new(
+        &soft_dirty::SPLIT,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nclear-soft-dirty\nmprotect 0+0..1+0 none\n\
+         dontneed 0+0..0+1\n    => 0+0 |.a*pmd-1|\n",
+    )
+    .on(6, 16, X86_64)
+    .soft_dirty(&[(1, true), (511, true)]),
+    // A store after mprotect makes it dirty again.
+    Case::new(
+        &soft_dirty::SPLIT,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmprotect 0+0..1+0 rwx\nwrite 0+0..0+1 tag 2\n\
+         clear-soft-dirty\ndontneed 0+0..0+1\n    => 0+0 |.a*pmd-1|\n",
+    )
+    .on(6, 16, X86_64)
+    .soft_dirty(&[(1, true), (511, true)]),
+    // On 6.1 the mapping's split has made the entries clean, so that the page's own split sets nothing.
+    Case::new(
+        &folio::SPLIT,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nclear-soft-dirty\ndontneed 0+0..0+1\n\
+         cold 0+5..0+6\n    => 0+0 |.a*pmd-1|\n",
+    )
+    .on(6, 1, X86_64)
+    .soft_dirty(&[(1, false), (5, false), (511, false)]),
     // A store to a huge page that is there counts for all of it.
     Case::new(
         &soft_dirty::SHOWN,
