@@ -97,6 +97,12 @@ fn free_piece(ctx: &mut Ctx, piece: Piece) {
             }
         }
     }
+    // Droppable pages count as lazily freed from the start, though their entries are dirty.
+    let block = block_of(piece.from, ctx.geometry());
+    let freed = !all_or_nothing || ctx.mm.all_lazy(id, pages);
+    if ctx.mm.tables[block] == Table::Huge && freed {
+        ctx.mm.huge[block].dirty = false;
+    }
 }
 
 /// Marks pages that others map too as lazily freed, but for those that are locked there: their folios stay what they are.

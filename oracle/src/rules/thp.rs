@@ -217,20 +217,17 @@ pub(crate) fn split_pmd(ctx: &mut Ctx, block: usize) {
     }
     ctx.mm.split_pmd(block, g);
     let (start, end) = block_pages(block, g);
-    let Some(Slot::Anon { id, .. }) = ctx.mm.slots.get(start) else {
+    if !matches!(ctx.mm.slots.get(start), Some(Slot::Anon { .. })) {
         return;
-    };
+    }
     if !ctx.world.profile.split_sets_soft_dirty {
         // The entries forget that they were dirty, which nothing but soft-dirty bits can show.
         if ctx.world.profile.soft_dirty {
             ctx.mm.slots.set_clean(start, end);
         }
     } else if ctx.mm.tells_soft_dirty && ctx.mm.huge[block].dirty {
-        // A lazily freed huge page is clean.
-        if !ctx.mm.all_lazy(id, end - start) {
-            hit!(ctx, soft_dirty::SPLIT);
-            ctx.mm.set_soft_dirty(start, end);
-        }
+        hit!(ctx, soft_dirty::SPLIT);
+        ctx.mm.set_soft_dirty(start, end);
     }
 }
 

@@ -102,6 +102,13 @@ pub(super) const CASES: &[Case] = &[
     )
     .on(6, 1, X86_64)
     .soft_dirty(&[(1, false), (5, false), (511, false)]),
+    // Droppable pages may be taken at any time, as lazily freed ones, but their entries are dirty until they are freed.
+    Case::new(
+        &soft_dirty::SPLIT,
+        "thp always\n\nmmap 0+0..1+0 rw droppable fixed\nwrite 0+0..0+1 tag 1\nclear-soft-dirty\nmunmap 0+0..0+1\n\
+             => 0+0 _|a*pmd-1|\n",
+    )
+    .soft_dirty(&[(1, true), (511, true)]),
     // A store to a huge page that is there counts for all of it.
     Case::new(
         &soft_dirty::SHOWN,
