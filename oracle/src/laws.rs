@@ -5,6 +5,8 @@
 //! nothing but a removal, an unmapping or an exit takes them away, and no call touches another process's.
 
 mod alike;
+#[cfg(test)]
+mod fingerprint;
 mod pairs;
 mod shape;
 
