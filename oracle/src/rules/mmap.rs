@@ -212,9 +212,15 @@ fn make(
         return Err(Outcome::Errno(errno));
     }
     let locked_before = ctx.mm.locked_vm();
+    let is_secret = file.is_some_and(|file| file.kind() == FileKind::Secret);
     match place {
         Place::Hint if used => {
             hit!(ctx, HINT_TAKEN);
+            if is_secret {
+                // It is made elsewhere, and asks about the limit there.
+                let pages = u32::try_from(span.end - span.start).unwrap_or(u32::MAX);
+                secret::of_new(ctx, locked, pages).map_err(Outcome::Errno)?;
+            }
             return Err(Outcome::Elsewhere);
         }
         Place::Hint => hit!(ctx, HINT_FREE),
@@ -224,10 +230,9 @@ fn make(
         }
         Place::Fixed | Place::NoReplace => {}
     }
-    let secret = file.is_some_and(|file| file.kind() == FileKind::Secret);
     let droppable = backing == Backing::Droppable;
     let stays_locked = match backing {
-        _ if secret => {
+        _ if is_secret => {
             let replaced = locked_before - ctx.mm.locked_vm();
             secret::of_new(ctx, locked, end - start + replaced).map_err(Outcome::Errno)?
         }
@@ -276,7 +281,7 @@ fn make(
         droppable,
         advice,
         hints: Hints {
-            dont_dump: secret || droppable,
+            dont_dump: is_secret || droppable,
             wipe_on_fork: droppable,
             ..Hints::default()
         },
@@ -294,7 +299,7 @@ fn make(
     };
     if forbidden && prot.write {
         seal::map_late(ctx, new).map_err(Outcome::Errno)?;
-    } else if secret {
+    } else if is_secret {
         secret::add(ctx, new);
     } else {
         merge::add(ctx, new, merge::Origin::Mapped);
