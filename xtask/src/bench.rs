@@ -377,7 +377,7 @@ fn campaigns(machine: &VmSource, mix: &[Arc<Program>], figures: &mut Figures) ->
             amount: Amount::Programs(4 * mix.len() as u64 * jobs as u64),
             corpus: Vec::new(),
             jobs,
-            profile: None,
+            by: harness::kernel::JudgeBy::default(),
             // Generated, so that generating is part of the cost.
             mix: None,
             reruns: 0,

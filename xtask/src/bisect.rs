@@ -89,7 +89,7 @@ pub fn run(args: &BisectArgs, workspace: &Path) -> Result<Exit> {
         if line.is_empty() {
             continue;
         }
-        let own_rules = settings.profile.is_none();
+        let own_rules = settings.by.is_own();
         let (text, told) = walk(arch, &line, &entry.program, own_rules);
         told_any |= told;
         say!("{}", wrap(&text));

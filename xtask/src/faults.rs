@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use harness::campaign::{run as campaign, Amount, Discard, Known, Quiet, RowResult, Settings};
 use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
-use harness::kernel::KernelSource;
+use harness::kernel::{JudgeBy, KernelSource};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -118,7 +118,7 @@ fn settings(args: &FaultsArgs) -> Settings {
         amount: Amount::Programs(args.programs),
         corpus: Vec::new(),
         jobs: vm_matrix::default_jobs(),
-        profile: None,
+        by: JudgeBy::default(),
         mix: None,
         // The first program that shows it is what counts.
         reruns: 0,
@@ -190,7 +190,7 @@ fn guest(args: &FaultsArgs, rig: &Rig, rows: &mut Vec<Vec<String>>) -> Result<()
 
 fn profile(args: &FaultsArgs, rig: &Rig, rows: &mut Vec<Vec<String>>) -> Result<()> {
     let mut settings = settings(args);
-    settings.profile = Some(show::named("7.3")?);
+    settings.by = JudgeBy::profile(show::named("7.3")?);
     // All that differs is of interest, not the first only.
     settings.stop_at_first = false;
     for row in notice(&settings, &rig.sources)? {

@@ -6,7 +6,7 @@ use crate::{folders, interrupt, measured};
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::kernel::machine::VmSource;
-use harness::kernel::{probe, Kernel, KernelSource};
+use harness::kernel::{probe, JudgeBy, Kernel, KernelSource};
 use harness::laws::{ask, ask_scaling, BrokenPair, LawResult, RUNS, SCALING, SCALING_TEXT};
 use oracle::laws::PairLaw;
 use oracle::profile::Profile;
@@ -116,8 +116,8 @@ pub fn run(args: &LawsArgs, workspace: &Path) -> Result<Exit> {
 fn boot(machine: &VmSource) -> Result<(Box<dyn Kernel>, Profile)> {
     let name = format!("{}-{}", machine.label(), machine.arch());
     let mut kernel = machine.boot(&name).with_context(|| name.clone())?;
-    let profile =
-        probe::profile(kernel.as_mut(), None).with_context(|| format!("probing {name}"))?;
+    let profile = probe::profile(kernel.as_mut(), &JudgeBy::default())
+        .with_context(|| format!("probing {name}"))?;
     Ok((kernel, profile))
 }
 

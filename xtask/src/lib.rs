@@ -10,6 +10,7 @@ mod folders;
 mod fuzz;
 pub mod fuzzed;
 mod interrupt;
+mod judge_by;
 mod kernels;
 mod laws;
 mod measured;

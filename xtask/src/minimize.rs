@@ -1,9 +1,10 @@
 //! `cargo xtask minimize`: from a program in which something goes wrong to one in which nothing can be left out.
 
 use crate::exit::{Exit, UsageError};
+use crate::judge_by::RulesOptions;
 use crate::rig::{newest_unless_named, rig, KernelOptions};
 use crate::vm_matrix::{simulated, GuestFaultName};
-use crate::{folders, interrupt, show};
+use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::campaign::{load_program, Bucket};
@@ -41,9 +42,8 @@ pub struct MinimizeArgs {
     program: PathBuf,
     #[command(flatten)]
     kernels: KernelOptions,
-    /// Judge by the rules of this release, or of rfc-2024, instead of the kernel's own.
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
+    #[command(flatten)]
+    rules: RulesOptions,
     /// The bucket to keep, as reports print it (`op: rule: expected -> observed`). Default: the one that the program ends in
     /// most often.
     #[arg(long, value_name = "BUCKET")]
@@ -101,7 +101,7 @@ fn settings(args: &MinimizeArgs) -> Result<Settings> {
     }
     Ok(Settings {
         bucket: args.bucket.as_deref().map(bucket).transpose()?,
-        profile: args.profile.as_deref().map(show::named).transpose()?,
+        by: args.rules.judge_by()?,
         limits: Limits {
             executions: args.executions,
             time: Duration::from_secs_f64(args.seconds),

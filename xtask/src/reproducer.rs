@@ -25,8 +25,8 @@ use std::sync::Arc;
 ///
 /// For NAME.prog there is NAME.c, NAME-kselftest.c (the same as a TEST_F, for tools/testing/selftests/mm), and beside them
 /// reproduce.sh, which boots a kernel image with them. What is checked is what the program's author expects. A program without
-/// any expectation, and every program when --profile or --bucket is given, is run on the kernels first, as `cargo xtask
-/// verdict` does, and what the rules expect where it diverges is checked.
+/// any expectation, and every program when --profile, --without-row or --bucket is given, is run on the kernels first, as
+/// `cargo xtask verdict` does, and what the rules expect where it diverges is checked.
 ///
 /// With --check the C programs are compiled and run, all in one boot of each kernel, and compared with the verdicts of the
 /// programs that they were made from: exit code 1 if they disagree anywhere.
@@ -69,7 +69,7 @@ pub fn run(args: &ReproducerArgs, workspace: &Path) -> Result<Exit> {
         entries.extend(load_corpus(path)?);
     }
     // Whoever names a profile or a bucket asks about a divergence, not about what the author expects.
-    let learns = settings.profile.is_some() || settings.bucket.is_some();
+    let learns = !settings.by.is_own() || settings.bucket.is_some();
     let bare =
         |entry: &&CorpusProgram| learns || entry.program.steps.iter().all(|s| s.expect.is_empty());
     let rig: Option<Rig> = if args.check || entries.iter().any(|e| bare(&e)) {
@@ -271,7 +271,7 @@ mod tests {
         let text = "mmap 0+0..0+4 rw private fixed\nguard-install 0+0..0+1\nfork 1\n";
         let program = Arc::new(Program::load(text).unwrap());
         let settings = VerdictSettings {
-            profile: None,
+            by: harness::kernel::JudgeBy::default(),
             bucket: None,
             runs: 1,
         };

@@ -1,17 +1,17 @@
 //! `cargo xtask run`: one program on real kernels, step by step beside the oracle.
 
 use crate::exit::{say, Exit};
+use crate::judge_by::RulesOptions;
 use crate::rig::{rig, KernelOptions};
-use crate::{folders, interrupt, show};
+use crate::{folders, interrupt};
 use anyhow::Result;
 use clap::Args;
 use harness::campaign::{judge, load_program, suited, walk, Kind, ProgramVerdict, StepView};
-use harness::kernel::{probe, KernelSource, Prepared, Smaps};
+use harness::kernel::{probe, JudgeBy, KernelSource, Prepared, Smaps};
 use harness::report::{outcome_words, wrap};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::side_by_side;
 use oracle::judge::Verdict;
-use oracle::profile::Named;
 use oracle::program::Program;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -30,15 +30,14 @@ pub struct RunArgs {
     program: PathBuf,
     #[command(flatten)]
     kernels: KernelOptions,
-    /// Judge by the rules of this release, or of rfc-2024, instead of the kernel's own.
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
+    #[command(flatten)]
+    rules: RulesOptions,
 }
 
 /// Carries out `run`.
 pub fn run(args: &RunArgs, workspace: &Path) -> Result<Exit> {
     let entry = load_program(&args.program)?;
-    let by = args.profile.as_deref().map(show::named).transpose()?;
+    let by = args.rules.judge_by()?;
     let stop = interrupt::stop_flag();
     let consoles = folders::consoles(workspace)?;
     let rig = rig(&args.kernels, workspace, &consoles, &|line| {
@@ -50,7 +49,7 @@ pub fn run(args: &RunArgs, workspace: &Path) -> Result<Exit> {
             return Ok(Exit::Interrupted);
         }
         let mut text = format!("\n== {} {}\n", source.label(), source.arch());
-        match one(source.as_ref(), &entry.program, by, &mut text) {
+        match one(source.as_ref(), &entry.program, &by, &mut text) {
             Outcome::Fine => ran = true,
             Outcome::Found => (ran, found) = (true, true),
             Outcome::Skipped => {}
@@ -80,7 +79,7 @@ enum Outcome {
 fn one(
     source: &dyn KernelSource,
     program: &Arc<Program>,
-    by: Option<Named>,
+    by: &JudgeBy,
     text: &mut String,
 ) -> Outcome {
     let mut kernel = match source.boot(&format!("{}-{}", source.label(), source.arch())) {

@@ -1,9 +1,10 @@
 //! `cargo xtask verdict`: does a program go wrong on a kernel? For scripts, and for `git bisect run`.
 
 use crate::exit::{is_usage, say, Exit, UsageError};
+use crate::judge_by::RulesOptions;
 use crate::rig::{newest_unless_named, rig, KernelOptions};
 use crate::vm_matrix::simulated;
-use crate::{folders, interrupt, minimize, show};
+use crate::{folders, interrupt, minimize};
 use anyhow::Result;
 use clap::Args;
 use harness::campaign::load_program;
@@ -46,9 +47,8 @@ pub struct VerdictArgs {
 /// What a verdict goes by.
 #[derive(Args, Clone)]
 pub struct JudgingOptions {
-    /// Judge by the rules of this release, or of rfc-2024, instead of the kernel's own.
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
+    #[command(flatten)]
+    pub rules: RulesOptions,
     /// Only this bucket counts, as reports print it (`op: rule: expected -> observed`). Default: whatever goes wrong.
     #[arg(long, value_name = "BUCKET")]
     bucket: Option<String>,
@@ -68,7 +68,7 @@ impl JudgingOptions {
             return Err(UsageError("--runs wants a number from 1 to 1000".into()).into());
         }
         Ok(VerdictSettings {
-            profile: self.profile.as_deref().map(show::named).transpose()?,
+            by: self.rules.judge_by()?,
             bucket: self.bucket.as_deref().map(minimize::bucket).transpose()?,
             runs: self.runs,
         })

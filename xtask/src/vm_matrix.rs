@@ -1,8 +1,9 @@
 //! `cargo xtask vm-matrix`: the main job.
 
 use crate::exit::{say, Exit, UsageError};
+use crate::judge_by::RulesOptions;
 use crate::rig::{rig, KernelOptions};
-use crate::{folders, interrupt, show};
+use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::{
@@ -36,6 +37,7 @@ const STATS_PROGRAMS: u64 = 1000;
 ///   cargo xtask vm-matrix --kernels all --minutes 60
 ///   cargo xtask vm-matrix --kernel ~/linux/arch/x86/boot/bzImage --corpus my-programs/
 ///   cargo xtask vm-matrix --programs 0            (the corpus alone)
+///   cargo xtask vm-matrix --without-row mseal_stale_start   (is it found again?)
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct MatrixArgs {
@@ -59,10 +61,8 @@ pub struct MatrixArgs {
     /// Where results go. Default: a new folder under target/mmdiff/runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Judge all kernels by the rules of this release, or of rfc-2024, instead of their own, to see that differences are
-    /// noticed.
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
+    #[command(flatten)]
+    rules: RulesOptions,
     /// A deliberate fault of the guest, to see that it is noticed (tests of mmdiff itself).
     #[arg(long, value_name = "NAME", value_enum)]
     guest_fault: Option<GuestFaultName>,
@@ -129,7 +129,7 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
         amount,
         corpus: corpus(&args.corpus, workspace)?,
         jobs: args.jobs.unwrap_or_else(default_jobs),
-        profile: args.profile.as_deref().map(show::named).transpose()?,
+        by: args.rules.judge_by()?,
         mix: None,
         reruns: 5,
         known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
@@ -157,6 +157,8 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
         started: folders::timestamp(),
         seconds: 0.0,
         accel: format!("{:?}", args.kernels.accel).to_lowercase(),
+        profile: settings.by.profile.map(|named| named.to_string()),
+        without_rows: settings.by.names(),
         jobs: settings.jobs,
         host: Host::look(),
         kernels: origins,
@@ -196,7 +198,7 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
     if !changed.is_empty() {
         say!("what changed from one kernel to the next (boundaries.csv has every class, with a program):\n{changed}");
     }
-    if settings.profile.is_none() {
+    if settings.by.is_own() {
         say!("{}", fixed(&settings.known, &summary.rows));
     }
     say!("{}\n", closing(&summary, &path));

@@ -103,6 +103,11 @@ fn wrong_usage_is_2() {
     assert!(err.contains("5.0") && err.contains("7.3"), "{err}");
     let (_, err) = expect(2, &simulated("none", &out, &["--profile", "newest"]));
     assert!(err.contains("newest"), "{err}");
+    let (_, err) = expect(
+        2,
+        &simulated("none", &out, &["--without-row", "mseal-stale"]),
+    );
+    assert!(err.contains("mseal_stale_start"), "{err}");
     let (_, err) = expect(2, &simulated("no/such", &dir.path().join("out2"), &[]));
     assert!(err.contains("guard/install-skipped"), "{err}");
 }

@@ -2,7 +2,7 @@
 
 use super::story::Story;
 use super::{Bucket, Change, Tally};
-use crate::kernel::KernelInfo;
+use crate::kernel::{JudgeBy, KernelInfo};
 use oracle::judge::ByOp;
 use oracle::program::Program;
 use serde::Serialize;
@@ -16,6 +16,8 @@ pub struct Reported {
     /// The same on every machine: made from bucket and program.
     pub id: String,
     pub kernel: KernelInfo,
+    /// By whose rules it is one.
+    pub by: JudgeBy,
     /// File name or `seed/block/index`.
     pub program_name: String,
     pub program: Arc<Program>,

@@ -171,8 +171,8 @@ impl<'a> Row<'a> {
             kernel.judged_by(&profile);
             return Ok(profile);
         }
-        let profile = probe::profile(kernel, ctx.settings.profile)
-            .map_err(|e| format!("while probing: {e}"))?;
+        let profile =
+            probe::profile(kernel, &ctx.settings.by).map_err(|e| format!("while probing: {e}"))?;
         lock(&self.state).profile = Some(profile.clone());
         ctx.probed.found(self.index, &profile);
         Ok(profile)
@@ -329,6 +329,11 @@ impl<'a> Row<'a> {
         ctx.settings
             .known
             .explains(bucket, &state.result.arch, &state.result.release, profile)
+            // Without the row that models it, it is as little known as the row.
+            .filter(|finding| {
+                let row = finding.behaviour.as_deref();
+                !row.is_some_and(|row| ctx.settings.by.is_forgotten(row))
+            })
             .cloned()
     }
 
@@ -374,6 +379,7 @@ impl<'a> Row<'a> {
         let reported = Reported {
             id: divergence_id(&story.bucket, &prepared.program.to_string()),
             kernel: info.clone(),
+            by: ctx.settings.by.clone(),
             program_name: confirm.subject.work.name.clone(),
             program: prepared.program.clone(),
             story: story.clone(),

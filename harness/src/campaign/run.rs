@@ -6,8 +6,8 @@ use super::probed::Probed;
 use super::results::{Listener, RowResult, Sink, Summary};
 use super::row::Row;
 use super::{CpuAccount, Known};
-use crate::kernel::{Kernel, KernelSource};
-use oracle::profile::{Named, Release};
+use crate::kernel::{JudgeBy, Kernel, KernelSource};
+use oracle::profile::Release;
 use oracle::program::Program;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -34,8 +34,8 @@ pub struct Settings {
     pub corpus: Vec<CorpusProgram>,
     /// VMs side by side.
     pub jobs: usize,
-    /// Judge every kernel by this profile instead of its own.
-    pub profile: Option<Named>,
+    /// By whose rules.
+    pub by: JudgeBy,
     /// Programs to run over and over in place of generated ones (the bench's frozen mix).
     pub mix: Option<Vec<Arc<Program>>>,
     /// Re-runs of each suspect; crashes get at most two, each costs a boot.
@@ -143,8 +143,8 @@ pub fn run(
         .enumerate()
         .map(|(index, source)| {
             let before = settings
-                .profile
-                .is_none()
+                .by
+                .is_own()
                 .then(|| before(sources, index))
                 .flatten();
             Row::new(

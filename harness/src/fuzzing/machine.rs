@@ -3,7 +3,7 @@
 use super::marks;
 use crate::campaign::{judge, Judged, Known, ProgramVerdict, Story};
 use crate::kernel::{
-    probe, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Smaps,
+    probe, Execution, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Smaps,
 };
 use oracle::profile::Profile;
 use oracle::program::Program;
@@ -42,7 +42,7 @@ impl Machine {
     pub fn open(source: Box<dyn KernelSource>, known: Known) -> Result<Machine, Wrong> {
         let failed = |why: String| Wrong::Infrastructure(why);
         let mut kernel = source.boot("fuzz-1").map_err(|e| failed(e.to_string()))?;
-        let profile = probe::profile(kernel.as_mut(), None)
+        let profile = probe::profile(kernel.as_mut(), &JudgeBy::default())
             .map_err(|e| failed(format!("while probing: {e}")))?;
         Ok(Machine {
             info: kernel.info().clone(),

@@ -5,16 +5,20 @@
 //! | `console` | kernel reports on the console: oops, panic, WARNING, lockups, ... |
 //! | `convert` | programs to wire messages; what a guest reports (untrusted) to observations |
 //! | `probe` | which behaviours a booted kernel has: its profile |
+//! | `judge_by` | by whose rules a kernel is judged |
 //! | `machine` | kernels in VMs |
 //! | `simulated` | the model itself as a kernel, with deliberate faults |
 //! | `vm` | kernels in QEMU |
 
 pub mod console;
 pub mod convert;
+mod judge_by;
 pub mod machine;
 pub mod probe;
 pub mod simulated;
 pub mod vm;
+
+pub use judge_by::JudgeBy;
 
 use oracle::geometry::Geometry;
 use oracle::judge::Observation;

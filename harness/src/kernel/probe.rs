@@ -2,9 +2,9 @@
 //! the ordinary pipeline, so a backport does not fool us; what no probe can tell comes from the release ranges of
 //! the same table.
 
-use super::{Execution, Kernel};
+use super::{Execution, JudgeBy, Kernel};
 use super::{KernelError, KernelInfo, Prepared, Smaps};
-use oracle::profile::{Arch, Behaviour, Named, Profile, Release, BEHAVIOURS};
+use oracle::profile::{Arch, Behaviour, Profile, Release, BEHAVIOURS};
 use oracle::program::Program;
 use std::sync::Arc;
 
@@ -35,16 +35,18 @@ pub fn arch(info: &KernelInfo) -> Arch {
     }
 }
 
-/// The profile to judge a kernel by, which has nothing in flight: the one asked for, otherwise what probing finds. The kernel
-/// is told of it ([`Kernel::judged_by`]).
+/// The profile to judge a kernel by, which has nothing in flight: the one asked for, otherwise what probing finds, in either
+/// case without the rows that are to be forgotten. The kernel is told of it ([`Kernel::judged_by`]).
 ///
 /// # Errors
 /// See [`ProbeError`].
-pub fn profile(kernel: &mut dyn Kernel, asked: Option<Named>) -> Result<Profile, ProbeError> {
-    let profile = match asked {
-        Some(named) => named.profile(arch(kernel.info())),
+pub fn profile(kernel: &mut dyn Kernel, by: &JudgeBy) -> Result<Profile, ProbeError> {
+    let arch = arch(kernel.info());
+    let mut profile = match by.profile {
+        Some(named) => named.profile(arch),
         None => probe(kernel)?,
     };
+    by.forget(&mut profile, arch);
     kernel.judged_by(&profile);
     Ok(profile)
 }

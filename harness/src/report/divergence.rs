@@ -95,8 +95,11 @@ pub fn report_text(r: &Reported, sightings: &[Sighting]) -> String {
     }
     text += "\nTo see it again:\n";
     text += &format!(
-        "  cargo xtask run {}.prog --kernels {} --arch {}\n",
-        r.id, r.kernel.label, r.kernel.arch
+        "  cargo xtask run {}.prog --kernels {} --arch {}{}\n",
+        r.id,
+        r.kernel.label,
+        r.kernel.arch,
+        r.by.options()
     );
     text += &format!("\nProgram ({}):\n", r.program_name);
     text += &program_with_mark(&r.program, story.step);

@@ -47,6 +47,9 @@ pub struct Record {
     pub started: String,
     pub seconds: f64,
     pub accel: String,
+    /// Judged by this profile instead of the kernels' own, and without these rows of the table of behaviours.
+    pub profile: Option<String>,
+    pub without_rows: Vec<String>,
     pub jobs: usize,
     pub host: Host,
     /// Where each kernel came from: label and architecture to package, hash or path.

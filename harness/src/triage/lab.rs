@@ -66,7 +66,7 @@ impl<'a, 'l> Lab<'a, 'l> {
         let started = Instant::now();
         let mut kernel = source.boot("minimize-1").map_err(|e| e.to_string())?;
         let info = kernel.info().clone();
-        let profile = probe::profile(kernel.as_mut(), settings.profile)
+        let profile = probe::profile(kernel.as_mut(), &settings.by)
             .map_err(|e| format!("while probing: {e}"))?;
         Ok(Lab {
             source,

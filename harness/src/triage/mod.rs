@@ -26,8 +26,7 @@ pub use verdict::{verdict, verdicts, Answer, Told, VerdictSettings};
 pub use weight::Weight;
 
 use crate::campaign::{Bucket, Story};
-use crate::kernel::KernelInfo;
-use oracle::profile::Named;
+use crate::kernel::{JudgeBy, KernelInfo};
 use oracle::program::{CheckError, Program};
 use std::time::Duration;
 
@@ -57,8 +56,8 @@ impl Default for Limits {
 pub struct Settings {
     /// The bucket to keep. `None`: the one that the program ends in most often.
     pub bucket: Option<Bucket>,
-    /// Judge by this release's profile instead of the kernel's own.
-    pub profile: Option<Named>,
+    /// By whose rules.
+    pub by: JudgeBy,
     pub limits: Limits,
 }
 

@@ -29,7 +29,7 @@ fn fault(family: &str, name: &str) -> &'static SimFault {
 /// How the minimizer is called in most tests; the profile is the true one, so that a fault cannot bend the probes.
 fn settings() -> Settings {
     Settings {
-        profile: Some(oracle::profile::Named::NEWEST),
+        by: crate::kernel::JudgeBy::profile(oracle::profile::Named::NEWEST),
         ..Settings::default()
     }
 }

@@ -3,19 +3,19 @@
 use super::Reliability;
 use crate::campaign::{crash_story, judge, lacks, Bucket, ProgramVerdict, Story};
 use crate::kernel::{
-    probe, BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared,
-    Smaps,
+    probe, BootError, Event, Execution, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource,
+    Prepared, Smaps,
 };
 use oracle::judge::Class;
-use oracle::profile::{Named, Profile};
+use oracle::profile::Profile;
 use oracle::program::Program;
 use std::sync::Arc;
 
 /// How to come to a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerdictSettings {
-    /// Judge by this release's profile instead of the kernel's own.
-    pub profile: Option<Named>,
+    /// By whose rules.
+    pub by: JudgeBy,
     /// Only this counts as going wrong. `None`: whatever goes wrong.
     pub bucket: Option<Bucket>,
     /// Runs, each in a fresh process: a single one that goes wrong decides.
@@ -91,7 +91,7 @@ fn boot(source: &dyn KernelSource, settings: &VerdictSettings) -> Result<Running
         BootError::Skipped(why) => why,
         error => error.to_string(),
     })?;
-    let profile = probe::profile(kernel.as_mut(), settings.profile)
+    let profile = probe::profile(kernel.as_mut(), &settings.by)
         .map_err(|error| format!("while probing: {error}"))?;
     Ok(Running { kernel, profile })
 }
@@ -252,7 +252,7 @@ mod tests {
         };
         let program = Arc::new(Program::load(text).expect("parses"));
         let settings = VerdictSettings {
-            profile: None,
+            by: JudgeBy::default(),
             bucket,
             runs: 5,
         };
@@ -286,12 +286,40 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_is_not_known_turns_up_as_a_divergence() {
+        let stale = oracle::profile::BEHAVIOURS
+            .iter()
+            .find(|row| row.name == "mseal_stale_start")
+            .expect("is in the table");
+        let mut old = Simulated::default();
+        stale.set(&mut old.profile, true);
+        let text = "mmap 0+0..0+4 rw private fixed\nmseal 0+1..0+2\nmseal 0+0..0+4\n";
+        let program = Arc::new(Program::load(text).expect("parses"));
+        let mut settings = VerdictSettings {
+            by: JudgeBy::default(),
+            bucket: None,
+            runs: 1,
+        };
+        let told = verdict(&old, &program, &settings);
+        assert!(matches!(told.answer, Answer::Holds { .. }), "{told:?}");
+        settings.by.without.push(stale);
+        let told = verdict(&old, &program, &settings);
+        let Answer::Diverges { story, .. } = told.answer else {
+            panic!("{told:?}");
+        };
+        assert_eq!(
+            story.bucket.to_string(),
+            "mseal: merge/changed: merged -> split"
+        );
+    }
+
+    #[test]
     fn what_the_kernel_lacks_is_not_told() {
         let mut old = Simulated::default();
         old.profile.guards = false;
         let program = Arc::new(Program::load(&format!("needs guards\n{FORK}")).expect("parses"));
         let settings = VerdictSettings {
-            profile: None,
+            by: JudgeBy::default(),
             bucket: None,
             runs: 1,
         };

@@ -39,7 +39,7 @@ pub fn settings(programs: u64) -> Settings {
         amount: Amount::Programs(programs),
         corpus: Vec::new(),
         jobs: 2,
-        profile: None,
+        by: harness::kernel::JudgeBy::default(),
         mix: None,
         reruns: 3,
         known: Known::default(),

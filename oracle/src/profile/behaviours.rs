@@ -29,6 +29,15 @@ pub struct Behaviour {
     set: fn(&mut Profile, bool),
 }
 
+impl PartialEq for Behaviour {
+    fn eq(&self, other: &Behaviour) -> bool {
+        // Names are unique.
+        self.name == other.name
+    }
+}
+
+impl Eq for Behaviour {}
+
 impl Behaviour {
     /// Whether the table says that this release has it.
     pub fn holds_at(&self, release: Release, arch: Arch) -> bool {

@@ -306,7 +306,7 @@ fn one_fault(
     };
     let settings = Settings {
         // The true one, so that a fault cannot bend the probes.
-        profile: Some(oracle::profile::Named::NEWEST),
+        by: harness::kernel::JudgeBy::profile(oracle::profile::Named::NEWEST),
         ..Settings::default()
     };
     let stop = interrupt::stop_flag();

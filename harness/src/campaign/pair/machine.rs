@@ -2,7 +2,8 @@
 
 use super::PairError;
 use crate::kernel::{
-    probe, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Smaps,
+    probe, Event, Execution, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource, Prepared,
+    Smaps,
 };
 use oracle::profile::Profile;
 use oracle::program::Program;
@@ -42,7 +43,7 @@ impl<'a> Machine<'a> {
         let mut kernel = source
             .boot(&format!("compare-{index}-1"))
             .map_err(|e| failed(e.to_string()))?;
-        let profile = probe::profile(kernel.as_mut(), None)
+        let profile = probe::profile(kernel.as_mut(), &JudgeBy::default())
             .map_err(|e| failed(format!("while probing: {e}")))?;
         Ok(Machine {
             source,
