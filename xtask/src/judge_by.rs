@@ -107,8 +107,8 @@ mod tests {
         };
         let by = options.judge_by().unwrap();
         assert_eq!(
-            by.options(),
-            " --profile 7.3.0 --without-row ksm --without-row mseal"
+            by.options().join(" "),
+            "--profile 7.3.0 --without-row ksm --without-row mseal"
         );
         assert!(RulesOptions::default().judge_by().unwrap().is_own());
     }

@@ -15,6 +15,7 @@ mod kernels;
 mod laws;
 mod measured;
 mod minimize;
+mod report;
 mod reproducer;
 mod rig;
 mod rules;
@@ -50,6 +51,7 @@ enum Verb {
     Run(run::RunArgs),
     Minimize(minimize::MinimizeArgs),
     Triage(triage::TriageArgs),
+    Report(report::ReportArgs),
     Reproducer(reproducer::ReproducerArgs),
     Show(show::ShowArgs),
     Verdict(verdict::VerdictArgs),
@@ -81,6 +83,7 @@ pub fn main() -> std::process::ExitCode {
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
         Verb::Triage(args) => triage::run(args, &workspace),
+        Verb::Report(args) => report::run(args, &workspace),
         Verb::Reproducer(args) => reproducer::run(args, &workspace),
         Verb::Verdict(args) => verdict::run(args, &workspace),
         Verb::Bisect(args) => bisect::run(args, &workspace),
@@ -96,6 +99,19 @@ pub fn main() -> std::process::ExitCode {
         Verb::Kernels(args) => kernels::run(args, &workspace).map(|()| Exit::Fine),
     };
     exit::code(result)
+}
+
+/// The options that a run of `vm-matrix` was given, from the words of its command line, the verb first.
+///
+/// # Errors
+/// This version of mmdiff does not understand them.
+fn matrix_args(command: &[String]) -> Result<vm_matrix::MatrixArgs, String> {
+    let words = std::iter::once("cargo xtask").chain(command.iter().map(String::as_str));
+    match Cli::try_parse_from(words).map(|cli| cli.verb) {
+        Ok(Verb::VmMatrix(args)) => Ok(args),
+        Ok(_) => Err("it is not a run of vm-matrix".into()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// The checkout that this program was built from.

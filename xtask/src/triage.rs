@@ -92,7 +92,7 @@ pub fn run(args: &TriageArgs, workspace: &Path) -> Result<Exit> {
 }
 
 /// The newest run that has results: runs are named after the time.
-fn newest(runs: &Path) -> Result<PathBuf> {
+pub(crate) fn newest(runs: &Path) -> Result<PathBuf> {
     let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let newest = entries
         .map(|entry| entry.path())

@@ -42,7 +42,7 @@ const STATS_PROGRAMS: u64 = 1000;
 #[command(verbatim_doc_comment)]
 pub struct MatrixArgs {
     #[command(flatten)]
-    kernels: KernelOptions,
+    pub kernels: KernelOptions,
     /// Generated programs on each kernel. 0: the corpus alone. [default: 1000]
     #[arg(long, value_name = "N", conflicts_with = "minutes")]
     programs: Option<u64>,
@@ -62,14 +62,14 @@ pub struct MatrixArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    rules: RulesOptions,
+    pub rules: RulesOptions,
     /// A deliberate fault of the guest, to see that it is noticed (tests of mmdiff itself).
     #[arg(long, value_name = "NAME", value_enum)]
-    guest_fault: Option<GuestFaultName>,
+    pub guest_fault: Option<GuestFaultName>,
     /// Run on the model instead of on kernels, with a deliberate fault by its `family/name` or with `none`
     /// (tests of mmdiff itself).
     #[arg(long, value_name = "FAULT", conflicts_with_all = ["kernels", "kernel"])]
-    simulated: Option<String>,
+    pub simulated: Option<String>,
 }
 
 macro_rules! guest_faults {

@@ -16,6 +16,14 @@ pub struct Bucket {
     pub observed: String,
 }
 
+impl Bucket {
+    /// A short name that is the same on every machine.
+    pub fn id(&self) -> String {
+        let hex = blake3::hash(self.to_string().as_bytes()).to_hex();
+        format!("b-{}", &hex.as_str()[..10])
+    }
+}
+
 impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

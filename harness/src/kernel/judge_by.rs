@@ -32,12 +32,12 @@ impl JudgeBy {
         }
     }
 
-    /// The options of a command that judges likewise, with a blank before each.
-    pub fn options(&self) -> String {
-        let profile = self.profile.iter().map(|p| format!(" --profile {p}"));
+    /// The options of a command that judges likewise.
+    pub fn options(&self) -> Vec<String> {
+        let profile = self.profile.iter().map(|p| format!("--profile {p}"));
         let rows = self.without.iter();
         profile
-            .chain(rows.map(|row| format!(" --without-row {}", row.name)))
+            .chain(rows.map(|row| format!("--without-row {}", row.name)))
             .collect()
     }
 

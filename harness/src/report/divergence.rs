@@ -94,13 +94,15 @@ pub fn report_text(r: &Reported, sightings: &[Sighting]) -> String {
         );
     }
     text += "\nTo see it again:\n";
-    text += &format!(
-        "  cargo xtask run {}.prog --kernels {} --arch {}{}\n",
+    text += format!(
+        "  cargo xtask run {}.prog --kernels {} --arch {} {}",
         r.id,
         r.kernel.label,
         r.kernel.arch,
-        r.by.options()
-    );
+        r.by.options().join(" ")
+    )
+    .trim_end();
+    text.push('\n');
     text += &format!("\nProgram ({}):\n", r.program_name);
     text += &program_with_mark(&r.program, story.step);
     text += &rule_text(&story.bucket.rule);
@@ -119,7 +121,7 @@ pub fn report_text(r: &Reported, sightings: &[Sighting]) -> String {
 }
 
 /// The program's text with an arrow at the op in question.
-fn program_with_mark(program: &Program, step: usize) -> String {
+pub(super) fn program_with_mark(program: &Program, step: usize) -> String {
     let mut text = String::new();
     let mut ops = 0;
     // A line is an op unless it is blank, a comment, or part of the header; the header ends where the steps begin, so
@@ -136,12 +138,13 @@ fn program_with_mark(program: &Program, step: usize) -> String {
         let here = is_op && ops == before;
         ops += usize::from(is_op);
         let mark = if here { "=>" } else { "  " };
-        text += &format!("{mark} {line}\n");
+        text += format!("{mark} {line}").trim_end();
+        text.push('\n');
     }
     text
 }
 
-fn rule_text(name: &str) -> String {
+pub(super) fn rule_text(name: &str) -> String {
     let mut text = format!("\nRule {name}:\n");
     match RULES.iter().find(|rule| rule.name == name) {
         Some(rule) => {
@@ -168,7 +171,7 @@ fn harness_rule(name: &str) -> &'static str {
     }
 }
 
-fn outcomes(story: &Story, g: Geometry) -> String {
+pub(super) fn outcomes(story: &Story, g: Geometry) -> String {
     let expected = outcome_words(&story.expected.outcome, g);
     let observed = story
         .observed
@@ -185,7 +188,7 @@ fn outcomes(story: &Story, g: Geometry) -> String {
 }
 
 /// The actors to draw: the one that differs first, else all that anybody saw.
-fn actors(story: &Story) -> Vec<ActorId> {
+pub(super) fn actors(story: &Story) -> Vec<ActorId> {
     if let Some(actor) = story.actor {
         return vec![actor];
     }
@@ -202,7 +205,7 @@ fn actors(story: &Story) -> Vec<ActorId> {
     actors
 }
 
-fn actor_strips(story: &Story, actor: ActorId, g: Geometry) -> String {
+pub(super) fn actor_strips(story: &Story, actor: ActorId, g: Geometry) -> String {
     let find = |spaces: &[(ActorId, SpaceSeen)]| {
         spaces
             .iter()
@@ -278,7 +281,7 @@ fn flag_difference(expected: &SpaceSeen, seen: &SpaceSeen) -> String {
     text
 }
 
-fn place(page: u32, g: Geometry) -> String {
+pub(super) fn place(page: u32, g: Geometry) -> String {
     oracle::geometry::Pos::from_page_index(i64::from(page), g)
         .map_or_else(|| format!("page {page}"), |pos| pos.to_string())
 }

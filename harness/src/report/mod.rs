@@ -5,26 +5,32 @@
 //! | `folder` | the output folder: who writes which file, and when |
 //! | `matrix` | matrix.csv and the matrix on the terminal |
 //! | `divergence` | divergences.csv and the plain-text report of one divergence |
+//! | `bucket` | the plain-text report of a bucket over all kernels |
 //! | `record` | run.json |
+//! | `read` | the folder of a run, read back |
 //! | `boundaries` | boundaries.csv: what changed between neighbours |
 //! | `tightness` | tightness.csv: how much the oracle commits itself, op by op |
 //! | `progress` | what is shown while a campaign runs |
 //! | `words` | outcomes and actors in words |
 
 mod boundaries;
+mod bucket;
 mod divergence;
 mod folder;
 mod matrix;
 mod progress;
+mod read;
 mod record;
 mod tightness;
 mod words;
 
 pub use boundaries::{boundaries_csv, boundaries_text, BOUNDARY_COLUMNS};
+pub use bucket::{BucketReport, KernelPart};
 pub use divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
 pub use folder::Folder;
 pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
 pub use progress::Bars;
+pub use read::{Ran, RanError, RanRow, Suspect};
 pub use record::{Host, Record, Usage};
 pub use tightness::{tightness_csv, TIGHTNESS_COLUMNS};
 pub use words::{outcome_words, wrap};

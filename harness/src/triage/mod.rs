@@ -7,12 +7,14 @@
 //! | `weight` | which of two programs is the simpler one |
 //! | `target` | what must stay the same at every step: the bucket |
 //! | `trust` | how many runs decide about a candidate, and how sure that is |
+//! | `standing` | which kernels have a bucket, which have not, and of which it cannot be told |
 //! | `verdict` | whether a program goes wrong on a kernel, or cannot be told |
 //! | `lab` | runs candidates in batches on a kernel that may die |
 
 mod lab;
 mod minimize;
 mod simpler;
+mod standing;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -21,8 +23,9 @@ mod verdict;
 mod weight;
 
 pub use minimize::minimize;
+pub use standing::{Reference, Standing};
 pub use trust::{Reliability, Trust};
-pub use verdict::{verdict, verdicts, Answer, Told, VerdictSettings};
+pub use verdict::{verdict, verdicts, verdicts_each, Answer, Told, VerdictSettings};
 pub use weight::Weight;
 
 use crate::campaign::{Bucket, Story};

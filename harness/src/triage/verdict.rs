@@ -72,10 +72,19 @@ pub fn verdicts(
     programs: &[Arc<Program>],
     settings: &VerdictSettings,
 ) -> Vec<Told> {
+    let questions = programs.iter().map(|program| (program, settings));
+    verdicts_each(source, questions)
+}
+
+/// As [`verdicts`], each program with settings of its own. All are judged by the same rules.
+pub fn verdicts_each<'a>(
+    source: &dyn KernelSource,
+    questions: impl IntoIterator<Item = (&'a Arc<Program>, &'a VerdictSettings)>,
+) -> Vec<Told> {
     let mut running = None;
-    programs
-        .iter()
-        .map(|program| one(source, program, settings, &mut running))
+    questions
+        .into_iter()
+        .map(|(program, settings)| one(source, program, settings, &mut running))
         .collect()
 }
 

@@ -1,0 +1,181 @@
+//! A run's folder, read back. `results.jsonl` is what a killed run still has.
+
+use crate::campaign::Bucket;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// What a run left behind, as far as reports ask for it.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    pub folder: PathBuf,
+    /// The words of its command line, the verb first.
+    pub command: Vec<String>,
+    /// `package version sha256:...` or the path, by label and architecture.
+    pub images: std::collections::BTreeMap<String, String>,
+    /// Whether it came to its end.
+    pub is_finished: bool,
+    /// What was confirmed, in the order in which it was met.
+    pub suspects: Vec<Suspect>,
+    /// The kernels that were through.
+    pub rows: Vec<RanRow>,
+    /// What had to be left out: a last line that was cut off.
+    pub left_out: Option<String>,
+}
+
+/// A confirmed suspect of a run. Its program is `divergences/ID.prog`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Suspect {
+    pub id: String,
+    /// How the user named the kernel.
+    pub kernel: String,
+    pub arch: String,
+    pub release: String,
+    pub bucket: Bucket,
+}
+
+/// A kernel's part of a run.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RanRow {
+    pub kernel: String,
+    pub arch: String,
+    pub programs: u64,
+    /// New buckets, with the number of programs in each.
+    pub buckets: Vec<(Bucket, u64)>,
+}
+
+/// Why a folder cannot be read back.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {what}", path.display())]
+pub struct RanError {
+    path: PathBuf,
+    what: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+enum Line {
+    Block {},
+    Suspect(Suspect),
+    Row(RanRow),
+}
+
+#[derive(Deserialize)]
+struct Record {
+    command: Vec<String>,
+    end: String,
+    kernels: std::collections::BTreeMap<String, String>,
+}
+
+const OTHER_VERSION: &str = "another version of mmdiff wrote it? run it again";
+
+impl Ran {
+    /// Reads the folder of a run, finished or not.
+    ///
+    /// # Errors
+    /// It is none, or it was written by another version of mmdiff.
+    pub fn read(folder: &Path) -> Result<Ran, RanError> {
+        let fail = |name: &str, what: String| RanError {
+            path: folder.join(name),
+            what,
+        };
+        let read = |name: &str| {
+            std::fs::read_to_string(folder.join(name)).map_err(|e| {
+                fail(
+                    name,
+                    format!("{e}; is this the folder of a run of vm-matrix?"),
+                )
+            })
+        };
+        let record: Record = serde_json::from_str(&read("run.json")?)
+            .map_err(|e| fail("run.json", format!("{e}; {OTHER_VERSION}")))?;
+        let name = "results.jsonl";
+        let text = read(name)?;
+        let mut ran = Ran {
+            folder: folder.to_path_buf(),
+            command: record.command,
+            images: record.kernels,
+            is_finished: record.end == "finished",
+            suspects: Vec::new(),
+            rows: Vec::new(),
+            left_out: None,
+        };
+        for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+            match serde_json::from_str(line) {
+                Ok(Line::Block {}) => {}
+                Ok(Line::Suspect(suspect)) => ran.suspects.push(suspect),
+                Ok(Line::Row(row)) => ran.rows.push(row),
+                // Lines are written whole: one without an end was being written when the run was killed.
+                Err(_) if !line.ends_with('\n') => {
+                    let path = folder.join(name);
+                    ran.left_out = Some(format!(
+                        "{}: line {number} is cut off and left out",
+                        path.display()
+                    ));
+                }
+                Err(e) => return Err(fail(name, format!("line {number}: {e}; {OTHER_VERSION}"))),
+            }
+        }
+        Ok(ran)
+    }
+
+    /// Programs of a kernel that ended in a bucket, and all that it ran; `None` if the kernel was not through.
+    pub fn count(&self, kernel: &str, arch: &str, bucket: &Bucket) -> Option<(u64, u64)> {
+        let here = |row: &&RanRow| row.kernel == kernel && row.arch == arch;
+        let row = self.rows.iter().find(here)?;
+        let hits = row.buckets.iter().find(|(b, _)| b == bucket);
+        Some((hits.map_or(0, |(_, n)| *n), row.programs))
+    }
+
+    /// The program of a suspect.
+    pub fn program(&self, suspect: &Suspect) -> PathBuf {
+        self.folder.join(format!("divergences/{}.prog", suspect.id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = r#"{"command": ["vm-matrix"], "end": "running", "kernels": {}}"#;
+    const SUSPECT: &str = r#"{"what":"suspect","id":"d-1","kernel":"7.3","arch":"x86_64","release":"7.3.4","program":"1/0/3","bucket":{"op":"fork","rule":"r","expected":"a","observed":"b"},"class":"vma","hits":5,"runs":5}"#;
+    const ROW: &str = r#"{"what":"row","kernel":"7.3","arch":"x86_64","programs":9,"buckets":[[{"op":"fork","rule":"r","expected":"a","observed":"b"},2]]}"#;
+
+    fn folder(record: &str, results: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("run.json"), record).unwrap();
+        std::fs::write(folder.path().join("results.jsonl"), results).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_run_that_was_killed_in_the_middle_of_a_line_keeps_the_rest() {
+        let whole = format!("{SUSPECT}\n{ROW}\n");
+        let dir = folder(RECORD, &format!("{whole}{}", &SUSPECT[..60]));
+        let ran = Ran::read(dir.path()).unwrap();
+        assert_eq!((ran.suspects.len(), ran.rows.len()), (1, 1));
+        assert!(ran.left_out.unwrap().contains("line 3 is cut off"));
+        let bucket = ran.suspects[0].bucket.clone();
+        assert!(!ran.is_finished);
+        let whole = folder(RECORD, &whole);
+        let ran = Ran::read(whole.path()).unwrap();
+        assert_eq!(ran.left_out, None);
+        assert_eq!(ran.count("7.3", "x86_64", &bucket), Some((2, 9)));
+        assert_eq!(ran.count("6.1", "x86_64", &bucket), None);
+    }
+
+    #[test]
+    fn what_is_no_run_of_this_version_is_refused() {
+        for (record, results, named) in [
+            ("{}", "", "run.json: missing field"),
+            (RECORD, "{\"what\":\"suspect\"}\n", "line 1: missing field"),
+            (RECORD, "{\"what\":\"other\"}\n", "another version"),
+        ] {
+            let dir = folder(record, results);
+            let error = Ran::read(dir.path()).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        let empty = tempfile::tempdir().unwrap();
+        let error = Ran::read(empty.path()).unwrap_err().to_string();
+        assert!(error.contains("folder of a run"), "{error}");
+    }
+}
