@@ -18,6 +18,7 @@ const UFFDIO_REGISTER: u64 = 0xc020_aa00;
 const UFFDIO_UNREGISTER: u64 = 0x8010_aa01;
 const UFFDIO_COPY: u64 = 0xc028_aa03;
 const UFFDIO_ZEROPAGE: u64 = 0xc020_aa04;
+const UFFDIO_POISON: u64 = 0xc020_aa08;
 
 /// An actor's descriptor.
 #[derive(Debug, Default)]
@@ -76,6 +77,11 @@ impl Uffd {
             UffdCall::ZeroPage => {
                 let mut arg = [start, len, 0, 0];
                 let result = ioctl(fd, UFFDIO_ZEROPAGE, &mut arg);
+                filled(result, arg[3] as i64, len)
+            }
+            UffdCall::Poison => {
+                let mut arg = [start, len, 0, 0];
+                let result = ioctl(fd, UFFDIO_POISON, &mut arg);
                 filled(result, arg[3] as i64, len)
             }
         }

@@ -190,6 +190,8 @@ pub enum UffdCall {
     Copy { tag: u16 },
     /// UFFDIO_ZEROPAGE.
     ZeroPage,
+    /// UFFDIO_POISON.
+    Poison,
 }
 
 /// How the kernel gets at memory for a caller.

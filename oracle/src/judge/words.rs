@@ -22,6 +22,7 @@ const ERRNOS: &[(i32, &str)] = &[
     (38, "ENOSYS"),
     (75, "EOVERFLOW"),
     (95, "EOPNOTSUPP"),
+    (133, "EHWPOISON"),
     (512, "ERESTARTSYS"),
     (513, "ERESTARTNOINTR"),
     (514, "ERESTARTNOHAND"),
@@ -41,6 +42,7 @@ pub(super) fn fault(fault: Option<Fault>) -> String {
         Some((11, 2)) => "SIGSEGV-ACCERR".into(),
         Some((11, 4)) => "SIGSEGV-PKUERR".into(),
         Some((7, 2)) => "SIGBUS-ADRERR".into(),
+        Some((7, 4)) => "SIGBUS-MCEERR".into(),
         Some((signo, code)) => format!("signal-{signo}-code-{code}"),
     }
 }

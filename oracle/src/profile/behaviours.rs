@@ -532,6 +532,12 @@ behaviours! {
         spans: &[since(7, 2)],
         probe: Some(probes::UFFD_BEYOND_END_IS_ENOMEM),
     }
+    uffd_poison {
+        what: "userfaultfd knows UFFDIO_POISON",
+        source: "6.6, mm: userfaultfd: add new UFFDIO_POISON ioctl",
+        spans: &[since(6, 6)],
+        probe: Some(probes::UFFD_POISON),
+    }
     uffd_moved_stays_apart {
         what: "what mremap moves from registered memory merges with nothing at its new place",
         source: "mm/vma.c vma_merge_copied_range of 7.3; not in 7.2.13",

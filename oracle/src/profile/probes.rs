@@ -465,6 +465,12 @@ pub const UFFD_BEYOND_END_IS_ENOMEM: Probe = Probe {
     read: |seen| Some(seen.last()?.outcome == Outcome::Errno(ENOMEM)),
 };
 
+pub const UFFD_POISON: Probe = Probe {
+    program:
+        "mmap 0+0..0+1 rw private fixed\nuffd-register-missing 0+0..0+1\nuffd-poison 0+0..0+1\n",
+    read: succeeded,
+};
+
 pub const UFFD_MOVED_STAYS_APART: Probe = Probe {
     program: "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+5 rw private fixed\nuffd-register-missing 0+0..0+5\n\
               mremap 0+4..0+5 0+2..0+3 fixed\n",

@@ -13,15 +13,18 @@ pub enum UffdCall {
     Copy { tag: u16 },
     /// UFFDIO_ZEROPAGE.
     ZeroPage,
+    /// UFFDIO_POISON.
+    Poison,
 }
 
 impl UffdCall {
     /// Every call, in the order of the reference page; copies with tag 1.
-    pub const ALL: [UffdCall; 4] = [
+    pub const ALL: [UffdCall; 5] = [
         UffdCall::RegisterMissing,
         UffdCall::Unregister,
         UffdCall::Copy { tag: 1 },
         UffdCall::ZeroPage,
+        UffdCall::Poison,
     ];
 
     /// Its name in the text form.
@@ -31,11 +34,15 @@ impl UffdCall {
             UffdCall::Unregister => "uffd-unregister",
             UffdCall::Copy { .. } => "uffd-copy",
             UffdCall::ZeroPage => "uffd-zeropage",
+            UffdCall::Poison => "uffd-poison",
         }
     }
 
     /// Whether it counts what it did, and may do a part of what it is asked to.
     pub fn fills(self) -> bool {
-        matches!(self, UffdCall::Copy { .. } | UffdCall::ZeroPage)
+        matches!(
+            self,
+            UffdCall::Copy { .. } | UffdCall::ZeroPage | UffdCall::Poison
+        )
     }
 }

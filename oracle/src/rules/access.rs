@@ -8,7 +8,10 @@ mod of_file;
 
 pub(crate) use kernel::{mask, Gate, Kernel, New, Stores};
 
-use super::errno::{EFAULT, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGSEGV};
+use super::errno::{
+    BUS_MCEERR_AR, EFAULT, EHWPOISON, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGBUS,
+    SIGSEGV,
+};
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
 use super::{anon_vma, droppable, hit, populate, soft_dirty, thp, transfer, uffd, Ctx};
@@ -371,6 +374,15 @@ fn next(state: &mut State) -> Next {
         }
         hit!(ctx, GUARD);
         return Next::Fault(SIGSEGV, SEGV_MAPERR);
+    }
+    if slot == Some(Slot::Poison) {
+        hit!(ctx, uffd::poison::ACCESS);
+        return match purpose {
+            Purpose::FaultIn(on_error) => impossible(state, i, on_error),
+            Purpose::PopulateRead | Purpose::PopulateWrite => Next::Errno(EHWPOISON),
+            Purpose::Kernel(_) => Next::Stop,
+            Purpose::Load | Purpose::Store(_) => Next::Fault(SIGBUS, BUS_MCEERR_AR),
+        };
     }
     if let (Purpose::Kernel(kernel), Some(slot @ Slot::Anon { .. })) = (purpose, slot) {
         if kernel.gate == Gate::Pinned && !write && kernel::unshare(ctx, page, end, slot) {

@@ -175,7 +175,7 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
         hit!(ctx, WRITABLE_UNKNOWN);
         return Ok(false);
     }
-    if ctx.mm.slots.has_guard_in(from, to) {
+    if ctx.mm.slots.has_marker_in(from, to) {
         hit!(ctx, GUARD);
         return Err(EINVAL);
     }

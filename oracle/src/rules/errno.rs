@@ -14,6 +14,7 @@ pub const EEXIST: i32 = 17;
 pub const EINVAL: i32 = 22;
 pub const ENOSYS: i32 = 38;
 pub const EOPNOTSUPP: i32 = 95;
+pub const EHWPOISON: i32 = 133;
 
 pub const SIGBUS: i32 = 7;
 pub const SIGSEGV: i32 = 11;
@@ -21,3 +22,4 @@ pub const SEGV_MAPERR: i32 = 1;
 pub const SEGV_ACCERR: i32 = 2;
 pub const SEGV_PKUERR: i32 = 4;
 pub const BUS_ADRERR: i32 = 2;
+pub const BUS_MCEERR_AR: i32 = 4;

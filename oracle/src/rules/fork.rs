@@ -167,8 +167,11 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
             }
             for run in ctx.mm.slots.runs_in(start, end) {
                 mm.slots.set(run.start, run.end, run.slot);
-                if run.slot == Slot::Guard {
-                    hit!(ctx, COPIES_GUARDS);
+                if run.slot.is_marker() {
+                    match run.slot {
+                        Slot::Guard => hit!(ctx, COPIES_GUARDS),
+                        _ => hit!(ctx, uffd::poison::FORK),
+                    }
                     // The child's marker is a new one, without the parent's soft-dirty bit.
                     continue;
                 }

@@ -4,7 +4,7 @@
 use super::errno::EINVAL;
 use super::folio::{self, Aim, Piece};
 use super::registry::Rule;
-use super::{hit, Ctx};
+use super::{hit, uffd, Ctx};
 use crate::judge::{Class, PageKind, SpaceSeen};
 use crate::space::mm::{block_of, block_pages, Mm, Table};
 use crate::space::slots::{Run, Slot};
@@ -57,6 +57,10 @@ pub(super) fn free(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u32,
         return Err(EINVAL);
     }
     hit!(ctx, FREES);
+    let poison = |slot| slot == Slot::Poison;
+    if ctx.mm.slots.clear_those(start, end, poison) {
+        hit!(ctx, uffd::poison::GOES);
+    }
     folio::walk(ctx, start, end, Aim::Free, free_piece);
     Ok(end)
 }

@@ -7,7 +7,7 @@
 
 use super::errno::{EAGAIN, EINVAL};
 use super::registry::Rule;
-use super::{anon_vma, hit, tables, thp, Ctx};
+use super::{anon_vma, hit, tables, thp, uffd, Ctx};
 use crate::judge::Class;
 use crate::space::mm::{by_block, Table};
 use crate::space::slots::Slot;
@@ -176,6 +176,7 @@ pub(crate) fn install(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u
             return Ok(end);
         }
         hit!(ctx, INSTALL_ZAPS);
+        uffd::poison::goes(ctx, start, end);
         tables::zap(ctx, start, end, tables::Zap::Guard);
     }
     // Nobody fills a slot between zap and walk when the op is alone: the second walk is complete. What happens otherwise

@@ -3,7 +3,9 @@
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{collapse, free, guard, hints, hit, merge, mlock, mseal, reclaim, resize, tables, Ctx};
+use super::{
+    collapse, free, guard, hints, hit, merge, mlock, mseal, reclaim, resize, tables, uffd, Ctx,
+};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::Advice;
@@ -197,6 +199,7 @@ fn dontneed(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> u32 {
     if ctx.mm.slots.has_guard_in(start, end) {
         hit!(ctx, DONTNEED_KEEPS_GUARDS);
     }
+    uffd::poison::goes(ctx, start, end);
     tables::zap(ctx, start, end, tables::Zap::DontNeed);
     end
 }

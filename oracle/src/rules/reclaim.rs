@@ -117,7 +117,7 @@ fn out(ctx: &mut Ctx, piece: Piece) {
                 }
             }
             Slot::File => unmap(ctx, from, to),
-            Slot::Guard | Slot::Zero => {}
+            Slot::Guard | Slot::Poison | Slot::Zero => {}
         }
     }
 }

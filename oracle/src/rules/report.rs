@@ -223,6 +223,11 @@ fn show_pages(
                         };
                         pages.push(run.start, run.end, page(world, kind, false, soft_dirty));
                     }
+                    // As any entry that is not present and no guard.
+                    Slot::Poison => {
+                        let seen = page(world, PageKind::Swap, false, soft_dirty);
+                        pages.push(run.start, run.end, seen);
+                    }
                     Slot::Zero => {
                         let seen = PageSeen {
                             content: readable.then_some(Content::ZERO),

@@ -163,7 +163,7 @@ fn unmap(mm: &mut Mm, id: ObjectId, from: u32, to: u32, copies: bool) -> bool {
         guards |= mm.slots.has_guard_in(start, end);
         mm.slots.clear_those(start, end, |slot| {
             // The zero page is nobody's copy.
-            matches!(slot, Slot::File | Slot::Zero) || copies && slot.is_present()
+            matches!(slot, Slot::File | Slot::Zero) || copies && slot != Slot::Guard
         });
     }
     guards

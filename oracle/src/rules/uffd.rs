@@ -1,6 +1,8 @@
 //! userfaultfd: which memory can be registered, what then becomes of faults, and pages that are filled in by hand. An actor has
 //! one descriptor, made with UFFD_FEATURE_SIGBUS: a fault that would wait for a handler is a SIGBUS.
 
+pub(crate) mod poison;
+
 use super::args::Span;
 use super::errno::{EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM, ENOSYS, EPERM};
 use super::registry::Rule;
@@ -231,11 +233,16 @@ pub(crate) fn call(ctx: &mut Ctx, range: Range, call: UffdCall) -> Outcome {
         hit!(ctx, RANGE);
         return Outcome::Errno(EINVAL);
     }
+    if call == UffdCall::Poison && !ctx.world.profile.uffd_poison {
+        hit!(ctx, poison::UNKNOWN);
+        return Outcome::Errno(EINVAL);
+    }
     match call {
         UffdCall::RegisterMissing => register(ctx, span, Uffd { missing: true }),
         UffdCall::Unregister => register(ctx, span, Uffd::default()),
-        UffdCall::Copy { tag } => fill(ctx, range, Some(tag)),
-        UffdCall::ZeroPage => fill(ctx, range, None),
+        UffdCall::Copy { tag } => fill(ctx, range, Filling::Copy(tag)),
+        UffdCall::ZeroPage => fill(ctx, range, Filling::Zero),
+        UffdCall::Poison => fill(ctx, range, Filling::Poison),
     }
 }
 
@@ -306,8 +313,17 @@ fn possible(ctx: &mut Ctx, i: usize) -> bool {
     possible
 }
 
-/// UFFDIO_COPY of pages with this tag, or UFFDIO_ZEROPAGE.
-fn fill(ctx: &mut Ctx, range: Range, tag: Option<u16>) -> Outcome {
+/// What a call puts into empty slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filling {
+    /// New pages with this tag.
+    Copy(u16),
+    Zero,
+    Poison,
+}
+
+/// UFFDIO_COPY, UFFDIO_ZEROPAGE or UFFDIO_POISON.
+fn fill(ctx: &mut Ctx, range: Range, with: Filling) -> Outcome {
     let g = ctx.geometry();
     let (first, last) = (range.start.page_index(g), range.end.page_index(g));
     let at = u32::try_from(first).ok();
@@ -329,11 +345,12 @@ fn fill(ctx: &mut Ctx, range: Range, tag: Option<u16>) -> Outcome {
     if prepares(vma) {
         anon_vma::prepare(ctx, i);
     }
-    match tag {
-        Some(_) => hit!(ctx, COPIES),
-        None => hit!(ctx, ZEROES),
+    match with {
+        Filling::Copy(_) => hit!(ctx, COPIES),
+        Filling::Zero => hit!(ctx, ZEROES),
+        Filling::Poison => hit!(ctx, poison::MARKS),
     }
-    let (done, errno) = fill_slots(ctx, i, (start, end), tag);
+    let (done, errno) = fill_slots(ctx, i, (start, end), with);
     match errno {
         Some(errno) if done == start => Outcome::Errno(errno),
         _ => {
@@ -348,7 +365,7 @@ fn fill_slots(
     ctx: &mut Ctx,
     i: usize,
     (start, end): (u32, u32),
-    tag: Option<u16>,
+    with: Filling,
 ) -> (u32, Option<i32>) {
     let mut done = start;
     for (block, from, to) in by_block(start, end, ctx.geometry()) {
@@ -362,7 +379,7 @@ fn fill_slots(
             let (mut next, slot) = ctx.mm.slots.stretch(done, to);
             next = next.min(ctx.world.end_in_file(&ctx.mm.vmas[i]).max(done));
             if next == done {
-                let shared = ctx.mm.vmas[i].stores_are_shared();
+                let shared = ctx.mm.vmas[i].stores_are_shared() && with != Filling::Poison;
                 if shared && ctx.world.profile.uffd_beyond_end_is_enomem {
                     hit!(ctx, BEYOND_END_ENOMEM);
                     return (done, Some(ENOMEM));
@@ -370,24 +387,30 @@ fn fill_slots(
                 hit!(ctx, BEYOND_END);
                 return (done, Some(EFAULT));
             }
-            let new_page = tag.is_some() || ctx.mm.vmas[i].stores_are_shared();
+            let shared = ctx.mm.vmas[i].stores_are_shared();
+            let new_page = match with {
+                Filling::Copy(_) => true,
+                Filling::Zero => shared,
+                Filling::Poison => false,
+            };
             let guards = ctx.world.profile.uffd_copies_over_guards && new_page;
             match slot {
                 None => {}
                 Some(Slot::Guard) if guards => hit!(ctx, OVERWRITES_GUARDS),
+                Some(Slot::Poison) if new_page => hit!(ctx, poison::REPLACED),
                 Some(_) => {
                     hit!(ctx, OCCUPIED);
                     return (done, Some(EEXIST));
                 }
             }
-            if ctx.mm.vmas[i].stores_are_shared() {
+            if shared && new_page {
                 next = uncached(ctx, i, done, next);
                 if next == done {
                     hit!(ctx, OCCUPIED);
                     return (done, Some(EEXIST));
                 }
             }
-            put(ctx, i, (done, next), tag);
+            put(ctx, i, (done, next), with);
             done = next;
         }
     }
@@ -408,10 +431,14 @@ fn uncached(ctx: &Ctx, i: usize, start: u32, end: u32) -> u32 {
 }
 
 /// Fills slots that nothing stands in the way of.
-fn put(ctx: &mut Ctx, i: usize, (start, end): (u32, u32), tag: Option<u16>) {
+fn put(ctx: &mut Ctx, i: usize, (start, end): (u32, u32), with: Filling) {
     let vma = &ctx.mm.vmas[i];
-    let content = tag.map_or(Content::ZERO, |tag| Content::written(tag, start));
-    match (vma.object.filter(|_| vma.stores_are_shared()), tag) {
+    let content = match with {
+        Filling::Copy(tag) => Content::written(tag, start),
+        Filling::Zero | Filling::Poison => Content::ZERO,
+    };
+    match (vma.object.filter(|_| vma.stores_are_shared()), with) {
+        (_, Filling::Poison) => ctx.mm.slots.set(start, end, Slot::Poison),
         (Some(id), _) => {
             let (first, last) = (vma.index(start), vma.index(end));
             let object = ctx.world.object_mut(id);
@@ -420,8 +447,8 @@ fn put(ctx: &mut Ctx, i: usize, (start, end): (u32, u32), tag: Option<u16>) {
             ctx.mm.slots.set(start, end, Slot::File);
             ctx.mm.set_soft_dirty(start, end);
         }
-        (None, None) => ctx.mm.slots.set(start, end, Slot::Zero),
-        (None, Some(_)) => {
+        (None, Filling::Zero) => ctx.mm.slots.set(start, end, Slot::Zero),
+        (None, Filling::Copy(_)) => {
             let id = ctx.world.new_pages(end - start);
             droppable::made(ctx, i, id, end - start);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });

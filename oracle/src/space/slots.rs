@@ -22,6 +22,8 @@ impl PageId {
 pub(crate) enum Slot {
     /// A guard marker.
     Guard,
+    /// A marker from UFFDIO_POISON.
+    Poison,
     /// The shared zero page.
     Zero,
     /// An anonymous page.
@@ -44,7 +46,12 @@ impl Slot {
 
     /// Whether a page is present (everything but a marker).
     pub fn is_present(self) -> bool {
-        self != Slot::Guard
+        !self.is_marker()
+    }
+
+    /// Whether it is an entry that stands for no page.
+    pub fn is_marker(self) -> bool {
+        matches!(self, Slot::Guard | Slot::Poison)
     }
 }
 
@@ -117,6 +124,11 @@ impl Slots {
     /// Whether a slot in `[start, end)` holds a guard.
     pub fn has_guard_in(&self, start: u32, end: u32) -> bool {
         self.runs_in(start, end).any(|r| r.slot == Slot::Guard)
+    }
+
+    /// Whether a slot in `[start, end)` holds a guard or poison.
+    pub fn has_marker_in(&self, start: u32, end: u32) -> bool {
+        self.runs_in(start, end).any(|r| r.slot.is_marker())
     }
 
     /// Fills `[start, end)` with `slot` and what follows it.

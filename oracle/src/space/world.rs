@@ -33,6 +33,8 @@ pub enum PageState {
     Empty,
     /// A guard marker.
     Guard,
+    /// A marker from UFFDIO_POISON.
+    Poison,
     /// The shared zero page; `huge`: mapped by a PMD.
     Zero { huge: bool },
     /// Anonymous memory; `shared`: mapped by another actor too.
@@ -168,6 +170,7 @@ impl World {
         match mm.slots.get(page) {
             None => PageState::Empty,
             Some(Slot::Guard) => PageState::Guard,
+            Some(Slot::Poison) => PageState::Poison,
             Some(Slot::Zero) => PageState::Zero { huge },
             Some(slot @ Slot::Anon { content, .. }) => PageState::Anon {
                 content,
@@ -410,7 +413,7 @@ impl World {
                         }
                     }
                 }
-                Slot::Guard | Slot::Zero => {}
+                Slot::Guard | Slot::Poison | Slot::Zero => {}
             }
         }
         shared

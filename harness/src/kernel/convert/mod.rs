@@ -219,6 +219,7 @@ fn uffd_call(call: UffdCall) -> wire::UffdCall {
         UffdCall::Unregister => wire::UffdCall::Unregister,
         UffdCall::Copy { tag } => wire::UffdCall::Copy { tag },
         UffdCall::ZeroPage => wire::UffdCall::ZeroPage,
+        UffdCall::Poison => wire::UffdCall::Poison,
     }
 }
 

@@ -76,15 +76,16 @@ pub fn compare(
             let within = (run.start + run.len).min(vma.end) - run.start.max(vma.start);
             counts.add(&run.page, within.into());
         }
-        // Where a guard looks like swap, nobody knows which of the two it is. Of shared memory smaps counts what is swapped
-        // out, and the page table says nothing of it.
-        let swap_is_known = vma.file_page.is_none() && (views.pagemap_guard || counts.swap == 0);
+        // Poison looks like swap in pagemap, and so does a guard on older kernels: smaps counts neither. Of shared memory it counts
+        // what is swapped out, and the page table says nothing of it.
+        let swap_is_known = vma.file_page.is_none();
+        let swapped = sizes.swap.max(counts.swap * kib);
         // Where these are left out, nothing in pagemap tells which pages they are; the oracle knows.
         let all_count = vma.prot != Prot::NONE || !views.smaps_skips_protnone_huge;
         let pairs = [
             ("Rss", sizes.rss, counts.rss, all_count),
             ("Anonymous", sizes.anonymous, counts.anonymous, all_count),
-            ("Swap", sizes.swap, counts.swap, swap_is_known),
+            ("Swap", swapped, counts.swap, swap_is_known),
             (
                 "AnonHugePages",
                 sizes.anon_huge,

@@ -11,7 +11,7 @@ use super::transfers::{
     pipe_counts_bytes, removes_guards,
 };
 use oracle::geometry::{Pos, Range};
-use oracle::judge::{Moved, Observation, Outcome, PageKind, VmFlag};
+use oracle::judge::{Access, Fault, Moved, Observation, Outcome, PageKind, VmFlag};
 use oracle::program::{Advice, Backing, File, LockCall, MapFlags, Op, Place, Prot, Step, UffdCall};
 use oracle::space::{Content, Hints, PageState, World};
 
@@ -319,6 +319,10 @@ faults! {
     "uffd" "zeropage-takes-memory" "UFFDIO_ZEROPAGE copies zeros instead of mapping the zero page"
         Act::View(|_, _, s, seen| if matches!(s.op, Op::Uffd { call: UffdCall::ZeroPage, .. }) {
             each_page(seen, |page| if page.kind == PageKind::Zero { page.kind = PageKind::Anon })
+        });
+    "uffd" "poison-is-as-missing" "an access to a poisoned page raises SIGBUS with BUS_ADRERR, as one to a missing page does"
+        Act::Outcome(|_, _, o| if let Outcome::Access(Access { fault: Some(Fault { signo: 7, code, .. }), .. }) = o {
+            *code = 2
         });
     "transfer" "removes-guards" "the kernel's own accesses remove guards"
         Act::Instead(removes_guards);

@@ -131,7 +131,7 @@ impl Writer<'_, '_, '_> {
             (23, Kind::Write),
             (10, Kind::Transfer),
             (4, Kind::ProcessMadvise),
-            (if self.uffd { 22 } else { 0 }, Kind::Uffd),
+            (if self.uffd { 30 } else { 0 }, Kind::Uffd),
             (fork, Kind::Fork),
             (if living > 1 { 9 } else { 0 }, Kind::Exit),
         ]);
@@ -147,6 +147,7 @@ impl Writer<'_, '_, '_> {
             Op::Fork { .. } => 75,
             Op::Mmap { .. } => 35,
             Op::Mremap { .. } => 40,
+            Op::Uffd { .. } => 50,
             Op::Madvise { advice, .. } => match advice {
                 Advice::HugePage | Advice::DontNeed | Advice::DontNeedLocked => 50,
                 Advice::GuardInstall | Advice::GuardRemove => 20,

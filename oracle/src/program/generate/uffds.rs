@@ -18,6 +18,7 @@ impl Writer<'_, '_, '_> {
             (if there { 6 } else { 1 }, UffdCall::Unregister),
             (if there { 16 } else { 2 }, UffdCall::Copy { tag }),
             (if there { 10 } else { 2 }, UffdCall::ZeroPage),
+            (if there { 9 } else { 1 }, UffdCall::Poison),
         ]);
         let mut range = self.call_range(actor, wild);
         if call != UffdCall::RegisterMissing && !wild && self.dice.chance(85) {

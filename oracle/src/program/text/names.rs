@@ -37,6 +37,7 @@ pub const ERRNOS: &[(&str, i32)] = &[
     ("EOVERFLOW", 75),
     ("EOPNOTSUPP", 95),
     ("EHWPOISON", 133),
+    ("EHWPOISON", 133),
 ];
 
 /// Signals that an access can raise: name, number, and the names of their codes.

@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::profile::Arch;
-use crate::rules::uffd;
+use crate::rules::uffd::{self, poison};
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
@@ -159,5 +159,44 @@ pub(super) const CASES: &[Case] = &[
         &uffd::COLLAPSE,
         "mmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nuffd-register-missing 0+0..1+0\ncollapse 0+0..1+0 => EBUSY\n\
          uffd-unregister 0+0..1+0\ncollapse 0+0..1+0 => ok\n",
+    ),
+    Case::new(
+        &poison::UNKNOWN,
+        "mmap 0+0..0+2 rw private fixed\nuffd-register-missing 0+0..0+2\nuffd-poison 0+0..0+1 => EINVAL\n    => 0+0 |..|\n",
+    )
+    .on(6, 1, Arch::X86_64),
+    Case::new(
+        &poison::MARKS,
+        "thp never\n\nmmap 0+0..0+6 rw private fixed\nwrite 0+3..0+4 tag 1\nuffd-poison 0+0..0+1 => ENOENT\n\
+         uffd-register-missing 0+0..0+6\nguard-install 0+5..0+6\nuffd-poison 0+0..0+4 => up-to 0+3\n    => 0+0 |~~~a.G|\n\
+         uffd-poison 0+0..0+1 => EEXIST\nuffd-poison 0+5..0+6 => EEXIST\nuffd-poison 0+4..0+6 => up-to 0+5\n    => 0+0 |~~~a~G|\n\
+         mmap 1+0..1+4 rw shared memfd1+22 fixed\nread 1+0..1+1\nuffd-register-missing 1+0..1+4\nuffd-poison 1+0..1+1 => EEXIST\n\
+         uffd-poison 1+1..1+4 => up-to 1+2\nuffd-poison 1+2..1+3 => EFAULT\n    => 1+0 |f~..|\n",
+    ),
+    Case::new(
+        &poison::ACCESS,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nuffd-register-missing 0+0..0+4\nuffd-poison 0+0..0+4\nuffd-unregister 0+0..0+4\n\
+         read 0+0..0+1 => SIGBUS MCEERR 0+0\nwrite 0+1..0+2 tag 1 => SIGBUS MCEERR 0+1\npipe-write 0+1..0+2 => EFAULT\n\
+         populate-read 0+1..0+2 => EHWPOISON\nmlock 0+0..0+1 => ENOMEM\nmprotect 0+3..0+4 none\nread 0+3..0+4 => SIGSEGV ACCERR 0+3\n\
+             => 0+0 |~|~~|~|\n",
+    ),
+    Case::new(
+        &poison::REPLACED,
+        "thp never\n\nmmap 0+0..0+3 rw private fixed\nmmap 1+0..1+2 rw shared fixed\nuffd-register-missing 0+0..1+2\n\
+         uffd-poison 0+0..0+3\nuffd-zeropage 0+0..0+1 => EEXIST\nuffd-copy 0+0..0+2 tag 3 => ok\nread 0+0..0+2 => reads 3*2\n\
+             => 0+0 |aa~|\nuffd-poison 1+0..1+2\nuffd-zeropage 1+0..1+1 => ok\n    => 1+0 |f~|\n",
+    ),
+    Case::new(
+        &poison::GOES,
+        "thp never\n\nmmap 0+0..0+6 rw private fixed\nuffd-register-missing 0+0..0+6\nuffd-poison 0+0..0+6\nguard-remove 0+0..0+6\n\
+         dontneed 0+0..0+1\nfree 0+1..0+2\nguard-install 0+2..0+3\ncold 0+3..0+4\npageout 0+4..0+5\n    => 0+0 |..G~~~|\n\
+         mmap 1+0..1+4 rw shared memfd0 fixed\nuffd-register-missing 1+0..1+4\ndontneed 1+0..1+4\nuffd-poison 1+0..1+4\n\
+         punch-hole memfd0 0..2\n    => 1+0 |~~~~|\ntruncate memfd0 2\n    => 1+0 |~~..|\n",
+    ),
+    Case::new(
+        &poison::FORK,
+        "thp never\n\nmmap 0+0..0+2 rw private fixed\nmmap 0+4..0+6 rw shared fixed\nuffd-register-missing 0+0..0+6\nuffd-poison 0+0..0+2\n\
+         uffd-poison 0+4..0+6\nfork 1\n    => 1: 0+0 |~~|__|..|\n1: read 0+0..0+1 => SIGBUS MCEERR 0+0\n1: read 0+4..0+5 => reads 0\n\
+         1: dontneed 0+0..0+1\n    => 0: 0+0 |~~|__|~~|\n",
     ),
 ];
