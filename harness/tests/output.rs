@@ -118,7 +118,7 @@ impl Sink for Full {
         Ok(())
     }
 
-    fn row(&self, _: &[RowResult]) -> io::Result<()> {
+    fn row(&self, _: &RowResult, _: &[RowResult]) -> io::Result<()> {
         Ok(())
     }
 }

@@ -94,6 +94,13 @@ pub enum CorpusError {
         path: PathBuf,
         error: std::io::Error,
     },
+    /// It is no program's file at all.
+    #[error(
+        "{}: no text from byte {byte} on, and a program is a text (docs/program-format.md); a finding of a fuzz target whose inputs \
+         are plain bytes (wire, simulated_arbitrary) is seen again with `cargo +nightly fuzz run TARGET FILE`",
+        path.display()
+    )]
+    NoText { path: PathBuf, byte: usize },
     /// Shows the line with a caret under the place.
     #[error("{shown}")]
     Parse { path: PathBuf, shown: String },
@@ -122,9 +129,13 @@ pub fn load_corpus(path: &Path) -> Result<Vec<CorpusProgram>, CorpusError> {
 /// # Errors
 /// The file cannot be read or does not parse.
 pub fn load_program(path: &Path) -> Result<CorpusProgram, CorpusError> {
-    let text = std::fs::read_to_string(path).map_err(|error| CorpusError::Read {
+    let bytes = std::fs::read(path).map_err(|error| CorpusError::Read {
         path: path.to_path_buf(),
         error,
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| CorpusError::NoText {
+        path: path.to_path_buf(),
+        byte: error.utf8_error().valid_up_to(),
     })?;
     let program = Program::load(&text).map_err(|error| CorpusError::Parse {
         path: path.to_path_buf(),
@@ -178,5 +189,22 @@ mod tests {
         assert!(matches!(error, CorpusError::Empty { .. }), "{error}");
         let error = load_corpus(&dir.path().join("nothing")).unwrap_err();
         assert!(error.to_string().contains("nothing"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_says_what_it_may_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("crash-0123");
+        std::fs::write(&path, b"mmap\xff\0").unwrap();
+        let error = load_program(&path).unwrap_err();
+        assert!(
+            matches!(error, CorpusError::NoText { byte: 4, .. }),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("crash-0123") && text.contains("fuzz run"),
+            "{text}"
+        );
     }
 }

@@ -115,8 +115,8 @@ pub trait Sink: Sync {
     fn block(&self, row: &RowResult, block: &str, tally: &Tally) -> io::Result<()>;
     /// A suspect was confirmed.
     fn reported(&self, reported: &Reported) -> io::Result<()>;
-    /// A kernel is through. `rows` are all rows so far.
-    fn row(&self, rows: &[RowResult]) -> io::Result<()>;
+    /// A kernel is through: `row`. `rows` are all rows so far, that one among them, in the order of the matrix.
+    fn row(&self, row: &RowResult, rows: &[RowResult]) -> io::Result<()>;
 }
 
 /// A sink that keeps nothing.
@@ -131,7 +131,7 @@ impl Sink for Discard {
         Ok(())
     }
 
-    fn row(&self, _: &[RowResult]) -> io::Result<()> {
+    fn row(&self, _: &RowResult, _: &[RowResult]) -> io::Result<()> {
         Ok(())
     }
 }

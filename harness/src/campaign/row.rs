@@ -402,7 +402,7 @@ impl<'a> Row<'a> {
             results.insert(self.index, result.clone());
             results.values().cloned().collect()
         };
-        ctx.wrote(ctx.sink.row(&rows));
+        ctx.wrote(ctx.sink.row(&result, &rows));
         ctx.listener.event(&Progress::Done {
             row: self.index,
             result: &result,

@@ -181,14 +181,39 @@ impl Sink for Folder {
         self.replace(&format!("divergences/{}.txt", r.id), text.as_bytes())
     }
 
-    fn row(&self, rows: &[RowResult]) -> io::Result<()> {
-        if let Some(row) = rows.last() {
-            self.line(&Line::Row { row })?;
-        }
+    fn row(&self, row: &RowResult, rows: &[RowResult]) -> io::Result<()> {
+        self.line(&Line::Row { row })?;
         self.replace("matrix.csv", &matrix_csv(rows).map_err(io::Error::from)?)?;
         let boundaries = boundaries_csv(rows).map_err(io::Error::from)?;
         self.replace("boundaries.csv", &boundaries)?;
         let tightness = tightness_csv(rows).map_err(io::Error::from)?;
         self.replace("tightness.csv", &tightness)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_has_each_row_whichever_ends_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::create(dir.path()).unwrap();
+        let named = |kernel: &str| RowResult {
+            kernel: kernel.into(),
+            ..RowResult::default()
+        };
+        let (first, second) = (named("6.17"), named("7.3"));
+        folder.row(&second, std::slice::from_ref(&second)).unwrap();
+        folder
+            .row(&first, &[first.clone(), second.clone()])
+            .unwrap();
+        let text = fs::read_to_string(dir.path().join("results.jsonl")).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines[0].contains("\"7.3\"") && lines[1].contains("\"6.17\""),
+            "{text}"
+        );
     }
 }

@@ -28,7 +28,7 @@ impl Sink for Memory {
         Ok(())
     }
 
-    fn row(&self, _: &[RowResult]) -> io::Result<()> {
+    fn row(&self, _: &RowResult, _: &[RowResult]) -> io::Result<()> {
         Ok(())
     }
 }
