@@ -76,8 +76,19 @@ fn add_from_index(
         kept.retain(|k| k.release != found.release);
         kept.push(found);
     }
+    let mut sources = old.sources.clone();
+    for want in wants.iter().filter(|w| w.point.is_none()) {
+        // No wish of its own: most series have no source package, and only builds of one's own need one.
+        if let Some(source) = resolve::source(&want.series, index) {
+            sources.retain(|s| s.series != source.series);
+            sources.push(source);
+        }
+    }
     // One order, whatever the order of wishes: parsing the text gives it.
-    let unsorted = Lock { kernels: kept };
+    let unsorted = Lock {
+        kernels: kept,
+        sources,
+    };
     added.lock = Lock::parse("kernels.lock", &unsorted.to_text())?;
     Ok(added)
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::lock::Archive;
+use crate::lock::{Archive, LockedSource, Package};
 use crate::testing::Mirror;
 
 fn indexed(kernel: &LockedKernel) -> Indexed {
@@ -13,6 +13,57 @@ fn indexed(kernel: &LockedKernel) -> Indexed {
         archive: Archive::Main,
         arch: kernel.arch,
     }
+}
+
+fn source(point: &str) -> LockedSource {
+    let series = crate::version::series(point).unwrap();
+    let name = format!("linux-source-{series}");
+    LockedSource {
+        package: Package {
+            path: format!("pool/main/l/linux/{name}_{point}-1_all.deb"),
+            name,
+            version: format!("{point}-1"),
+            archive: Archive::Main,
+            sha256: crate::hash::bytes(point.as_bytes()),
+            size: 1,
+        },
+        series,
+        point: point.into(),
+    }
+}
+
+#[test]
+fn the_newest_source_of_a_wanted_series_is_locked_too() {
+    let place = Mirror::new();
+    let kernel = place.proper_kernel("6.18.5");
+    let mut index = vec![indexed(&kernel)];
+    for point in ["6.18.5", "6.18.12", "6.19.2"] {
+        let package = source(point).package;
+        index.push(Indexed {
+            name: package.name,
+            version: package.version,
+            path: package.path,
+            sha256: package.sha256,
+            size: package.size,
+            archive: package.archive,
+            arch: Arch::X86_64,
+        });
+    }
+    let old = Lock {
+        sources: vec![source("6.18.5"), source("7.3.4")],
+        ..Lock::default()
+    };
+    let added = add_from_index(&place.store(), &index, &wants(&["6.18"]), &old, &|_| ()).unwrap();
+    assert_eq!(added.lock.sources, [source("6.18.12"), source("7.3.4")]);
+    let choose = |name| crate::build::source::choose(&added.lock, name).map(|s| s.point.clone());
+    assert_eq!(choose(None).unwrap(), "7.3.4");
+    assert_eq!(choose(Some("6.18")).unwrap(), "6.18.12");
+    let error = choose(Some("6.1")).unwrap_err();
+    assert!(
+        error.to_string().contains("6.18 (6.18.12), 7.3 (7.3.4)"),
+        "{error}"
+    );
+    assert!(error.is_usage());
 }
 
 fn wants(names: &[&str]) -> Vec<Want> {
@@ -61,6 +112,7 @@ fn a_lock_survives_its_text_and_damage_is_named() {
     let place = Mirror::new();
     let lock = Lock {
         kernels: vec![place.proper_kernel("6.9.1"), place.proper_kernel("6.18.5")],
+        sources: vec![source("6.18.5"), source("7.3.4")],
     };
     let text = lock.to_text();
     assert_eq!(Lock::parse("l", &text).unwrap(), lock);

@@ -168,7 +168,7 @@ impl AptRoot {
         files::write_atomically(&stamp, &sources)
     }
 
-    /// All `linux-image-*`, `linux-binary-*`, `linux-modules-*` and `linux-base-*` packages of all suites.
+    /// All `linux-image-*`, `linux-binary-*`, `linux-modules-*`, `linux-base-*` and `linux-source-*` packages of all suites.
     pub fn kernels(&self) -> Result<Vec<Indexed>> {
         let out = self.run(&[
             "indextargets",
@@ -255,11 +255,12 @@ fn errors_of(out: &Output) -> String {
 
 /// Kernel packages of one index (deb822 stanzas).
 fn parse_packages(text: &str, archive: Archive, arch: Arch) -> Vec<Indexed> {
-    const KINDS: [&str; 4] = [
+    const KINDS: [&str; 5] = [
         "linux-image-",
         "linux-binary-",
         "linux-modules-",
         "linux-base-",
+        "linux-source-",
     ];
     let mut found = Vec::new();
     for stanza in text.split("\n\n") {

@@ -105,6 +105,55 @@ pub enum Error {
         message: String,
     },
 
+    /// A series that no source is locked for.
+    #[error("no source of `{name}` in kernels.lock; there are: {known}; `cargo xtask kernels add SERIES` locks another where Debian has one, --tree PATH builds your own")]
+    UnknownSource {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+
+    /// A folder that was given as a kernel tree and is none.
+    #[error("{path}: no kernel tree (there is no Kconfig in it)", path = .path.display())]
+    NotATree {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// Something would not fit on the disk; nothing was written.
+    #[error("{folder}: {what} needs {needed_mib} MiB, {free_mib} MiB are free; make room, or set MMDIFF_CACHE to a folder on another disk", folder = .folder.display())]
+    NoSpace {
+        /// Where it was to go.
+        folder: PathBuf,
+        /// What it was.
+        what: String,
+        /// MiB that it takes.
+        needed_mib: u64,
+        /// MiB that are free.
+        free_mib: u64,
+    },
+
+    /// The kernel's configuration tools did not keep what the fragments want.
+    #[error("{config}: not as vm-images/config wants it:\n  {unmet}\nsomething that it depends on is off, or this tree calls it otherwise: mend the fragment", config = .config.display())]
+    ConfigUnmet {
+        /// The final configuration.
+        config: PathBuf,
+        /// One line per option.
+        unmet: String,
+    },
+
+    /// The kernel did not build.
+    #[error("building {tree} failed:\n{output}\nall of it: {log}", tree = .tree.display(), log = .log.display())]
+    KernelBuild {
+        /// The tree.
+        tree: PathBuf,
+        /// The end of what make said, or the compiler's errors.
+        output: String,
+        /// Everything that make said.
+        log: PathBuf,
+    },
+
     /// The guest program did not build.
     #[error("building the guest for {arch} failed:\n{output}")]
     GuestBuild {
@@ -129,7 +178,11 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Error::UnknownKernel { .. } | Error::NotAKernel { .. } | Error::Format { .. }
+            Error::UnknownKernel { .. }
+                | Error::UnknownSource { .. }
+                | Error::NotATree { .. }
+                | Error::NotAKernel { .. }
+                | Error::Format { .. }
         )
     }
 }

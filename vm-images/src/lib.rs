@@ -13,6 +13,7 @@
 pub mod add;
 pub mod apt;
 mod arch;
+pub mod build;
 pub mod deb;
 mod error;
 pub mod fetch;
@@ -36,7 +37,7 @@ pub mod version;
 pub use arch::Arch;
 pub use error::{Error, Result};
 pub use image::KernelImage;
-pub use lock::{Lock, LockedKernel};
+pub use lock::{Lock, LockedKernel, LockedSource};
 pub use manifest::Manifest;
 pub use mirror::Mirrors;
 pub use obtain::{obtain, INDEX_AGE};

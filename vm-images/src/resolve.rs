@@ -1,7 +1,7 @@
 //! From a wish (`6.18`, newest, cloud, arm64) and the mirror's indexes to exact packages.
 
 use crate::apt::Indexed;
-use crate::lock::{LockedKernel, Package};
+use crate::lock::{LockedKernel, LockedSource, Package};
 use crate::manifest::{self, Want};
 use crate::{version, Arch};
 
@@ -76,6 +76,20 @@ fn has_suffix(release: &str, suffix: &str) -> bool {
         .strip_suffix(suffix)
         .and_then(|r| r.strip_suffix('-'))
         .is_some_and(|version| !version.ends_with(|c: char| c.is_ascii_alphabetic()))
+}
+
+/// The newest source of a series that the index has.
+pub fn source(series: &str, index: &[Indexed]) -> Option<LockedSource> {
+    let name = format!("linux-source-{series}");
+    index
+        .iter()
+        .filter(|p| p.name == name)
+        .max_by_key(|p| version::key(version::upstream(&p.version)))
+        .map(|p| LockedSource {
+            series: series.to_owned(),
+            point: version::upstream(&p.version).to_owned(),
+            package: package(p),
+        })
 }
 
 fn package(p: &Indexed) -> Package {

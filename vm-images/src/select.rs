@@ -135,7 +135,10 @@ mod tests {
             }
         }
         kernels.push(kernel("7.3.4", Arch::Aarch64, "16k"));
-        Lock { kernels }
+        Lock {
+            kernels,
+            ..Lock::default()
+        }
     }
 
     fn names(list: Option<&str>, arches: &[Arch]) -> Vec<String> {

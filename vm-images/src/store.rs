@@ -323,7 +323,7 @@ impl Store {
             wanted.push(package.sha256.clone());
         }
         let mut freed = 0;
-        let everything = ["deb", "image", "modules", "given", "apt"];
+        let everything = ["deb", "image", "modules", "given", "apt", "source", "build"];
         let parts = if keep.is_some() {
             &everything[..4]
         } else {

@@ -1,4 +1,6 @@
-//! `cargo xtask kernels`: the kernels that the matrix boots.
+//! `cargo xtask kernels`: the kernels that the matrix boots, and kernels of one's own.
+
+mod build;
 
 use anyhow::{bail, Context, Result};
 use clap::{Args, Subcommand};
@@ -41,9 +43,10 @@ enum Verb {
     /// point release (`6.18.9`). The package indexes of all suites are needed for this, about 100 MB; they go
     /// to a private apt root in the cache, signatures are checked by apt, and the system's apt is left alone.
     Add(Add),
+    Build(build::BuildArgs),
     /// Removes from the cache what the lock no longer names, or with --all everything.
     Clean {
-        /// Remove all cached kernels and the private apt root's indexes.
+        /// Remove all cached kernels, the private apt root's indexes, and the sources and objects of `kernels build`.
         #[arg(long)]
         all: bool,
     },
@@ -90,6 +93,7 @@ pub fn run(args: &KernelsArgs, workspace: &Path) -> Result<()> {
         Verb::Fetch(select) => fetch(&store, workspace, select),
         Verb::Verify => verify(&store, &Lock::load(&lock_path(workspace))?),
         Verb::Add(new) => add_kernels(&store, workspace, new),
+        Verb::Build(args) => build::run(args, &store, workspace),
         Verb::Clean { all } => clean(&store, workspace, *all),
     }
 }

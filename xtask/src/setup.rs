@@ -92,6 +92,70 @@ fn find_missing(arches: &[Arch]) -> Result<Missing, SetupError> {
     Ok(missing)
 }
 
+/// Makes sure that a kernel for `arch` can be built: the compiler and what the kernel's own tools need.
+///
+/// # Errors
+/// [`SetupError`], exit code 69: what is missing and the line to run.
+pub fn ensure_build_tools(arch: Arch, say: &dyn Fn(&str)) -> Result<(), SetupError> {
+    let missing = missing_for_building(arch);
+    if missing.packages.is_empty() {
+        return Ok(());
+    }
+    install(&missing, say)?;
+    let still = missing_for_building(arch);
+    if still.packages.is_empty() {
+        return Ok(());
+    }
+    Err(SetupError(format!(
+        "installed {}, yet still missing: {}",
+        missing.packages.join(" "),
+        still.what.join(", ")
+    )))
+}
+
+fn missing_for_building(arch: Arch) -> Missing {
+    let mut missing = Missing::default();
+    let mut need = |there: bool, what: &str, package: &'static str| {
+        if !there {
+            missing.what.push(format!("{what} (package {package})"));
+            missing.packages.push(package);
+        }
+    };
+    for (program, package) in [
+        ("make", "make"),
+        ("gcc", "gcc"),
+        ("ld", "binutils"),
+        ("flex", "flex"),
+        ("bison", "bison"),
+        ("bc", "bc"),
+        ("perl", "perl"),
+    ] {
+        need(on_path(program), program, package);
+    }
+    // The host's own programs are linked with the C library, those of x86 (objtool) with libelf as well.
+    let include = |header: &str| std::path::Path::new("/usr/include").join(header).exists();
+    need(include("stdio.h"), "stdio.h", "libc6-dev");
+    need(
+        include("libelf.h") || include("gelf.h"),
+        "libelf.h",
+        "libelf-dev",
+    );
+    if let Some(prefix) = vm_images::build::make::cross_prefix(arch) {
+        let package = match arch {
+            Arch::X86_64 => "gcc-x86-64-linux-gnu",
+            Arch::Aarch64 => "gcc-aarch64-linux-gnu",
+        };
+        let program = format!("{prefix}gcc");
+        need(on_path(&program), &program, package);
+    }
+    missing
+}
+
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).exists()))
+}
+
 /// Program and package of QEMU for an architecture.
 fn qemu(arch: Arch) -> (&'static str, &'static str) {
     match arch {
@@ -260,6 +324,12 @@ mod tests {
             "sudo sh -c 'dpkg --add-architecture arm64 && apt-get update && apt-get install -y \
              --no-install-recommends qemu-system-arm libstd-rust-web-dev:arm64'"
         );
+    }
+
+    #[test]
+    fn programs_are_looked_up_on_the_path() {
+        assert!(on_path("sh"));
+        assert!(!on_path("no-such-program-of-mmdiff"));
     }
 
     #[test]

@@ -1,0 +1,141 @@
+//! `cargo xtask kernels build`: a kernel of one's own.
+
+use super::{lock_path, Bar};
+use crate::exit::{say, UsageError};
+use crate::setup;
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use indicatif::HumanDuration;
+use std::cell::Cell;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use vm_images::build::config::Flavour;
+use vm_images::build::{self, make, source, Request};
+use vm_images::{Arch, Lock, Store};
+
+/// How often a line is printed where there is no terminal.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Builds a small kernel from Debian's source package, or from a tree of your own.
+///
+/// The configuration is kept in vm-images/config, and the command fails if the kernel's configuration tools do not keep it.
+/// The build tools (flex, bison, bc, libelf, a cross compiler for arm64) are installed if they are missing and we may.
+/// Source (1.8 GiB) and objects (0.3 GiB a kernel) are kept in the cache outside the checkout; a second build makes only
+/// what changed. A full build takes some five minutes on two cores. `kernels clean --all` removes everything again.
+///
+/// Ends by printing the path of the image, for --kernel of the other commands.
+///
+/// Examples:
+///   cargo xtask kernels build
+///   cargo xtask kernels build --series 7.3 --arch aarch64 --config debug
+///   cargo xtask vm-matrix --kernel "$(cargo xtask kernels build --tree ~/linux)"
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct BuildArgs {
+    /// Series (7.3) or point release whose source is in vm-images/kernels.lock. Default: the newest there.
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// x86_64 or aarch64.
+    #[arg(long, value_name = "ARCH", default_value = "x86_64")]
+    arch: Arch,
+    /// base: as distributions ship it. debug: with DEBUG_VM and PAGE_TABLE_CHECK.
+    #[arg(long, value_enum, default_value_t = ConfigName::Base)]
+    config: ConfigName,
+    /// A kernel tree of your own instead. It must be clean (`make mrproper`): objects go to the cache.
+    #[arg(long, value_name = "PATH", conflicts_with = "series")]
+    tree: Option<PathBuf>,
+    /// Compiler jobs side by side. Default: one per core.
+    #[arg(long, value_name = "J")]
+    jobs: Option<NonZero<usize>>,
+}
+
+/// `--config`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ConfigName {
+    Base,
+    Debug,
+}
+
+/// Carries out `kernels build`.
+pub fn run(args: &BuildArgs, store: &Store, workspace: &Path) -> Result<()> {
+    setup::ensure_build_tools(args.arch, &|line| eprintln!("{line}"))?;
+    let bar = Bar::new();
+    let (tree, name) = match &args.tree {
+        Some(tree) => {
+            let tree = tree
+                .canonicalize()
+                .map_err(|e| UsageError(format!("--tree {}: {e}", tree.display())))?;
+            let name = build::tree_name(&tree);
+            (tree, name)
+        }
+        None => {
+            let lock = Lock::load(&lock_path(workspace))?;
+            let source = source::choose(&lock, args.series.as_deref())?;
+            bar.title(format!("source of {}", source.point));
+            let tree = source::unpacked(store, source, &|step| bar.step(&step))?;
+            (tree, source.point.clone())
+        }
+    };
+    let jobs = args
+        .jobs
+        .or_else(|| std::thread::available_parallelism().ok())
+        .map_or(1, NonZero::get);
+    let request = Request {
+        tree: &tree,
+        name: &name,
+        arch: args.arch,
+        flavour: match args.config {
+            ConfigName::Base => Flavour::Base,
+            ConfigName::Debug => Flavour::Debug,
+        },
+        fragments: &workspace.join("vm-images/config"),
+        jobs,
+    };
+    let started = Instant::now();
+    let steps = Steps::new(&bar);
+    let built = build::build(store, &request, &|line| steps.line(line))?;
+    bar.finish();
+    eprintln!(
+        "{} for {} built in {}: {} steps; log: {}",
+        built.image.release,
+        built.image.arch,
+        HumanDuration(started.elapsed()),
+        steps.made.get(),
+        built.log.display()
+    );
+    say!("{}\n", built.image.path.display());
+    Ok(())
+}
+
+/// Counts what make makes, on a terminal's bar or as a line now and then.
+struct Steps<'a> {
+    bar: &'a Bar,
+    made: Cell<u64>,
+    said: Cell<Instant>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(bar: &'a Bar) -> Self {
+        Steps {
+            bar,
+            made: Cell::new(0),
+            said: Cell::new(Instant::now()),
+        }
+    }
+
+    fn line(&self, line: &str) {
+        if !make::is_step(line) {
+            return;
+        }
+        let made = self.made.get() + 1;
+        self.made.set(made);
+        let words = format!("{made} {}", line.trim());
+        if !self.bar.0.is_hidden() {
+            self.bar.0.set_message(words);
+        } else if self.said.get().elapsed() >= EVERY {
+            self.said.set(Instant::now());
+            eprintln!("{words}");
+        }
+    }
+}
