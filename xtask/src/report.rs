@@ -6,12 +6,12 @@ use crate::exit::{say, Exit, UsageError};
 use crate::rig::rig;
 use crate::vm_matrix::{default_jobs, simulated, MatrixArgs};
 use crate::{folders, interrupt, minimize, triage};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bucket::{write, Cut};
 use clap::Args;
 use harness::campaign::{load_program, Bucket};
 use harness::kernel::{JudgeBy, KernelSource};
-use harness::report::{wrap, Ran, Suspect};
+use harness::report::{html_report, wrap, Ran, Suspect};
 use harness::triage::{
     minimize as shorten, verdicts_each, Limits, Progress, Settings, Told, TriageError,
     VerdictSettings,
@@ -38,12 +38,16 @@ const TRIED: usize = 3;
 /// Examples:
 ///   cargo xtask report
 ///   cargo xtask report target/mmdiff/runs/... --bucket 'fork: fork/copies-guards: guard -> empty'
+///   cargo xtask report --html             (report.html again)
 ///   cargo xtask report --kernels all      (asks more kernels than the run did)
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct ReportArgs {
     /// The run's folder.
     run: Option<PathBuf>,
+    /// Only make report.html, the run on one page, again from the run's files.
+    #[arg(long, conflicts_with_all = ["bucket", "kernels"])]
+    html: bool,
     /// This bucket only, as `cargo xtask triage` prints it.
     #[arg(long, value_name = "BUCKET")]
     bucket: Option<String>,
@@ -70,6 +74,13 @@ pub fn run(args: &ReportArgs, workspace: &Path) -> Result<Exit> {
     let ran = Ran::read(&folder).map_err(|e| UsageError(e.to_string()))?;
     if let Some(what) = &ran.left_out {
         eprintln!("{what}");
+    }
+    if args.html {
+        let page = html_report(&folder).map_err(|e| UsageError(e.to_string()))?;
+        let path = folder.join("report.html");
+        std::fs::write(&path, page).with_context(|| path.display().to_string())?;
+        say!("{}\n", path.display());
+        return Ok(Exit::Fine);
     }
     let matrix = crate::matrix_args(&ran.command).map_err(|e| {
         let path = folder.join("run.json");

@@ -70,6 +70,35 @@ pub fn ensure_host_tools(arches: &[Arch], say: &dyn Fn(&str)) -> Result<(), Setu
     )))
 }
 
+/// Makes sure that Chromium is there, for tests of the HTML report; installs it where it may.
+///
+/// # Errors
+/// [`SetupError`], exit code 69: the line to run.
+pub fn ensure_chromium(say: &dyn Fn(&str)) -> Result<(), SetupError> {
+    let there = || {
+        let asked = Command::new("chromium")
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output();
+        asked.is_ok_and(|out| out.status.success())
+    };
+    if there() {
+        return Ok(());
+    }
+    let missing = Missing {
+        what: vec!["Chromium (package chromium)".into()],
+        packages: vec!["chromium"],
+        foreign_arm64: false,
+    };
+    install(&missing, say)?;
+    match there() {
+        true => Ok(()),
+        false => Err(SetupError(
+            "installed chromium, yet `chromium --version` fails".into(),
+        )),
+    }
+}
+
 fn find_missing(arches: &[Arch]) -> Result<Missing, SetupError> {
     let mut missing = Missing::default();
     for &arch in arches {

@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::fuzz::tool;
+use crate::setup;
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 /// Runs everything that CI runs, and ends with the line `N passed, N failed`.
 ///
-/// Formatting, clippy, all tests, a real boot of the newest kernel on x86-64 and arm64 with some hundred judged programs
+/// Formatting, clippy, all tests, the HTML report in headless Chromium, a real boot of the newest kernel on x86-64 and arm64 with some hundred judged programs
 /// and the corpus, the laws that no rule has a say in, every deliberate fault of the simulated kernel, and the fuzz targets that
 /// need no kernel for some seconds each (needs the nightly toolchain; without it the check is skipped, and the closing line says so).
 #[derive(Args)]
@@ -57,6 +58,7 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
         "unit and integration tests",
         &["test", "--workspace", "--quiet"],
     );
+    checks.browser();
     checks.own(
         &me,
         "simulated faults are noticed",
@@ -141,6 +143,27 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
 }
 
 impl Checks<'_> {
+    fn browser(&mut self) {
+        let name = "the HTML report in a browser";
+        match setup::ensure_chromium(&|line| println!("{line}")) {
+            Ok(()) => {
+                let words = [
+                    "test",
+                    "--package",
+                    "xtask",
+                    "--features",
+                    "browser-tests",
+                    "--quiet",
+                ];
+                self.cargo(name, &[&words[..], &["--test", "browser"]].concat());
+            }
+            Err(why) => {
+                println!("{name}: {why}");
+                self.failed += 1;
+            }
+        }
+    }
+
     fn cargo(&mut self, name: &str, words: &[&str]) {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);

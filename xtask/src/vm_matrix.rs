@@ -11,7 +11,9 @@ use harness::campaign::{
 };
 use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
-use harness::report::{boundaries_text, matrix_table, wrap, Bars, Folder, Host, Record};
+use harness::report::{
+    boundaries_text, html_report, matrix_table, wrap, Bars, Folder, Host, Record,
+};
 use oracle::program::stats::Stats;
 use oracle::rules::RULES;
 use std::collections::BTreeMap;
@@ -28,7 +30,7 @@ const STATS_PROGRAMS: u64 = 1000;
 /// Without options: the newest kernel of each series in vm-images/kernels.lock, x86-64 and arm64, 1,000 generated
 /// programs and the whole corpus on each. Kernels are fetched and verified, QEMU and the arm64 compiler are installed
 /// if they are missing and we may. Results go to a new folder under target/mmdiff/runs/: matrix.csv, divergences.csv,
-/// boundaries.csv (what changed from each kernel to the next), run.json, results.jsonl (grows while it runs), a program
+/// boundaries.csv (what changed from each kernel to the next), report.html (all of it on one page), run.json, results.jsonl (grows while it runs), a program
 /// and a report for each divergence, console logs.
 ///
 /// Examples:
@@ -201,6 +203,7 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
     if settings.by.is_own() {
         say!("{}", fixed(&settings.known, &summary.rows));
     }
+    folder.replace("report.html", html_report(&path)?.as_bytes())?;
     say!("{}\n", closing(&summary, &path));
     Ok(exit(&summary))
 }

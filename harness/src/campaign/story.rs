@@ -31,6 +31,8 @@ pub struct Story {
     /// The actor and the pages (first, one past the last) that differ.
     pub actor: Option<ActorId>,
     pub pages: Option<(u32, u32)>,
+    /// What was seen after each op before it; empty where a dead guest has told nothing.
+    pub path: Vec<Observation>,
     /// What the most usual world showed before the op.
     pub before: Vec<(ActorId, SpaceSeen)>,
     /// What the most usual branch shows after it.
@@ -152,6 +154,7 @@ pub(super) fn tell(
         oracle.observe(seen);
     }
     let mut story = story_at(&mut oracle, step, index);
+    story.path = execution.seen[..index.min(execution.seen.len())].to_vec();
     story.observed = execution.seen.get(index).cloned();
     match stop {
         Stop::Poisoned => return ProgramVerdict::Poisoned,
@@ -268,6 +271,7 @@ fn story_at(oracle: &mut Oracle, step: &Step, index: usize) -> Story {
         text: String::new(),
         actor: None,
         pages: None,
+        path: Vec::new(),
         before,
         expected: expectation(allowed),
         others: allowed.len().saturating_sub(1),

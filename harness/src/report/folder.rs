@@ -4,6 +4,7 @@
 use super::boundaries::boundaries_csv;
 use super::divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
 use super::matrix::matrix_csv;
+use super::picture::Picture;
 use super::tightness::tightness_csv;
 use super::Record;
 use crate::campaign::{Reported, RowResult, Sink, Tally};
@@ -174,6 +175,8 @@ impl Sink for Folder {
         let sightings = divergences.sightings.entry(r.id.clone()).or_default();
         sightings.push(Sighting::of(r));
         let text = report_text(r, sightings);
+        let picture = serde_json::to_vec(&Picture::of(r))?;
+        self.replace(&format!("divergences/{}.json", r.id), &picture)?;
         self.replace(
             &format!("divergences/{}.prog", r.id),
             r.program.to_string().as_bytes(),

@@ -8,6 +8,8 @@
 //! | `bucket` | the plain-text report of a bucket over all kernels |
 //! | `record` | run.json |
 //! | `read` | the folder of a run, read back |
+//! | `picture` | a divergence step by step, to be drawn |
+//! | `html` | report.html: the run on one page |
 //! | `boundaries` | boundaries.csv: what changed between neighbours |
 //! | `tightness` | tightness.csv: how much the oracle commits itself, op by op |
 //! | `progress` | what is shown while a campaign runs |
@@ -17,7 +19,9 @@ mod boundaries;
 mod bucket;
 mod divergence;
 mod folder;
+mod html;
 mod matrix;
+mod picture;
 mod progress;
 mod read;
 mod record;
@@ -28,6 +32,7 @@ pub use boundaries::{boundaries_csv, boundaries_text, BOUNDARY_COLUMNS};
 pub use bucket::{BucketReport, KernelPart};
 pub use divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
 pub use folder::Folder;
+pub use html::html_report;
 pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
 pub use progress::Bars;
 pub use read::{Ran, RanError, RanRow, Suspect};

@@ -118,6 +118,14 @@ impl Ran {
         Ok(ran)
     }
 
+    /// An error about a file of the folder.
+    pub(super) fn wrong(&self, name: &str, what: &str) -> RanError {
+        RanError {
+            path: self.folder.join(name),
+            what: format!("{what}; {OTHER_VERSION}"),
+        }
+    }
+
     /// Programs of a kernel that ended in a bucket, and all that it ran; `None` if the kernel was not through.
     pub fn count(&self, kernel: &str, arch: &str, bucket: &Bucket) -> Option<(u64, u64)> {
         let here = |row: &&RanRow| row.kernel == kernel && row.arch == arch;

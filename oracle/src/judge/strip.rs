@@ -29,7 +29,7 @@ mod side;
 
 pub use check::{check_expect, check_strip};
 pub use parse::StripError;
-pub use render::{contents, render, windows};
+pub use render::{contents, render, strip, windows};
 pub use side::side_by_side;
 
 use crate::geometry::Geometry;

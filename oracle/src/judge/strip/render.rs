@@ -10,7 +10,7 @@ pub fn render(space: &SpaceSeen, _g: Geometry, from: u32, to: u32) -> String {
 }
 
 /// As [`render`], not yet text.
-pub(super) fn strip(space: &SpaceSeen, from: u32, to: u32) -> Strip {
+pub fn strip(space: &SpaceSeen, from: u32, to: u32) -> Strip {
     let mut strip = Strip::default();
     let mut cells = Cells::new(space, from);
     let mut before: Option<u32> = from.checked_sub(1).and_then(|p| cells.vma_start(p));

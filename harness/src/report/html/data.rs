@@ -1,0 +1,243 @@
+//! What the page shows, read from the run's folder.
+
+use crate::campaign::Bucket;
+use crate::report::picture::Picture;
+use crate::report::read::{Ran, RanError};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A row of matrix.csv by column.
+pub type MatrixRow = BTreeMap<String, String>;
+
+/// A run.
+pub struct Page {
+    pub ran: Ran,
+    pub started: String,
+    pub end: String,
+    /// The machine, QEMU and accelerator in a line.
+    pub host: String,
+    pub matrix: Vec<MatrixRow>,
+    pub entries: Vec<Entry>,
+    pub boundary_columns: Vec<String>,
+    pub boundaries: Vec<Vec<String>>,
+    /// Rules exercised, of each kernel that was through.
+    pub coverage: Vec<BTreeSet<String>>,
+}
+
+/// A bucket, or a known finding that was met.
+pub struct Entry {
+    pub id: String,
+    pub title: String,
+    /// `new` or `known`.
+    pub kind: &'static str,
+    pub archs: Vec<String>,
+    pub kernels: Vec<String>,
+    pub ops: Vec<String>,
+    /// On which kernels, in how many programs.
+    pub seen: Vec<String>,
+    /// The first of its divergences.
+    pub picture: Option<Picture>,
+    /// What stands in its place where there is none.
+    pub note: String,
+}
+
+/// A line of results.jsonl about a kernel that was through.
+#[derive(Deserialize)]
+struct Row {
+    kernel: String,
+    arch: String,
+    rules: BTreeSet<String>,
+    known_met: BTreeMap<String, u64>,
+}
+
+/// What of run.json is shown.
+#[derive(Deserialize)]
+struct Record {
+    started: String,
+    end: String,
+    accel: String,
+    host: Host,
+    versions: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Host {
+    cpu: String,
+    cores: usize,
+    memory_mib: u64,
+    os: String,
+    kernel: String,
+}
+
+impl Page {
+    /// # Errors
+    /// A file is missing or of another version.
+    pub fn of(ran: Ran) -> Result<Page, RanError> {
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(ran.folder.join(name));
+            text.map_err(|e| ran.wrong(name, &e.to_string()))
+        };
+        let wrong = |name: &'static str| {
+            let ran = &ran;
+            move |e: serde_json::Error| ran.wrong(name, &e.to_string())
+        };
+        let record: Record = serde_json::from_str(&read("run.json")?).map_err(wrong("run.json"))?;
+        let mut rows: Vec<Row> = Vec::new();
+        let results = read("results.jsonl")?;
+        let about_rows = |line: &&str| line.starts_with("{\"what\":\"row\"");
+        for line in results.split_inclusive('\n').filter(about_rows) {
+            if line.ends_with('\n') {
+                rows.push(serde_json::from_str(line).map_err(wrong("results.jsonl"))?);
+            }
+        }
+        // A run that was killed early has not come to its tables.
+        let table = |name: &str| -> Result<(Vec<String>, Vec<Vec<String>>), RanError> {
+            let path = ran.folder.join(name);
+            if !path.exists() {
+                return Ok((Vec::new(), Vec::new()));
+            }
+            let text = read(name)?;
+            let mut reader = csv::Reader::from_reader(text.as_bytes());
+            let mut lines = Vec::new();
+            let said = |e: csv::Error| ran.wrong(name, &e.to_string());
+            let columns = reader.headers().map_err(said)?.iter().map(String::from);
+            let columns = columns.collect();
+            for line in reader.records() {
+                lines.push(line.map_err(said)?.iter().map(String::from).collect());
+            }
+            Ok((columns, lines))
+        };
+        let (columns, lines) = table("matrix.csv")?;
+        let row = |line: Vec<String>| columns.iter().cloned().zip(line).collect();
+        let matrix = lines.into_iter().map(row).collect();
+        let (boundary_columns, boundaries) = table("boundaries.csv")?;
+        let qemu = record
+            .versions
+            .iter()
+            .filter(|(name, _)| name.starts_with("qemu"));
+        let qemu: BTreeSet<&str> = qemu.map(|(_, version)| version.as_str()).collect();
+        let qemu: Vec<&str> = qemu.into_iter().collect();
+        let host = &record.host;
+        let host = format!(
+            "{}, {} cores, {} MiB, {}, Linux {}; {} (--accel {})",
+            host.cpu,
+            host.cores,
+            host.memory_mib,
+            host.os,
+            host.kernel,
+            qemu.join(", "),
+            record.accel
+        );
+        let mut entries = new(&ran)?;
+        entries.extend(known(&rows));
+        Ok(Page {
+            started: record.started,
+            end: record.end,
+            host,
+            matrix,
+            entries,
+            boundary_columns,
+            boundaries,
+            coverage: rows.into_iter().map(|row| row.rules).collect(),
+            ran,
+        })
+    }
+
+    /// Programs of all kernels that were through.
+    pub fn programs(&self) -> u64 {
+        self.ran.rows.iter().map(|row| row.programs).sum()
+    }
+
+    pub fn new_buckets(&self) -> usize {
+        self.entries.iter().filter(|e| e.kind == "new").count()
+    }
+
+    pub fn known_findings(&self) -> usize {
+        self.entries.len() - self.new_buckets()
+    }
+
+    /// All that a filter can choose, sorted.
+    pub fn values(&self, of: impl Fn(&Entry) -> &Vec<String>) -> Vec<&str> {
+        let all = self.entries.iter().flat_map(|entry| of(entry).iter());
+        let all: BTreeSet<&str> = all.map(String::as_str).collect();
+        all.into_iter().collect()
+    }
+}
+
+/// The buckets, in the order in which they were met, each with the picture of its first divergence.
+fn new(ran: &Ran) -> Result<Vec<Entry>, RanError> {
+    let mut buckets: Vec<&Bucket> = Vec::new();
+    for suspect in &ran.suspects {
+        if !buckets.contains(&&suspect.bucket) {
+            buckets.push(&suspect.bucket);
+        }
+    }
+    let mut entries = Vec::new();
+    for bucket in buckets {
+        let mine = || ran.suspects.iter().filter(|s| s.bucket == *bucket);
+        let Some(first) = mine().next() else { continue };
+        let name = format!("divergences/{}.json", first.id);
+        let path = ran.folder.join(&name);
+        let picture = match std::fs::read_to_string(path) {
+            Ok(text) => {
+                Some(serde_json::from_str(&text).map_err(|e| ran.wrong(&name, &e.to_string()))?)
+            }
+            Err(_) => None,
+        };
+        let places: BTreeSet<(&str, &str, &str)> = mine()
+            .map(|s| (s.kernel.as_str(), s.arch.as_str(), s.release.as_str()))
+            .collect();
+        let seen =
+            places.iter().map(
+                |(kernel, arch, release)| match ran.count(kernel, arch, bucket) {
+                    Some((hits, programs)) => {
+                        format!("{arch} {release}: {hits} of {programs} programs")
+                    }
+                    None => format!("{arch} {release}"),
+                },
+            );
+        entries.push(Entry {
+            id: bucket.id(),
+            title: bucket.to_string(),
+            kind: "new",
+            archs: set(places.iter().map(|p| p.1)),
+            kernels: set(places.iter().map(|p| p.0)),
+            ops: vec![bucket.op.clone()],
+            seen: seen.collect(),
+            picture,
+            note: format!("{name} is not there: the steps cannot be drawn."),
+        });
+    }
+    Ok(entries)
+}
+
+/// The known findings that were met.
+fn known(rows: &[Row]) -> Vec<Entry> {
+    let ids: BTreeSet<&String> = rows.iter().flat_map(|row| row.known_met.keys()).collect();
+    let entry = |id: &String| {
+        let met = || rows.iter().filter(|row| row.known_met.contains_key(id));
+        let seen = met().map(|row| {
+            let programs = row.known_met[id];
+            format!("{} {}: {programs} programs", row.arch, row.kernel)
+        });
+        Entry {
+            id: format!("known-{id}"),
+            title: id.clone(),
+            kind: "known",
+            archs: set(met().map(|row| row.arch.as_str())),
+            kernels: set(met().map(|row| row.kernel.as_str())),
+            ops: Vec::new(),
+            seen: seen.collect(),
+            picture: None,
+            note: format!(
+                "Known: corpus/findings/known.toml has `{id}`, docs/findings.md explains it."
+            ),
+        }
+    };
+    ids.into_iter().map(entry).collect()
+}
+
+fn set<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let words: BTreeSet<&str> = words.collect();
+    words.into_iter().map(String::from).collect()
+}
