@@ -1,15 +1,16 @@
 /*
- * mremap: merge/split: split -> merged
- * Seen on 6.17.13+deb13-cloud-amd64 x86_64.
+ * mseal: merge/changed: merged -> split
+ * Seen on 6.17.13+deb13-cloud-arm64 aarch64.
  *
  * As mmdiff has it:
  *
+ *   needs mseal
  *   thp madvise
  *
- *   mmap 0+0..0+2 r private fixed
- *   mlock 0+0..0+2
- *   mremap 0+1..0+2 0+2..0+3 fixed-dontunmap
- *       => 0+1 |r--p .|
+ *   mmap 0+0..0+3 none private fixed
+ *   mseal 0+1..0+2
+ *   mseal 0+0..0+3
+ *       => 0+2 <---p .|
  *
  * Exit status: 0 the kernel behaves, 1 it does not, 4 it lacks what this needs.
  */
@@ -285,38 +286,21 @@ wrong:
 	return 0;
 }
 
-#include <sys/resource.h>
-
-/* An ordinary user, who may lock two PMDs in memory. */
-static void be_ordinary(void)
-{
-	struct rlimit limit = { 2 * pmd, 2 * pmd };
-	uint32_t header[2] = { 0x20080522, 0 }, caps[6];
-
-	setrlimit(RLIMIT_MEMLOCK, &limit);
-	syscall(SYS_capget, header, caps);
-	caps[0] &= ~(1u << 14); /* CAP_IPC_LOCK */
-	syscall(SYS_capset, header, caps);
-}
-
 int main(void)
 {
 	char *where;
 
 	page = sysconf(_SC_PAGESIZE);
 	pmd = page * (page / 8);
+	NEED(!syscall(462, p, 0, 0) || errno != ENOSYS, "mseal");
 	NEED(set_mode("enabled", "madvise"), "transparent_hugepage=madvise");
-	be_ordinary();
 
-	where = mmap(p, 2 * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+	where = mmap(p, 3 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
 			MAP_FIXED, -1, 0);
 	if (where != MAP_FAILED && where != p)
-		munmap(where, 2 * page);
-	(void)!mlock(p, 2 * page);
-	where = mremap(p + page, page, page, MREMAP_MAYMOVE | MREMAP_FIXED |
-			MREMAP_DONTUNMAP, p + 2 * page);
-	if (where != MAP_FAILED && where != p + 2 * page)
-		munmap(where, page);
-	CHECK(pages_are(p + page, "|r--p .|"));
+		munmap(where, 3 * page);
+	(void)!syscall(462 /* mseal */, p + page, page, 0);
+	(void)!syscall(462 /* mseal */, p, 3 * page, 0);
+	CHECK(pages_are(p + 2 * page, "<---p .|"));
 	return 0;
 }

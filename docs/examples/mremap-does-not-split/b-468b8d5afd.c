@@ -1,18 +1,16 @@
 /*
- * fork: fork/shares-pages: anon-shared -> anon
- * Seen on 6.17.13+deb13-cloud-amd64 x86_64.
+ * mremap: merge/split: split -> merged
+ * Seen on 6.17.13+deb13-cloud-arm64 aarch64.
  *
  * As mmdiff has it:
  *
  *   thp madvise
+ *   user root
  *
- *   mmap 0+0..0+1 w private fixed
- *   write 0+0..0+1 tag 1
- *   mremap 0+0..0+1 0+2..0+3 fixed
- *   mmap 0+1..0+2 w private fixed
- *   mremap 0+2..0+3 0+0..0+1 fixed
- *   fork 1
- *       => 0+0 |-w-p s>
+ *   mmap 0+0..0+2 w private fixed
+ *   mlockall current
+ *   mremap 0+1..0+2 0+2..0+3 dontunmap
+ *       => 0+1 |-w-p .|
  *
  * Exit status: 0 the kernel behaves, 1 it does not, 4 it lacks what this needs.
  */
@@ -56,78 +54,9 @@ static size_t page, pmd;
 /* Where everything happens: three PMDs, and one of margin on both sides. */
 static char *const p = (char *)0x1000000000;
 
-#include <sched.h>
-#include <sys/wait.h>
-#include <time.h>
-
-/* Every process runs all of what follows; turn() says whose turn a step is. */
-static struct together {
-	volatile int step, failed;
-	volatile pid_t pids[4];
-} *shared;
-static int me;
-
-static int turn(int step, int who)
-{
-	time_t start = time(NULL);
-
-	while (shared->step < step) {
-		if (shared->failed || time(NULL) > start + 20)
-			_exit(shared->failed ? shared->failed : 1);
-		sched_yield();
-	}
-	return me == who;
-}
-
-static void next(void)
-{
-	fflush(stdout);
-	shared->step++;
-}
-
-static void start_turns(void)
-{
-	shared = mmap(NULL, page, PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	shared->pids[0] = getpid();
-}
-
-static void split(int child)
-{
-	fflush(stdout);
-	if (fork() == 0) {
-		me = child;
-		shared->pids[me] = getpid();
-		next();
-	}
-}
-
-/* Children end here; who began waits for them and says how it went. */
-static int all_done(void)
-{
-	int status, failed = 0;
-
-	if (me)
-		_exit(0);
-	while (wait(&status) > 0)
-		failed |= status;
-	return !failed && !shared->failed;
-}
-
-/* Waits for a child of one's own that has ended: its memory is gone then. */
-__attribute__((unused)) static int gone(int child)
-{
-	int status;
-
-	return waitpid(shared->pids[child], &status, 0) > 0 && !status;
-}
-
 __attribute__((noreturn)) static void leave(int status)
 {
-	fflush(stdout);
-	if (status)
-		shared->failed = status;
-	_exit(status);
+	exit(status);
 }
 
 /* 1: the kernel does not behave. */
@@ -357,128 +286,24 @@ wrong:
 	return 0;
 }
 
-/* Loads and stores, up to the first fault. Page n holds (tag << 16 | n) + 1. */
-static sigjmp_buf jump;
-static volatile int done, fault_signal, fault_code;
-static char *volatile fault_at;
-static uint64_t got[64];
-
-static void on_fault(int sig, siginfo_t *info, void *context)
-{
-	fault_signal = sig;
-	fault_code = info->si_code;
-	fault_at = info->si_addr;
-	siglongjmp(jump, 1);
-}
-
-static void access_pages(char *at, int pages, int tag)
-{
-	struct sigaction action = { .sa_sigaction = on_fault,
-				    .sa_flags = SA_SIGINFO };
-
-	sigaction(SIGSEGV, &action, NULL);
-	sigaction(SIGBUS, &action, NULL);
-	fault_signal = 0;
-	done = 0;
-	if (sigsetjmp(jump, 1))
-		return;
-	for (; done < pages; done++) {
-		volatile uint64_t *word = (void *)(at + done * page);
-		uint64_t number = (((char *)word - p) / page) & 0xffff;
-
-		if (tag)
-			*word = ((uint64_t)tag << 16 | number) + 1;
-		else
-			got[done] = *word;
-	}
-}
-
-__attribute__((unused)) static void load(char *at, int pages)
-{
-	access_pages(at, pages, 0);
-}
-
-__attribute__((unused)) static void store(char *at, int pages, int tag)
-{
-	access_pages(at, pages, tag);
-}
-
-__attribute__((unused)) static int faulted(int sig, int code, char *at)
-{
-	if (fault_signal != sig || (code && fault_code != code) ||
-	    (at && fault_at != at)) {
-		printf("signal %d, code %d, at %p after %d pages\n",
-		       fault_signal, fault_code, fault_at, done);
-		return 0;
-	}
-	return 1;
-}
-
-/* Whether the loads have met pages written with these tags; 0: never written. */
-__attribute__((unused)) static int loaded(int count, const int *tags)
-{
-	int ok = done == count;
-
-	for (int i = 0; ok && i < count; i++)
-		ok = tags[i] == (got[i] ? (int)((got[i] - 1) >> 16) : 0);
-	if (!ok) {
-		printf("loaded");
-		for (int i = 0; i < done; i++)
-			printf(" %d", got[i] ? (int)((got[i] - 1) >> 16) : 0);
-		printf("\n");
-	}
-	return ok;
-}
-
 int main(void)
 {
 	char *where;
 
 	page = sysconf(_SC_PAGESIZE);
 	pmd = page * (page / 8);
-	start_turns();
 	NEED(set_mode("enabled", "madvise"), "transparent_hugepage=madvise");
+	NEED(geteuid() == 0, "root");
 
-	if (turn(0, 0)) {
-		where = mmap(p, page, PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
-				MAP_FIXED, -1, 0);
-		if (where != MAP_FAILED && where != p)
-			munmap(where, page);
-		next();
-	}
-	if (turn(1, 0)) {
-		store(p, 1, 1);
-		next();
-	}
-	if (turn(2, 0)) {
-		where = mremap(p, page, page, MREMAP_MAYMOVE | MREMAP_FIXED, p +
-				2 * page);
-		if (where != MAP_FAILED && where != p + 2 * page)
-			munmap(where, page);
-		next();
-	}
-	if (turn(3, 0)) {
-		where = mmap(p + page, page, PROT_WRITE, MAP_PRIVATE |
-				MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-		if (where != MAP_FAILED && where != p + page)
-			munmap(where, page);
-		next();
-	}
-	if (turn(4, 0)) {
-		where = mremap(p + 2 * page, page, page, MREMAP_MAYMOVE |
-				MREMAP_FIXED, p);
-		if (where != MAP_FAILED && where != p)
-			munmap(where, page);
-		next();
-	}
-	if (turn(5, 0)) {
-		split(1);
-	}
-	if (turn(6, 0)) {
-		CHECK(pages_are(p, "|-w-p s>"));
-		next();
-	}
-	turn(7, 0);
-	CHECK(all_done());
+	where = mmap(p, 2 * page, PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+			MAP_FIXED, -1, 0);
+	if (where != MAP_FAILED && where != p)
+		munmap(where, 2 * page);
+	(void)!mlockall(MCL_CURRENT);
+	where = (char *)syscall(SYS_mremap, p + page, page, page, MREMAP_MAYMOVE
+			| MREMAP_DONTUNMAP, p + 2 * page);
+	if (where != MAP_FAILED && where != p + 2 * page)
+		munmap(where, page);
+	CHECK(pages_are(p + page, "|-w-p .|"));
 	return 0;
 }

@@ -1,16 +1,16 @@
 /*
- * mseal: merge/changed: merged -> split
- * Seen on 6.17.13+deb13-cloud-amd64 x86_64.
+ * mremap: merge/split: split -> merged
+ * Seen on 6.17.13+deb13-cloud-arm64 aarch64.
  *
  * As mmdiff has it:
  *
- *   needs mseal
  *   thp madvise
+ *   user root
  *
- *   mmap 0+0..0+3 none private fixed
- *   mseal 0+1..0+2
- *   mseal 0+0..0+3
- *       => 0+2 <---p .|
+ *   mmap 0+0..0+2 w private fixed
+ *   mlockall current
+ *   mremap 0+1..0+2 0+2..0+3 dontunmap
+ *       => 0+1 |-w-p .|
  *
  * Exit status: 0 the kernel behaves, 1 it does not, 4 it lacks what this needs.
  */
@@ -54,27 +54,13 @@ static size_t page, pmd;
 /* Where everything happens: three PMDs, and one of margin on both sides. */
 static char *const p = (char *)0x1000000000;
 
-__attribute__((noreturn)) static void leave(int status)
-{
-	exit(status);
-}
+#include "kselftest_harness.h"
 
-/* 1: the kernel does not behave. */
-#define CHECK(what)                                                            \
-	do {                                                                   \
-		if (!(what)) {                                                 \
-			printf("line %d: not so: %s\n", __LINE__, #what);      \
-			printf("errno: %s\n", strerror(errno));                \
-			leave(1);                                              \
-		}                                                              \
-	} while (0)
-/* 4: the kernel, or whoever runs this, lacks what it takes. */
+#define CHECK(what) ASSERT_TRUE(what) { TH_LOG("errno: %s", strerror(errno)); }
 #define NEED(what, name)                                                       \
 	do {                                                                   \
-		if (!(what)) {                                                 \
-			printf("skipped: no %s\n", name);                      \
-			leave(4);                                              \
-		}                                                              \
+		if (!(what))                                                   \
+			SKIP(return, "no %s", name);                           \
 	} while (0)
 
 /* Whether guards can be installed; in shared memory: of that. */
@@ -286,21 +272,38 @@ wrong:
 	return 0;
 }
 
-int main(void)
+FIXTURE(mm)
+{
+	int nothing;
+};
+
+FIXTURE_SETUP(mm)
+{
+}
+
+FIXTURE_TEARDOWN(mm)
+{
+}
+
+TEST_F(mm, b_468b8d5afd)
 {
 	char *where;
 
 	page = sysconf(_SC_PAGESIZE);
 	pmd = page * (page / 8);
-	NEED(!syscall(462, p, 0, 0) || errno != ENOSYS, "mseal");
 	NEED(set_mode("enabled", "madvise"), "transparent_hugepage=madvise");
+	NEED(geteuid() == 0, "root");
 
-	where = mmap(p, 3 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+	where = mmap(p, 2 * page, PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
 			MAP_FIXED, -1, 0);
 	if (where != MAP_FAILED && where != p)
-		munmap(where, 3 * page);
-	(void)!syscall(462 /* mseal */, p + page, page, 0);
-	(void)!syscall(462 /* mseal */, p, 3 * page, 0);
-	CHECK(pages_are(p + 2 * page, "<---p .|"));
-	return 0;
+		munmap(where, 2 * page);
+	(void)!mlockall(MCL_CURRENT);
+	where = (char *)syscall(SYS_mremap, p + page, page, page, MREMAP_MAYMOVE
+			| MREMAP_DONTUNMAP, p + 2 * page);
+	if (where != MAP_FAILED && where != p + 2 * page)
+		munmap(where, page);
+	CHECK(pages_are(p + page, "|-w-p .|"));
 }
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,44 @@
+#!/bin/sh
+# Boots a kernel in QEMU and runs the C programs beside this script in it, one after the other.
+#
+#   reproduce.sh KERNEL [FILE.c ...]      KERNEL: a bzImage (x86-64) or an Image (arm64)
+#
+# Exit status: 0 the kernel behaves, 1 it does not, 4 it lacks what a program needs, 69 it could not be tried.
+# Needs gcc (gcc-aarch64-linux-gnu for an arm64 kernel), cpio and QEMU.
+set -eu
+kernel=${1:?usage: reproduce.sh KERNEL [FILE.c ...]}
+shift
+cd_to=$(dirname "$0")
+[ $# -gt 0 ] || set -- $(ls "$cd_to"/*.c | grep -v -e /init.c -e -kselftest.c)
+magic() { dd if="$kernel" bs=1 skip="$1" count=4 2>/dev/null | tr -d '\000'; }
+append="quiet panic=-1 rdinit=/init nokaslr mitigations=off secretmem.enable=1"
+if [ "$(magic 514)" = HdrS ]; then
+	arch=x86_64
+	qemu="qemu-system-x86_64 -machine pc -cpu max"
+	append="console=ttyS0 $append"
+elif [ "$(magic 56)" = "ARMd" ]; then
+	arch=aarch64
+	qemu="qemu-system-aarch64 -machine virt -cpu cortex-a76"
+	append="console=ttyAMA0 kpti=off $append"
+else
+	echo "$kernel is neither a bzImage nor an arm64 Image" >&2
+	exit 69
+fi
+cc=gcc
+[ "$arch" = "$(uname -m)" ] || cc=$arch-linux-gnu-gcc
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/root/repro" "$work/root/proc" "$work/root/sys" "$work/root/tmp" "$work/root/dev"
+"$cc" -static -Wall -Werror -o "$work/root/init" "$cd_to/init.c" || exit 69
+for file in "$@"; do
+	"$cc" -static -Wall -Werror -o "$work/root/repro/$(basename "$file" .c)" "$file" || exit 69
+done
+(cd "$work/root" && find . | cpio --quiet -o -H newc) >"$work/cpio"
+timeout 300 $qemu -m 512 -display none -nodefaults -no-reboot -serial stdio \
+	-kernel "$kernel" -initrd "$work/cpio" -append "$append" | tr -d '\r' | tee "$work/log"
+found() { grep -q "reproducer: .* $1\$" "$work/log"; }
+if found '1' || found '1[2-9][0-9]'; then exit 1; fi
+grep -q "reproducer: end" "$work/log" || { echo "it did not come to its end" >&2; exit 69; }
+if found 4; then exit 4; fi
+if grep "reproducer: " "$work/log" | grep -qv -e " 0\$" -e " end\$"; then exit 69; fi
+exit 0
