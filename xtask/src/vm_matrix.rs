@@ -12,7 +12,7 @@ use harness::campaign::{
 use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
 use harness::report::{
-    boundaries_text, html_report, matrix_table, wrap, Bars, Folder, Host, Record,
+    boundaries_text, html_report, junit, ktap, matrix_table, wrap, Bars, Folder, Host, Record,
 };
 use oracle::program::stats::Stats;
 use oracle::rules::RULES;
@@ -63,6 +63,9 @@ pub struct MatrixArgs {
     /// Where results go. Default: a new folder under target/mmdiff/runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// What standard output gets: the tables for people, or the verdicts alone in KTAP version 1 or as JUnit XML.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
     #[command(flatten)]
     pub rules: RulesOptions,
     /// A deliberate fault of the guest, to see that it is noticed (tests of mmdiff itself).
@@ -72,6 +75,14 @@ pub struct MatrixArgs {
     /// (tests of mmdiff itself).
     #[arg(long, value_name = "FAULT", conflicts_with_all = ["kernels", "kernel"])]
     pub simulated: Option<String>,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Ktap,
+    Junit,
 }
 
 macro_rules! guest_faults {
@@ -191,9 +202,23 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
     record.seconds = started.elapsed().as_secs_f64();
     record.set_summary(&summary);
     folder.record(&record)?;
-    if let Some(stats) = statistics(&settings, &summary) {
+    let stats = statistics(&settings, &summary);
+    if let Some(stats) = &stats {
         folder.replace("stats.txt", stats.to_string().as_bytes())?;
-        say!("{}", statistics_text(&stats));
+    }
+    folder.replace("report.html", html_report(&path)?.as_bytes())?;
+    match args.format {
+        Format::Text => tell(&settings, &summary, stats.as_ref(), &path)?,
+        Format::Ktap => say!("{}", ktap(&summary.rows)),
+        Format::Junit => say!("{}", junit(&summary.rows)?),
+    }
+    Ok(exit(&summary))
+}
+
+/// What people read at the end.
+fn tell(settings: &Settings, summary: &Summary, stats: Option<&Stats>, path: &Path) -> Result<()> {
+    if let Some(stats) = stats {
+        say!("{}", statistics_text(stats));
     }
     say!("{}", matrix_table(&summary.rows));
     let changed = boundaries_text(&summary.rows);
@@ -203,9 +228,8 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
     if settings.by.is_own() {
         say!("{}", fixed(&settings.known, &summary.rows));
     }
-    folder.replace("report.html", html_report(&path)?.as_bytes())?;
-    say!("{}\n", closing(&summary, &path));
-    Ok(exit(&summary))
+    say!("{}\n", closing(summary, path));
+    Ok(())
 }
 
 /// What a campaign's end means for the exit code.

@@ -8,6 +8,7 @@
 //! | `bucket` | the plain-text report of a bucket over all kernels |
 //! | `record` | run.json |
 //! | `read` | the folder of a run, read back |
+//! | `formats` | KTAP and JUnit |
 //! | `picture` | a divergence step by step, to be drawn |
 //! | `html` | report.html: the run on one page |
 //! | `boundaries` | boundaries.csv: what changed between neighbours |
@@ -19,6 +20,7 @@ mod boundaries;
 mod bucket;
 mod divergence;
 mod folder;
+mod formats;
 mod html;
 mod matrix;
 mod picture;
@@ -32,6 +34,7 @@ pub use boundaries::{boundaries_csv, boundaries_text, BOUNDARY_COLUMNS};
 pub use bucket::{BucketReport, KernelPart};
 pub use divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
 pub use folder::Folder;
+pub use formats::{junit, ktap};
 pub use html::html_report;
 pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
 pub use progress::Bars;
