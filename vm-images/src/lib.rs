@@ -26,6 +26,7 @@ pub mod lock;
 pub mod manifest;
 pub mod mirror;
 pub mod modules;
+pub mod mutants;
 mod obtain;
 pub mod resolve;
 mod select;

@@ -3,7 +3,7 @@
 use super::{lock_path, Bar};
 use crate::exit::{say, UsageError};
 use crate::setup;
-use anyhow::Result;
+use anyhow::{bail, Result};
 use clap::{Args, ValueEnum};
 use indicatif::HumanDuration;
 use std::cell::Cell;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vm_images::build::config::Flavour;
 use vm_images::build::{self, make, source, Request};
-use vm_images::{Arch, Lock, Store};
+use vm_images::{mutants, Arch, KernelImage, Lock, Store};
 
 /// How often a line is printed where there is no terminal.
 const EVERY: Duration = Duration::from_secs(30);
@@ -45,6 +45,10 @@ pub struct BuildArgs {
     /// A kernel tree of your own instead. It must be clean (`make mrproper`): objects go to the cache.
     #[arg(long, value_name = "PATH", conflicts_with = "series")]
     tree: Option<PathBuf>,
+    /// With the bugs of vm-images/mutants in it, to be switched on by the kernel argument mmdiff.bug=NAME; without it the
+    /// kernel behaves as ever. It says on its console when the code of the bug has run.
+    #[arg(long, conflicts_with = "tree")]
+    mutants: bool,
     /// Compiler jobs side by side. Default: one per core.
     #[arg(long, value_name = "J")]
     jobs: Option<NonZero<usize>>,
@@ -57,10 +61,35 @@ enum ConfigName {
     Debug,
 }
 
+/// A kernel that was built, with what could not be planted into it.
+struct Kernel {
+    image: KernelImage,
+    /// Bugs that do not apply to this source, with the place and the reason.
+    failed: Vec<(String, String)>,
+}
+
 /// Carries out `kernels build`.
 pub fn run(args: &BuildArgs, store: &Store, workspace: &Path) -> Result<()> {
+    let kernel = build(args, store, workspace)?;
+    say!("{}\n", kernel.image.path.display());
+    if kernel.failed.is_empty() {
+        Ok(())
+    } else {
+        bail!(
+            "{} of vm-images/mutants do not apply to this source and are not in the kernel (see above)",
+            kernel.failed.len()
+        )
+    }
+}
+
+/// Builds what `args` say.
+///
+/// # Errors
+/// Set-up, fetching, unpacking, building; an unknown series or a path that is no tree (usage).
+fn build(args: &BuildArgs, store: &Store, workspace: &Path) -> Result<Kernel> {
     setup::ensure_build_tools(args.arch, &|line| eprintln!("{line}"))?;
     let bar = Bar::new();
+    let mut failed = Vec::new();
     let (tree, name) = match &args.tree {
         Some(tree) => {
             let tree = tree
@@ -74,7 +103,20 @@ pub fn run(args: &BuildArgs, store: &Store, workspace: &Path) -> Result<()> {
             let source = source::choose(&lock, args.series.as_deref())?;
             bar.title(format!("source of {}", source.point));
             let tree = source::unpacked(store, source, &|step| bar.step(&step))?;
-            (tree, source.point.clone())
+            if args.mutants {
+                let bugs = mutants::load(&workspace.join(mutants::FOLDER))?;
+                let mut target = tree.clone().into_os_string();
+                target.push("-planted");
+                let done = mutants::plant(&tree, Path::new(&target), &bugs)?;
+                for (name, why) in &done.failed {
+                    bar.line(&format!("{name} does not apply: {why}"));
+                }
+                bar.line(&format!("{} bugs planted", done.names.len()));
+                failed = done.failed;
+                (done.tree, format!("{}-planted", source.point))
+            } else {
+                (tree, source.point.clone())
+            }
         }
     };
     let jobs = args
@@ -92,6 +134,7 @@ pub fn run(args: &BuildArgs, store: &Store, workspace: &Path) -> Result<()> {
         fragments: &workspace.join("vm-images/config"),
         jobs,
     };
+    bar.title(format!("building {name}"));
     let started = Instant::now();
     let steps = Steps::new(&bar);
     let built = build::build(store, &request, &|line| steps.line(line))?;
@@ -104,8 +147,10 @@ pub fn run(args: &BuildArgs, store: &Store, workspace: &Path) -> Result<()> {
         steps.made.get(),
         built.log.display()
     );
-    say!("{}\n", built.image.path.display());
-    Ok(())
+    Ok(Kernel {
+        image: built.image,
+        failed,
+    })
 }
 
 /// Counts what make makes, on a terminal's bar or as a line now and then.
