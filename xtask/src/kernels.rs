@@ -1,6 +1,6 @@
 //! `cargo xtask kernels`: the kernels that the matrix boots, and kernels of one's own.
 
-mod build;
+pub(crate) mod build;
 
 use anyhow::{bail, Context, Result};
 use clap::{Args, Subcommand};

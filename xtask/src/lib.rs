@@ -15,6 +15,7 @@ mod kernels;
 mod laws;
 mod measured;
 mod minimize;
+mod mutants;
 mod report;
 mod reproducer;
 mod rig;
@@ -63,6 +64,7 @@ enum Verb {
     Test(test::TestArgs),
     Bench(bench::BenchArgs),
     Faults(faults::FaultsArgs),
+    Mutants(mutants::MutantsArgs),
     Fuzz(fuzz::FuzzArgs),
     FuzzFigures(fuzz::figures::FiguresArgs),
 }
@@ -94,6 +96,7 @@ pub fn main() -> std::process::ExitCode {
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Faults(args) => faults::run(args, &workspace),
+        Verb::Mutants(args) => mutants::run(args, &workspace),
         Verb::Fuzz(args) => fuzz::run(args, &workspace),
         Verb::FuzzFigures(args) => fuzz::figures::run(args, &workspace),
         Verb::Kernels(args) => kernels::run(args, &workspace).map(|()| Exit::Fine),

@@ -82,6 +82,23 @@ pub fn run(args: &BuildArgs, store: &Store, workspace: &Path) -> Result<()> {
     }
 }
 
+/// The image with all planted bugs that apply to the newest source, built if need be; which do not is said.
+///
+/// # Errors
+/// As `kernels build --mutants`.
+pub fn planted(arch: Arch, workspace: &Path) -> Result<PathBuf> {
+    let args = BuildArgs {
+        series: None,
+        arch,
+        config: ConfigName::Base,
+        tree: None,
+        mutants: true,
+        jobs: None,
+    };
+    let store = Store::open_default()?;
+    Ok(build(&args, &store, workspace)?.image.path)
+}
+
 /// Builds what `args` say.
 ///
 /// # Errors
