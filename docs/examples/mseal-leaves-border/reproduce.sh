@@ -26,6 +26,9 @@ else
 fi
 cc=gcc
 [ "$arch" = "$(uname -m)" ] || cc=$arch-linux-gnu-gcc
+for tool in "$cc" cpio "${qemu%% *}"; do
+	command -v "$tool" >/dev/null || { echo "$tool is missing; the head of $0 says what is needed" >&2; exit 69; }
+done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/root/repro" "$work/root/proc" "$work/root/sys" "$work/root/tmp" "$work/root/dev"
