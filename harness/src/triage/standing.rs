@@ -44,9 +44,7 @@ impl Standing {
             (Answer::Holds { .. }, None) => Standing::NotTold("no run of it was kept".into()),
         }
     }
-}
 
-impl Standing {
     /// The same, knowing how many programs of a run ended in the bucket on the kernel: where any did, it is affected, whatever the
     /// shortest program shows.
     pub fn though_met(self, programs: u64) -> Standing {

@@ -179,7 +179,7 @@ fn compare_views(run: &wire::PageRun, actor: u8, views: Views) -> Result<(), Dis
     if bits & PRESENT != 0 && bits & SWAP != 0 {
         return disagree("pagemap/pagemap", "present".into(), "swap".into());
     }
-    // No program uses userfaultfd.
+    // No program uses userfaultfd to write-protect.
     if bits & UFFD != 0 {
         return disagree("pagemap/vmas", "userfaultfd".into(), "none in use".into());
     }

@@ -76,16 +76,15 @@ pub fn compare(
             let within = (run.start + run.len).min(vma.end) - run.start.max(vma.start);
             counts.add(&run.page, within.into());
         }
-        // Poison looks like swap in pagemap, and so does a guard on older kernels: smaps counts neither. Of shared memory it counts
-        // what is swapped out, and the page table says nothing of it.
-        let swap_is_known = vma.file_page.is_none();
-        let swapped = sizes.swap.max(counts.swap * kib);
+        // Poison looks like swap in pagemap, and so does a guard on older kernels: smaps counts neither, and the oracle
+        // knows how much there is. Of shared memory it counts what is swapped out, and the page table says nothing of it.
+        let too_much_swap = vma.file_page.is_none() && sizes.swap > counts.swap * kib;
         // Where these are left out, nothing in pagemap tells which pages they are; the oracle knows.
         let all_count = vma.prot != Prot::NONE || !views.smaps_skips_protnone_huge;
         let pairs = [
             ("Rss", sizes.rss, counts.rss, all_count),
             ("Anonymous", sizes.anonymous, counts.anonymous, all_count),
-            ("Swap", swapped, counts.swap, swap_is_known),
+            ("Swap", sizes.swap, counts.swap, too_much_swap),
             (
                 "AnonHugePages",
                 sizes.anon_huge,
