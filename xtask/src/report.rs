@@ -6,7 +6,7 @@ use crate::exit::{say, Exit, UsageError};
 use crate::rig::rig;
 use crate::vm_matrix::{default_jobs, simulated, MatrixArgs};
 use crate::{folders, interrupt, minimize, triage};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bucket::{write, Cut};
 use clap::Args;
 use harness::campaign::{load_program, Bucket};
@@ -78,11 +78,11 @@ pub fn run(args: &ReportArgs, workspace: &Path) -> Result<Exit> {
     if args.html {
         let page = html_report(&folder).map_err(|e| UsageError(e.to_string()))?;
         let path = folder.join("report.html");
-        std::fs::write(&path, page).with_context(|| path.display().to_string())?;
+        vm_images::files::write_atomically(&path, page.as_bytes())?;
         say!("{}\n", path.display());
         return Ok(Exit::Fine);
     }
-    let matrix = crate::matrix_args(&ran.command).map_err(|e| {
+    let matrix = crate::matrix_args(&ran.record.command).map_err(|e| {
         let path = folder.join("run.json");
         UsageError(format!(
             "{}: this version of mmdiff cannot repeat the run: {e}",
@@ -92,7 +92,7 @@ pub fn run(args: &ReportArgs, workspace: &Path) -> Result<Exit> {
     let by = matrix.rules.judge_by()?;
     let buckets = buckets(&ran, args.bucket.as_deref())?;
     say!("{}\n", folder.display());
-    if !ran.is_finished {
+    if !ran.is_finished() {
         say!("the run did not come to its end: this is what it had\n");
     }
     if buckets.is_empty() {

@@ -38,7 +38,7 @@ pub use formats::{junit, ktap};
 pub use html::html_report;
 pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
 pub use progress::Bars;
-pub use read::{Ran, RanError, RanRow, Suspect};
+pub use read::{Ran, RanError, RanRecord, RanRow, Suspect};
 pub use record::{Host, Record, Usage};
 pub use tightness::{tightness_csv, TIGHTNESS_COLUMNS};
 pub use words::{outcome_words, wrap};

@@ -1,25 +1,41 @@
 //! A run's folder, read back. `results.jsonl` is what a killed run still has.
 
+use super::Host;
 use crate::campaign::Bucket;
 use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What a run left behind, as far as reports ask for it.
 #[derive(Debug, Clone)]
 pub struct Ran {
     pub folder: PathBuf,
-    /// The words of its command line, the verb first.
-    pub command: Vec<String>,
-    /// `package version sha256:...` or the path, by label and architecture.
-    pub images: std::collections::BTreeMap<String, String>,
-    /// Whether it came to its end.
-    pub is_finished: bool,
+    /// run.json.
+    pub record: RanRecord,
     /// What was confirmed, in the order in which it was met.
     pub suspects: Vec<Suspect>,
     /// The kernels that were through.
     pub rows: Vec<RanRow>,
     /// What had to be left out: a last line that was cut off.
     pub left_out: Option<String>,
+}
+
+/// What run.json says of a run, as far as reports ask for it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RanRecord {
+    /// The words of its command line, the verb first.
+    pub command: Vec<String>,
+    /// `package version sha256:...` or the path, by label and architecture.
+    #[serde(rename = "kernels")]
+    pub images: BTreeMap<String, String>,
+    pub started: String,
+    /// `finished`, `running`, or why it ended early.
+    pub end: String,
+    /// As it was asked for.
+    pub accel: String,
+    pub host: Host,
+    /// Of mmdiff and QEMU.
+    pub versions: BTreeMap<String, String>,
 }
 
 /// A confirmed suspect of a run. Its program is `divergences/ID.prog`.
@@ -41,6 +57,10 @@ pub struct RanRow {
     pub programs: u64,
     /// New buckets, with the number of programs in each.
     pub buckets: Vec<(Bucket, u64)>,
+    /// Known findings that were met, with the number of programs.
+    pub known_met: BTreeMap<String, u64>,
+    /// Rules that were exercised.
+    pub rules: BTreeSet<String>,
 }
 
 /// Why a folder cannot be read back.
@@ -57,13 +77,6 @@ enum Line {
     Block {},
     Suspect(Suspect),
     Row(RanRow),
-}
-
-#[derive(Deserialize)]
-struct Record {
-    command: Vec<String>,
-    end: String,
-    kernels: std::collections::BTreeMap<String, String>,
 }
 
 const OTHER_VERSION: &str = "another version of mmdiff wrote it? run it again";
@@ -86,15 +99,13 @@ impl Ran {
                 )
             })
         };
-        let record: Record = serde_json::from_str(&read("run.json")?)
+        let record = serde_json::from_str(&read("run.json")?)
             .map_err(|e| fail("run.json", format!("{e}; {OTHER_VERSION}")))?;
         let name = "results.jsonl";
         let text = read(name)?;
         let mut ran = Ran {
             folder: folder.to_path_buf(),
-            command: record.command,
-            images: record.kernels,
-            is_finished: record.end == "finished",
+            record,
             suspects: Vec::new(),
             rows: Vec::new(),
             left_out: None,
@@ -116,6 +127,11 @@ impl Ran {
             }
         }
         Ok(ran)
+    }
+
+    /// Whether it came to its end.
+    pub fn is_finished(&self) -> bool {
+        self.record.end == "finished"
     }
 
     /// An error about a file of the folder.
@@ -144,9 +160,10 @@ impl Ran {
 mod tests {
     use super::*;
 
-    const RECORD: &str = r#"{"command": ["vm-matrix"], "end": "running", "kernels": {}}"#;
+    const RECORD: &str = r#"{"command": ["vm-matrix"], "end": "running", "kernels": {}, "started": "now", "accel": "tcg", "versions": {},
+        "host": {"cpu": "", "cores": 2, "memory_mib": 1, "os": "", "kernel": ""}}"#;
     const SUSPECT: &str = r#"{"what":"suspect","id":"d-1","kernel":"7.3","arch":"x86_64","release":"7.3.4","program":"1/0/3","bucket":{"op":"fork","rule":"r","expected":"a","observed":"b"},"class":"vma","hits":5,"runs":5}"#;
-    const ROW: &str = r#"{"what":"row","kernel":"7.3","arch":"x86_64","programs":9,"buckets":[[{"op":"fork","rule":"r","expected":"a","observed":"b"},2]]}"#;
+    const ROW: &str = r#"{"what":"row","kernel":"7.3","arch":"x86_64","programs":9,"buckets":[[{"op":"fork","rule":"r","expected":"a","observed":"b"},2]],"known_met":{},"rules":[]}"#;
 
     fn folder(record: &str, results: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -161,9 +178,13 @@ mod tests {
         let dir = folder(RECORD, &format!("{whole}{}", &SUSPECT[..60]));
         let ran = Ran::read(dir.path()).unwrap();
         assert_eq!((ran.suspects.len(), ran.rows.len()), (1, 1));
-        assert!(ran.left_out.unwrap().contains("line 3 is cut off"));
+        assert!(ran
+            .left_out
+            .as_deref()
+            .unwrap()
+            .contains("line 3 is cut off"));
         let bucket = ran.suspects[0].bucket.clone();
-        assert!(!ran.is_finished);
+        assert!(!ran.is_finished());
         let whole = folder(RECORD, &whole);
         let ran = Ran::read(whole.path()).unwrap();
         assert_eq!(ran.left_out, None);

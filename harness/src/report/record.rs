@@ -1,11 +1,11 @@
 //! run.json: what was run, where, and with what.
 
 use crate::campaign::{RowResult, Summary};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The machine a campaign ran on.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Host {
     pub cpu: String,
     pub cores: usize,

@@ -91,6 +91,7 @@ pub fn write(
         story,
         shown_on: info,
         image: ran
+            .record
             .images
             .get(&format!("{} {}", info.label, info.arch))
             .cloned(),

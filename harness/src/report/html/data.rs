@@ -2,8 +2,7 @@
 
 use crate::campaign::Bucket;
 use crate::report::picture::Picture;
-use crate::report::read::{Ran, RanError};
-use serde::Deserialize;
+use crate::report::read::{Ran, RanError, RanRow};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A row of matrix.csv by column.
@@ -12,16 +11,12 @@ pub type MatrixRow = BTreeMap<String, String>;
 /// A run.
 pub struct Page {
     pub ran: Ran,
-    pub started: String,
-    pub end: String,
     /// The machine, QEMU and accelerator in a line.
     pub host: String,
     pub matrix: Vec<MatrixRow>,
     pub entries: Vec<Entry>,
     pub boundary_columns: Vec<String>,
     pub boundaries: Vec<Vec<String>>,
-    /// Rules exercised, of each kernel that was through.
-    pub coverage: Vec<BTreeSet<String>>,
 }
 
 /// A bucket, or a known finding that was met.
@@ -41,65 +36,19 @@ pub struct Entry {
     pub note: String,
 }
 
-/// A line of results.jsonl about a kernel that was through.
-#[derive(Deserialize)]
-struct Row {
-    kernel: String,
-    arch: String,
-    rules: BTreeSet<String>,
-    known_met: BTreeMap<String, u64>,
-}
-
-/// What of run.json is shown.
-#[derive(Deserialize)]
-struct Record {
-    started: String,
-    end: String,
-    accel: String,
-    host: Host,
-    versions: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Host {
-    cpu: String,
-    cores: usize,
-    memory_mib: u64,
-    os: String,
-    kernel: String,
-}
-
 impl Page {
     /// # Errors
     /// A file is missing or of another version.
     pub fn of(ran: Ran) -> Result<Page, RanError> {
-        let read = |name: &str| {
-            let text = std::fs::read_to_string(ran.folder.join(name));
-            text.map_err(|e| ran.wrong(name, &e.to_string()))
-        };
-        let wrong = |name: &'static str| {
-            let ran = &ran;
-            move |e: serde_json::Error| ran.wrong(name, &e.to_string())
-        };
-        let record: Record = serde_json::from_str(&read("run.json")?).map_err(wrong("run.json"))?;
-        let mut rows: Vec<Row> = Vec::new();
-        let results = read("results.jsonl")?;
-        let about_rows = |line: &&str| line.starts_with("{\"what\":\"row\"");
-        for line in results.split_inclusive('\n').filter(about_rows) {
-            if line.ends_with('\n') {
-                rows.push(serde_json::from_str(line).map_err(wrong("results.jsonl"))?);
-            }
-        }
         // A run that was killed early has not come to its tables.
         let table = |name: &str| -> Result<(Vec<String>, Vec<Vec<String>>), RanError> {
             let path = ran.folder.join(name);
             if !path.exists() {
                 return Ok((Vec::new(), Vec::new()));
             }
-            let text = read(name)?;
-            let mut reader = csv::Reader::from_reader(text.as_bytes());
-            let mut lines = Vec::new();
             let said = |e: csv::Error| ran.wrong(name, &e.to_string());
+            let mut reader = csv::Reader::from_path(path).map_err(said)?;
+            let mut lines = Vec::new();
             let columns = reader.headers().map_err(said)?.iter().map(String::from);
             let columns = columns.collect();
             for line in reader.records() {
@@ -111,6 +60,7 @@ impl Page {
         let row = |line: Vec<String>| columns.iter().cloned().zip(line).collect();
         let matrix = lines.into_iter().map(row).collect();
         let (boundary_columns, boundaries) = table("boundaries.csv")?;
+        let record = &ran.record;
         let qemu = record
             .versions
             .iter()
@@ -129,16 +79,13 @@ impl Page {
             record.accel
         );
         let mut entries = new(&ran)?;
-        entries.extend(known(&rows));
+        entries.extend(known(&ran.rows));
         Ok(Page {
-            started: record.started,
-            end: record.end,
             host,
             matrix,
             entries,
             boundary_columns,
             boundaries,
-            coverage: rows.into_iter().map(|row| row.rules).collect(),
             ran,
         })
     }
@@ -212,7 +159,7 @@ fn new(ran: &Ran) -> Result<Vec<Entry>, RanError> {
 }
 
 /// The known findings that were met.
-fn known(rows: &[Row]) -> Vec<Entry> {
+fn known(rows: &[RanRow]) -> Vec<Entry> {
     let ids: BTreeSet<&String> = rows.iter().flat_map(|row| row.known_met.keys()).collect();
     let entry = |id: &String| {
         let met = || rows.iter().filter(|row| row.known_met.contains_key(id));

@@ -32,7 +32,7 @@ fn whole(page: &Page) -> Markup {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "mmdiff " (page.started) }
+                title { "mmdiff " (page.ran.record.started) }
                 style { (PreEscaped(include_str!("page.css"))) }
             }
             body {
@@ -55,12 +55,12 @@ fn whole(page: &Page) -> Markup {
 
 fn top(page: &Page) -> Markup {
     html! {
-        h1 { "mmdiff: run of " (page.started) }
-        p { code { "cargo xtask " (page.ran.command.join(" ")) } }
+        h1 { "mmdiff: run of " (page.ran.record.started) }
+        p { code { "cargo xtask " (page.ran.record.command.join(" ")) } }
         p {
             (page.programs()) " programs on " (page.matrix.len()) " kernels, "
             (page.new_buckets()) " new buckets, " (page.known_findings()) " known findings met. "
-            @if !page.ran.is_finished { strong { "The run did not come to its end (" (page.end) "): this is what it had. " } }
+            @if !page.ran.is_finished() { strong { "The run did not come to its end (" (page.ran.record.end) "): this is what it had. " } }
             @if let Some(what) = &page.ran.left_out { strong { (what) ". " } }
         }
         p.where { (page.host) }
@@ -167,11 +167,12 @@ fn throughput(page: &Page) -> Markup {
 
 /// Every rule with the number of kernels on which it was exercised.
 fn rules(page: &Page) -> Markup {
-    let through = page.coverage.len();
+    let through = page.ran.rows.len();
     let on = |name: &str| {
-        page.coverage
+        page.ran
+            .rows
             .iter()
-            .filter(|rules| rules.contains(name))
+            .filter(|row| row.rules.contains(name))
             .count()
     };
     let some: Vec<_> = RULES.iter().filter(|rule| on(rule.name) > 0).collect();
