@@ -242,34 +242,38 @@ fn yes(is: bool) -> &'static str {
 /// Whether the program of each tells the kernel with the bug from the one without.
 fn check(args: &MutantsArgs, chosen: &[Mutant], image: &Path, workspace: &Path) -> Result<Exit> {
     let mut wrong = 0;
+    let mut named: Vec<(&Mutant, Vec<CorpusProgram>)> = Vec::new();
     for mutant in chosen {
-        let programs = match load_corpus(&workspace.join(&mutant.program)) {
-            Ok(programs) => programs,
+        match load_corpus(&workspace.join(&mutant.program)) {
+            Ok(programs) => named.push((mutant, programs)),
             Err(error) => {
                 wrong += 1;
                 say!("{}: {error}\n", mutant.name);
-                continue;
             }
-        };
-        let settings = settings(1, Amount::Programs(0), programs);
-        let with = boot(args, Some(mutant), &settings, image, workspace)?;
-        let without = boot(args, None, &settings, image, workspace)?;
-        let bucket = with.row.first_bucket.as_ref();
-        let said = match (bucket, &without.row.first_bucket) {
-            (_, Some(other)) => format!("diverges without the bug too: {other}"),
-            (None, None) if with.reached => "holds, though the bug's code ran".into(),
-            (None, None) => "holds: the bug's code did not run".into(),
-            (Some(bucket), None) => {
-                let named = mutant.rules.contains(&bucket.rule);
-                let named = if named { "" } else { " (names another rule)" };
-                format!("ok: {bucket}{named}")
-            }
-        };
-        wrong += u32::from(!said.starts_with("ok"));
-        say!("{}: {}: {said}\n", mutant.name, mutant.program);
+        }
+    }
+    let all = named.iter().flat_map(|(_, programs)| programs).cloned();
+    let mut without = settings(1, Amount::Programs(0), all.collect());
+    without.stop_at_first = false;
+    let plain = boot(args, None, &without, image, workspace)?.row;
+    for (bucket, program) in &plain.first_programs {
+        wrong += 1;
+        say!("none: {program}: diverges without any bug: {bucket}\n");
+    }
+    for (mutant, programs) in named {
         if interrupt::stop_flag().load(Ordering::Relaxed) {
             return Ok(Exit::Interrupted);
         }
+        let settings = settings(1, Amount::Programs(0), programs);
+        let with = boot(args, Some(mutant), &settings, image, workspace)?;
+        let said = match &with.row.first_bucket {
+            None if with.reached => "holds, though the bug's code ran".into(),
+            None => "holds: the bug's code did not run".into(),
+            Some(bucket) if mutant.rules.contains(&bucket.rule) => format!("ok: {bucket}"),
+            Some(bucket) => format!("ok: {bucket} (names another rule)"),
+        };
+        wrong += u32::from(!said.starts_with("ok"));
+        say!("{}: {}: {said}\n", mutant.name, mutant.program);
     }
     Ok(if wrong > 0 { Exit::Found } else { Exit::Fine })
 }
