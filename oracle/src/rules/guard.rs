@@ -136,12 +136,12 @@ const ROUNDS: u32 = 3;
 const RFC_ROUNDS: u32 = 2;
 
 /// What a walk of guard install came to.
-struct Walk {
+pub(crate) struct Walk {
     /// Every slot of the part holds a guard; otherwise a slot or a huge page was in use, and what lies before it is
     /// guarded.
-    complete: bool,
+    pub complete: bool,
     /// It put a marker into a slot.
-    installed: bool,
+    pub installed: bool,
 }
 
 /// GUARD_INSTALL on the part `[start, end)` of a VMA. Returns where the walk over VMAs goes on.
@@ -149,6 +149,50 @@ struct Walk {
 /// # Errors
 /// EINVAL where this kind of memory cannot have guards.
 pub(crate) fn install(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u32, i32> {
+    prepare(ctx, i)?;
+    let late = ctx.world.profile.rfc_anon_vma_after;
+    let mut installed = false;
+    for _ in 0..rounds(ctx) {
+        let walk = install_walk(ctx, start, end);
+        installed |= walk.installed;
+        if walk.complete {
+            if late && installed {
+                hit!(ctx, INSTALL_ANON_VMA_AFTER);
+                anon_vma::prepare(ctx, i);
+            }
+            return Ok(end);
+        }
+        hit!(ctx, INSTALL_ZAPS);
+        zap(ctx, start, end);
+    }
+    // Nobody fills a slot between zap and walk when the op is alone: the second walk is complete. What happens otherwise
+    // is told in `race`.
+    if ctx.world.profile.rfc_gives_up {
+        return Err(EAGAIN);
+    }
+    Ok(end)
+}
+
+/// How often install walks before it gives up this call of the inner function.
+pub(crate) fn rounds(ctx: &Ctx) -> u32 {
+    if ctx.world.profile.rfc_gives_up {
+        RFC_ROUNDS
+    } else {
+        ROUNDS
+    }
+}
+
+/// Empties what install found in use, guards apart.
+pub(crate) fn zap(ctx: &mut Ctx, start: u32, end: u32) {
+    uffd::poison::goes(ctx, start, end);
+    tables::zap(ctx, start, end, tables::Zap::Guard);
+}
+
+/// What install does to the VMA before it looks at page tables.
+///
+/// # Errors
+/// EINVAL where this kind of memory cannot have guards.
+pub(crate) fn prepare(ctx: &mut Ctx, i: usize) -> Result<(), i32> {
     valid_vma(ctx, i)?;
     hit!(ctx, INSTALL_FILLS);
     if ctx.world.profile.maybe_guard {
@@ -163,32 +207,11 @@ pub(crate) fn install(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u
         hit!(ctx, INSTALL_FILE_ANON_VMA);
         anon_vma::prepare(ctx, i);
     }
-    let gives_up = ctx.world.profile.rfc_gives_up;
-    let mut installed = false;
-    for _ in 0..if gives_up { RFC_ROUNDS } else { ROUNDS } {
-        let walk = install_walk(ctx, start, end);
-        installed |= walk.installed;
-        if walk.complete {
-            if late && installed {
-                hit!(ctx, INSTALL_ANON_VMA_AFTER);
-                anon_vma::prepare(ctx, i);
-            }
-            return Ok(end);
-        }
-        hit!(ctx, INSTALL_ZAPS);
-        uffd::poison::goes(ctx, start, end);
-        tables::zap(ctx, start, end, tables::Zap::Guard);
-    }
-    // Nobody fills a slot between zap and walk when the op is alone: the second walk is complete. What happens otherwise
-    // is here for the shape of the mechanism.
-    if gives_up {
-        return Err(EAGAIN);
-    }
-    Ok(end)
+    Ok(())
 }
 
 /// One walk: a marker into each empty slot, up to the first slot in use.
-fn install_walk(ctx: &mut Ctx, start: u32, end: u32) -> Walk {
+pub(crate) fn install_walk(ctx: &mut Ctx, start: u32, end: u32) -> Walk {
     let mut walk = Walk {
         complete: false,
         installed: false,

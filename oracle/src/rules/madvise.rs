@@ -99,30 +99,52 @@ pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
         Err(outcome) => return outcome,
     };
     walk(ctx, span, |ctx, i, start, end| {
-        mseal::refuses(ctx, i, advice)?;
-        mlock::refuses(ctx, i, advice)?;
-        match advice {
-            Advice::GuardInstall => guard::install(ctx, i, start, end),
-            Advice::GuardRemove => guard::remove(ctx, i, start, end),
-            Advice::DontNeed | Advice::DontNeedLocked => Ok(dontneed(ctx, i, start, end)),
-            Advice::Free => free::free(ctx, i, start, end),
-            Advice::Cold => Ok(reclaim::cold(ctx, start, end)),
-            Advice::PageOut => Ok(reclaim::pageout(ctx, start, end)),
-            Advice::Collapse => collapse::collapse(ctx, i, start, end),
-            Advice::Remove => resize::remove(ctx, i, start, end),
-            Advice::WillNeed => {
-                hit!(ctx, hints::WILLNEED);
-                Ok(end)
-            }
-            Advice::HugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::Huge)),
-            Advice::NoHugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::NoHuge)),
-            _ => hints::set(ctx, i, start, end, advice),
-        }
+        may(ctx, i, advice)?;
+        treat(ctx, advice, i, start, end)
     })
 }
 
+/// Whether VMA `i` takes an advice at all.
+///
+/// # Errors
+/// What the call returns where it does not.
+pub(crate) fn may(ctx: &mut Ctx, i: usize, advice: Advice) -> Result<(), i32> {
+    mseal::refuses(ctx, i, advice)?;
+    mlock::refuses(ctx, i, advice)
+}
+
+/// An advice for `[start, end)`, a part of VMA `i`. Returns where the walk over VMAs goes on.
+///
+/// # Errors
+/// What the call returns when it ends here.
+pub(crate) fn treat(
+    ctx: &mut Ctx,
+    advice: Advice,
+    i: usize,
+    start: u32,
+    end: u32,
+) -> Result<u32, i32> {
+    match advice {
+        Advice::GuardInstall => guard::install(ctx, i, start, end),
+        Advice::GuardRemove => guard::remove(ctx, i, start, end),
+        Advice::DontNeed | Advice::DontNeedLocked => Ok(dontneed(ctx, i, start, end)),
+        Advice::Free => free::free(ctx, i, start, end),
+        Advice::Cold => Ok(reclaim::cold(ctx, start, end)),
+        Advice::PageOut => Ok(reclaim::pageout(ctx, start, end)),
+        Advice::Collapse => collapse::collapse(ctx, i, start, end),
+        Advice::Remove => resize::remove(ctx, i, start, end),
+        Advice::WillNeed => {
+            hit!(ctx, hints::WILLNEED);
+            Ok(end)
+        }
+        Advice::HugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::Huge)),
+        Advice::NoHugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::NoHuge)),
+        _ => hints::set(ctx, i, start, end, advice),
+    }
+}
+
 /// Whether the kernel knows an advice.
-pub(super) fn known(ctx: &mut Ctx, advice: Advice) -> bool {
+pub(crate) fn known(ctx: &mut Ctx, advice: Advice) -> bool {
     let profile = &ctx.world.profile;
     let known = match advice {
         Advice::GuardInstall | Advice::GuardRemove => profile.guards,
@@ -137,7 +159,7 @@ pub(super) fn known(ctx: &mut Ctx, advice: Advice) -> bool {
 }
 
 /// The range of any advice, or how the call ends for its form.
-pub(super) fn span(ctx: &mut Ctx, range: Range) -> Result<Span, Outcome> {
+pub(crate) fn span(ctx: &mut Ctx, range: Range) -> Result<Span, Outcome> {
     let span = Span::new(range, ctx.geometry());
     if !span.aligned {
         hit!(ctx, ALIGNMENT);
