@@ -2,7 +2,7 @@
 //! made once, by the first kernel that wants it.
 
 use super::CpuAccount;
-use oracle::program::{generate, Program};
+use oracle::program::{generate, ParseError, Program};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -129,6 +129,21 @@ pub fn load_corpus(path: &Path) -> Result<Vec<CorpusProgram>, CorpusError> {
 /// # Errors
 /// The file cannot be read or does not parse.
 pub fn load_program(path: &Path) -> Result<CorpusProgram, CorpusError> {
+    load(path, Program::load)
+}
+
+/// The same for a file in which threads may run at once, which only the oracle takes.
+///
+/// # Errors
+/// As [`load_program`].
+pub fn load_concurrent_program(path: &Path) -> Result<CorpusProgram, CorpusError> {
+    load(path, Program::load_concurrent)
+}
+
+fn load(
+    path: &Path,
+    parse: impl Fn(&str) -> Result<Program, ParseError>,
+) -> Result<CorpusProgram, CorpusError> {
     let bytes = std::fs::read(path).map_err(|error| CorpusError::Read {
         path: path.to_path_buf(),
         error,
@@ -137,7 +152,7 @@ pub fn load_program(path: &Path) -> Result<CorpusProgram, CorpusError> {
         path: path.to_path_buf(),
         byte: error.utf8_error().valid_up_to(),
     })?;
-    let program = Program::load(&text).map_err(|error| CorpusError::Parse {
+    let program = parse(&text).map_err(|error| CorpusError::Parse {
         path: path.to_path_buf(),
         shown: error.render(&path.display().to_string()),
     })?;

@@ -38,7 +38,10 @@ mod tally;
 pub use boundary::{differences, Change, Difference};
 pub use bucket::{divergence_id, Bucket};
 pub use cpu::CpuAccount;
-pub use feed::{load_corpus, load_program, program_seed, CorpusError, CorpusProgram, Feed, BLOCK};
+pub use feed::{
+    load_concurrent_program, load_corpus, load_program, program_seed, CorpusError, CorpusProgram,
+    Feed, BLOCK,
+};
 pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
 pub use known::{Finding, Known, KnownError, Status};
 pub use needs::{lacks, suited};

@@ -52,6 +52,7 @@ fn outcome(outcome: &Outcome) -> (u8, i32, i32) {
             None => (4, 0, 0),
             Some(fault) => (5, fault.signo, fault.code),
         },
+        Outcome::Each(each) => (6, each.len() as i32, 0),
     }
 }
 

@@ -36,6 +36,10 @@ pub fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
             }
             text
         }
+        Outcome::Each(each) => {
+            let words: Vec<String> = each.iter().map(|one| outcome_words(one, g)).collect();
+            words.join("; ")
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Observation {
 }
 
 /// What an op returned to its actor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// The system call succeeded. For mmap: at the address asked for.
     Ok,
@@ -28,10 +28,13 @@ pub enum Outcome {
     Moved(Moved),
     /// An access op: how far it came, what it read, and the fault that stopped it.
     Access(Access),
+    /// Several outcomes: of a thread that repeats its op, those that differ from the one before, in order; of a whole section of
+    /// threads, one of each step.
+    Each(Vec<Outcome>),
 }
 
 /// Result of a `read` or `write` op.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Access {
     /// Pages accessed before the fault, or all.
     pub pages: u32,
@@ -42,7 +45,7 @@ pub struct Access {
 }
 
 /// What a call did that may do a part of what it is asked to.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Moved {
     /// Bytes that the call returned.
     pub bytes: u64,
@@ -77,7 +80,7 @@ impl Moved {
 }
 
 /// `len` pages whose contents follow each other, starting with `first`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ValueRun {
     pub len: u32,
     pub first: Content,

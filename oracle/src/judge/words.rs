@@ -47,14 +47,18 @@ pub(super) fn fault(fault: Option<Fault>) -> String {
     }
 }
 
-pub(super) fn outcome(outcome: &Outcome) -> String {
-    match outcome {
+pub(super) fn outcome(seen: &Outcome) -> String {
+    match seen {
         Outcome::Ok => "ok".into(),
         Outcome::Elsewhere => "elsewhere".into(),
         Outcome::Errno(number) => errno(*number),
         Outcome::Moved(moved) if moved.all => "all".into(),
         Outcome::Moved(_) => "a-part".into(),
         Outcome::Access(access) => fault(access.fault),
+        Outcome::Each(each) => {
+            let words: Vec<String> = each.iter().map(outcome).collect();
+            words.join("+")
+        }
     }
 }
 

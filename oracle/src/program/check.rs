@@ -48,6 +48,22 @@ impl Program {
     /// # Errors
     /// The first thing that is wrong, with its step.
     pub fn check(&self) -> Result<(), CheckError> {
+        match self.steps.iter().position(|step| step.lane.is_some()) {
+            Some(step) => Err(CheckError {
+                step: Some(step),
+                message: "threads that run at once are not for kernels yet: `cargo xtask show` tells what they may come to"
+                    .into(),
+            }),
+            None => self.check_concurrent(),
+        }
+    }
+
+    /// The same, with threads that run at once permitted: each section has two to four threads of one actor, of at most
+    /// [`super::MAX_LANE_OPS`] ops each, one of which at least does not repeat.
+    ///
+    /// # Errors
+    /// As [`Program::check`].
+    pub fn check_concurrent(&self) -> Result<(), CheckError> {
         let whole = |message: String| CheckError {
             step: None,
             message,
@@ -73,6 +89,19 @@ impl Program {
         for (i, step) in self.steps.iter().enumerate() {
             check_step(step, &mut actors).map_err(|message| CheckError {
                 step: Some(i),
+                message,
+            })?;
+        }
+        let mut at = 0;
+        while at < self.steps.len() {
+            let Some(section) = self.section(at) else {
+                at += 1;
+                continue;
+            };
+            let start = section.steps.start;
+            at = section.steps.end;
+            super::lane::check(&self.steps[section.steps]).map_err(|(i, message)| CheckError {
+                step: Some(start + i),
                 message,
             })?;
         }

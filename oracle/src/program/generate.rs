@@ -272,6 +272,7 @@ pub(super) fn succeeds(outcome: &Outcome) -> bool {
         Outcome::Errno(_) => false,
         Outcome::Access(a) => a.fault.is_none(),
         Outcome::Moved(moved) => moved.all,
+        Outcome::Each(each) => each.iter().all(succeeds),
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `file` | the files that programs map |
 //! | `remap` | how mremap is called |
 //! | `check` | what a program must satisfy beyond its grammar |
+//! | `lane` | threads that run at once |
 //! | `lock` | what is said to mlock and its kin |
 //! | `transfer` | memory that the kernel reads and writes for a caller |
 //! | `uffd` | what is asked of userfaultfd |
@@ -17,6 +18,7 @@ mod check;
 mod file;
 pub mod generate;
 mod huge;
+mod lane;
 mod lock;
 pub mod mutate;
 mod remap;
@@ -28,6 +30,7 @@ mod uffd;
 pub use check::{CheckError, MAX_ACCESS_PAGES, MAX_COPY_PAGES, MAX_TRANSFER_PAGES};
 pub use file::{File, FileKind, FileStart, Seals};
 pub use huge::HugeSwitch;
+pub use lane::{Lane, Section, MAX_LANES, MAX_LANE_OPS};
 pub use lock::{LockAll, LockCall};
 pub use remap::Remap;
 pub use text::{ParseError, MAX_TEXT_BYTES};
@@ -542,6 +545,8 @@ pub enum Need {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Step {
     pub actor: ActorId,
+    /// The thread that performs it, in a section where several threads of the actor run at once; `None`: the actor alone.
+    pub lane: Option<Lane>,
     pub op: Op,
     /// What the author expects to see after it, on every kernel that has what the program needs.
     pub expect: Vec<Expect>,
@@ -554,6 +559,7 @@ impl Step {
     pub fn new(actor: ActorId, op: Op) -> Step {
         Step {
             actor,
+            lane: None,
             op,
             expect: Vec::new(),
             comments: Vec::new(),

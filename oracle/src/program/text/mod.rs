@@ -23,7 +23,7 @@ mod vectors;
 
 pub use error::ParseError;
 
-use super::Program;
+use super::{CheckError, Program};
 
 /// Most bytes a program's text may have.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
@@ -43,13 +43,28 @@ impl Program {
     /// # Errors
     /// As [`Program::parse`]; a failed check points at the step's line.
     pub fn load(text: &str) -> Result<Program, ParseError> {
-        let parsed = parse::parse(text)?;
-        match parsed.program.check() {
-            Ok(()) => Ok(parsed.program),
-            Err(error) => {
-                let line = error.step.and_then(|i| parsed.lines.get(i).copied());
-                Err(cursor::whole_line(text, line.unwrap_or(1), error.message))
-            }
+        checked(text, Program::check)
+    }
+
+    /// The same for programs in which threads may run at once: those that only the oracle takes.
+    ///
+    /// # Errors
+    /// As [`Program::load`].
+    pub fn load_concurrent(text: &str) -> Result<Program, ParseError> {
+        checked(text, Program::check_concurrent)
+    }
+}
+
+fn checked(
+    text: &str,
+    check: impl Fn(&Program) -> Result<(), CheckError>,
+) -> Result<Program, ParseError> {
+    let parsed = parse::parse(text)?;
+    match check(&parsed.program) {
+        Ok(()) => Ok(parsed.program),
+        Err(error) => {
+            let line = error.step.and_then(|i| parsed.lines.get(i).copied());
+            Err(cursor::whole_line(text, line.unwrap_or(1), error.message))
         }
     }
 }

@@ -9,8 +9,8 @@ use super::vectors::{process_madvise, transfer, way};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
-    ActorId, Advice, Backing, Expect, File, FileMap, HugeSwitch, LockAll, LockCall, MapFlags, Op,
-    Place, Prot, Remap, Seals, Transfer, UffdCall, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
+    ActorId, Advice, Backing, Expect, File, FileMap, HugeSwitch, Lane, LockAll, LockCall, MapFlags,
+    Op, Place, Prot, Remap, Seals, Transfer, UffdCall, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
@@ -54,6 +54,24 @@ pub fn actor_prefix(c: &mut Cursor<'_>) -> Result<Option<ActorId>> {
         c.take(":");
     }
     Ok(Some(id as ActorId))
+}
+
+/// `|a` or `|a*`, if the line starts with it.
+pub fn lane_prefix(c: &mut Cursor<'_>) -> Result<Option<Lane>> {
+    let word = c.peek();
+    let Some(name) = word.text.strip_prefix('|') else {
+        return Ok(None);
+    };
+    match Lane::named(name) {
+        Some(lane) => {
+            c.word();
+            Ok(Some(lane))
+        }
+        None => Err(c.expected(
+            "a thread, `|a` to `|d`, or one that repeats its op, `|a*`",
+            word,
+        )),
+    }
 }
 
 /// The op and its operands, up to `=>` or the end.

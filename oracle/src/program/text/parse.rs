@@ -115,8 +115,10 @@ impl Reader {
             let message = format!("a program has at most {MAX_STEPS} ops");
             return Err(c.error(word.start, word.text.len(), message));
         }
+        let lane = ops::lane_prefix(&mut c)?;
         let actor = ops::actor_prefix(&mut c)?.unwrap_or(0);
         let mut step = Step::new(actor, ops::op(&mut c)?);
+        step.lane = lane;
         step.comments = std::mem::take(&mut self.pending);
         if c.take("=>") {
             ops::expectations(&mut c, actor, &mut step.expect)?;

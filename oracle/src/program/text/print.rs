@@ -4,8 +4,8 @@ use super::flags;
 use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SHMEM_THP, THP};
 use crate::geometry::{Pos, Range};
 use crate::program::{
-    ActorId, Backing, Expect, FileMap, FlagExpected, Knobs, Op, Place, Program, Prot, Remap, Seals,
-    Step, UffdCall, ValueTags, Whose,
+    ActorId, Backing, Expect, FileMap, FlagExpected, Knobs, Lane, Op, Place, Program, Prot, Remap,
+    Seals, Step, UffdCall, ValueTags, Whose,
 };
 use std::fmt;
 
@@ -165,9 +165,19 @@ fn words(f: &mut fmt::Formatter<'_>, words: &[(&str, bool)]) -> fmt::Result {
     Ok(())
 }
 
-/// The op with its actor, without expectations and comments: `1: read 0+2..0+3`.
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let star = if self.repeats { "*" } else { "" };
+        write!(f, "|{}{star}", self.letter())
+    }
+}
+
+/// The op with its thread and its actor, without expectations and comments: `1: read 0+2..0+3`.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(lane) = self.lane {
+            write!(f, "{lane} ")?;
+        }
         if self.actor != 0 {
             write!(f, "{}: ", self.actor)?;
         }

@@ -562,3 +562,40 @@ fn damaged_text_never_panics() {
     }
     assert!(parsed > 1000, "only {parsed} damaged texts parsed");
 }
+
+/// What is said about a section of threads that makes no sense.
+fn refused(section: &str) -> String {
+    let text = format!("mmap 0+0..1+0 rw private fixed\n{section}");
+    Program::load_concurrent(&text).unwrap_err().to_string()
+}
+
+#[test]
+fn sections_of_threads_are_checked() {
+    let two = "|a read 0+0..0+1\n|b read 0+0..0+1\n";
+    let text = format!("mmap 0+0..1+0 rw private fixed\n{two}");
+    assert!(Program::load_concurrent(&text).is_ok());
+    for (section, says) in [
+        ("|a read 0+0..0+1\n", "two threads at least"),
+        (
+            "|a* read 0+0..0+1\n|b* read 0+0..0+1\n",
+            "one at least must not repeat",
+        ),
+        (
+            "|a* read 0+0..0+1\n|b read 0+0..0+1\n|a* read 0+0..0+1\n",
+            "a thread that repeats has one op",
+        ),
+        (
+            "|a read 0+0..0+1 => ok\n|b read 0+0..0+1\n",
+            "depends on the others",
+        ),
+        (
+            "|a munlockall\n|b read 0+0..0+1\n",
+            "munlockall is not for threads",
+        ),
+    ] {
+        let told = refused(section);
+        assert!(told.contains(says), "{section}: {told}");
+    }
+    let five = "|a read 0+0..0+1\n".repeat(5) + "|b read 0+0..0+1\n";
+    assert!(refused(&five).contains("at most 4 ops"));
+}

@@ -1,0 +1,150 @@
+//! Threads that run at once. Steps that follow each other and have a lane are one section: its threads start together, each
+//! performs its own steps in order, and what follows the section waits for all of them.
+
+use super::{ActorId, Advice, Op, Program, Step};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// Most threads of one section.
+pub const MAX_LANES: usize = 4;
+
+/// Most ops that one thread of a section may have.
+pub const MAX_LANE_OPS: usize = 4;
+
+/// A thread of a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Lane {
+    /// Its number in the section, below [`MAX_LANES`]: `|a` is 0.
+    pub number: u8,
+    /// It performs its one op again and again, at least once, until the threads that do not have ended.
+    pub repeats: bool,
+}
+
+impl Lane {
+    /// From what stands behind the bar: `a`, `b*`.
+    pub fn named(name: &str) -> Option<Lane> {
+        let (letter, repeats) = match name.strip_suffix('*') {
+            Some(letter) => (letter, true),
+            None => (name, false),
+        };
+        let number = ["a", "b", "c", "d"].iter().position(|l| *l == letter)?;
+        Some(Lane {
+            number: number as u8,
+            repeats,
+        })
+    }
+
+    /// `a` to `d`.
+    pub fn letter(self) -> char {
+        char::from(b'a' + self.number % MAX_LANES as u8)
+    }
+}
+
+/// A section of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// Its steps.
+    pub steps: Range<usize>,
+}
+
+impl Program {
+    /// The section that holds a step; `None` for a step of an actor alone.
+    pub fn section(&self, step: usize) -> Option<Section> {
+        let in_lane = |i: &usize| self.steps.get(*i).is_some_and(|s| s.lane.is_some());
+        in_lane(&step).then(|| {
+            let start = (0..step).rev().take_while(in_lane).last().unwrap_or(step);
+            let end = (step..).find(|i| !in_lane(i)).unwrap_or(self.steps.len());
+            Section { steps: start..end }
+        })
+    }
+
+    /// Whether a step is one of a section and not its last: nobody looks at memory after it.
+    pub fn is_unseen(&self, step: usize) -> bool {
+        let in_lane = |i: usize| self.steps.get(i).is_some_and(|s| s.lane.is_some());
+        in_lane(step) && in_lane(step + 1)
+    }
+
+    /// Whether threads run at once anywhere in it.
+    pub fn is_concurrent(&self) -> bool {
+        self.steps.iter().any(|step| step.lane.is_some())
+    }
+}
+
+/// What is wrong with the steps of one section, and with which of them.
+pub(super) fn check(steps: &[Step]) -> Result<(), (usize, String)> {
+    let lanes: Vec<Lane> = steps.iter().filter_map(|step| step.lane).collect();
+    let actor: ActorId = steps.first().map_or(0, |step| step.actor);
+    let mut seen: [(usize, Option<bool>); MAX_LANES] = Default::default();
+    for (i, (step, lane)) in steps.iter().zip(&lanes).enumerate() {
+        let wrong = |what: String| Err((i, what));
+        let Some((ops, repeats)) = seen.get_mut(usize::from(lane.number)) else {
+            return wrong(format!("a section has at most {MAX_LANES} threads"));
+        };
+        *ops += 1;
+        if *ops > MAX_LANE_OPS {
+            return wrong(format!("a thread has at most {MAX_LANE_OPS} ops"));
+        }
+        if lane.repeats && *ops > 1 || repeats.is_some_and(|r| r != lane.repeats) {
+            return wrong("a thread that repeats has one op, and its line alone".into());
+        }
+        *repeats = Some(lane.repeats);
+        if step.actor != actor {
+            return wrong(format!(
+                "the threads of a section belong to one actor, here {actor}"
+            ));
+        }
+        if !may_run_beside_others(&step.op) {
+            return wrong(format!(
+                "{} is not for threads that run at once",
+                step.op.name()
+            ));
+        }
+        if lane.repeats && matches!(step.op, Op::Fork { .. }) {
+            return wrong("a fork is not repeated".into());
+        }
+        if !step.expect.is_empty() {
+            return wrong(
+                "what a thread sees depends on the others: expect it of an op after the section"
+                    .into(),
+            );
+        }
+    }
+    let used = seen.iter().filter(|(ops, _)| *ops > 0);
+    if used.clone().count() < 2 {
+        return Err((0, "a section has two threads at least".into()));
+    }
+    if used.clone().all(|(_, repeats)| *repeats == Some(true)) {
+        return Err((
+            0,
+            "a thread that repeats ends when others do: one at least must not repeat".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether an op may stand in a section. The others change what belongs to the whole process or the guest.
+fn may_run_beside_others(op: &Op) -> bool {
+    match op {
+        Op::Mmap { place, .. } => *place == super::Place::Fixed,
+        Op::Madvise { advice, .. } => *advice != Advice::Unknown,
+        Op::Munmap { .. }
+        | Op::Mprotect { .. }
+        | Op::Mlock { .. }
+        | Op::Mseal { .. }
+        | Op::Mremap { .. }
+        | Op::Read { .. }
+        | Op::Write { .. }
+        | Op::Truncate { .. }
+        | Op::PunchHole { .. }
+        | Op::Fork { .. } => true,
+        Op::Mlockall { .. }
+        | Op::Munlockall
+        | Op::ClearSoftDirty
+        | Op::SwitchHuge(_)
+        | Op::Transfer { .. }
+        | Op::ProcessMadvise { .. }
+        | Op::Uffd { .. }
+        | Op::Seal { .. }
+        | Op::Exit => false,
+    }
+}
