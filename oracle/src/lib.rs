@@ -14,5 +14,6 @@ pub mod judge;
 pub mod laws;
 pub mod profile;
 pub mod program;
+pub mod race;
 pub mod rules;
 pub mod space;

@@ -101,3 +101,18 @@ fn the_page_is_complete() {
         assert!(PAGE.contains(&row), "{row} is missing");
     }
 }
+
+#[test]
+fn examples_with_threads_are_canonical_and_for_the_oracle_alone() {
+    let mut count = 0;
+    for (language, text, line) in blocks() {
+        if language == "prog-threads" {
+            let program = Program::load_concurrent(&text)
+                .unwrap_or_else(|e| panic!("{}", e.render(&format!("line {line}"))));
+            assert_eq!(program.to_string(), text, "example at line {line}");
+            assert!(Program::load(&text).is_err());
+            count += 1;
+        }
+    }
+    assert!(count >= 1);
+}

@@ -23,6 +23,7 @@ mod rules;
 mod run;
 mod setup;
 mod show;
+mod show_race;
 mod test;
 mod triage;
 mod verdict;

@@ -1,9 +1,10 @@
 //! `cargo xtask show`: what the oracle says about a program, without a kernel.
 
 use crate::exit::{say, Exit, UsageError};
+use crate::show_race;
 use anyhow::Result;
 use clap::Args;
-use harness::campaign::load_program;
+use harness::campaign::load_concurrent_program;
 use harness::report::{outcome_words, wrap};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{contents, render, windows};
@@ -17,7 +18,11 @@ use std::path::PathBuf;
 /// After every op: what it returns, the page strips of every process, and the rules that say so. Where several
 /// outcomes are permitted, the most usual is followed and the number of others is given.
 ///
+/// Where threads run at once: every way the section may end, what each thread's ops return then, and a shortest order
+/// of the kernel's steps that leads there.
+///
 /// Examples:
+///   cargo xtask show docs/examples/races/01-pmd-border.prog
 ///   cargo xtask show corpus/guard/install.prog
 ///   cargo xtask show --profile 6.12 --page-size 16384 --arch aarch64 my.prog
 ///   cargo xtask show --profile 6.18.5 --against 7.3 corpus/vma/12-growing-a-guarded-mapping.prog
@@ -66,7 +71,7 @@ pub fn named(text: &str) -> Result<Named> {
 
 /// Carries out `show`.
 pub fn run(args: &ShowArgs) -> Result<Exit> {
-    let entry = load_program(&args.program)?;
+    let entry = load_concurrent_program(&args.program)?;
     let geometry = match args.page_size {
         4096 | 16384 | 65536 => Geometry {
             page_size: args.page_size,
@@ -83,6 +88,10 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
     };
     let profile = at.profile(oracle_arch(args.arch));
     let program = &entry.program;
+    if let (Some(_), true) = (&args.against, program.is_concurrent()) {
+        let what = "--against is for programs in which no threads run at once";
+        return Err(UsageError(what.into()).into());
+    }
     if let Some(text) = &args.against {
         let against = named(text)?;
         let other = against.profile(oracle_arch(args.arch));
@@ -92,6 +101,9 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
     }
     say!("{} as {at} on {} has it\n", entry.name, args.arch);
     let mut oracle = Oracle::new(&profile, geometry, program.knobs);
+    if program.is_concurrent() {
+        return show_race::run(program, &profile, geometry, args.rules);
+    }
     for (index, step) in program.steps.iter().enumerate() {
         say!("\n{index:>3}  {step}\n");
         oracle.step(step);

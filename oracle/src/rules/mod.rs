@@ -175,6 +175,21 @@ macro_rules! hit {
 }
 pub(crate) use hit;
 
+/// An actor's address space taken out of a world, to do a part of an op in it.
+pub(crate) fn resume(world: World, actor: ActorId) -> Ctx {
+    let branch = Branch {
+        world,
+        outcome: Outcome::Ok,
+        rules: RuleSet::EMPTY,
+    };
+    Ctx::resume(branch, actor)
+}
+
+/// One page of an access.
+pub(crate) fn touch_page(ctx: Ctx, page: i64, purpose: Purpose) -> Vec<Branch> {
+    access::touch(ctx, page, page + 1, purpose)
+}
+
 /// Every way a step may go.
 pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
     let mut world = world.clone();
@@ -258,7 +273,7 @@ fn advise(mut ctx: Ctx, range: Range, advice: Advice) -> Vec<Branch> {
 }
 
 /// Runs `step` along every way that [`Ctx::otherwise`] opens, the most usual first.
-fn every_way(ctx: Ctx, step: impl Fn(&mut Ctx) -> Outcome) -> Vec<Branch> {
+pub(crate) fn every_way(ctx: Ctx, step: impl Fn(&mut Ctx) -> Outcome) -> Vec<Branch> {
     let mut branches = Vec::with_capacity(1);
     let mut waiting = vec![Vec::new()];
     while let Some(ways) = waiting.pop() {

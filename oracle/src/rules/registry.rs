@@ -10,6 +10,7 @@ use super::{
     uffd,
 };
 use crate::judge::Class;
+use crate::race::rules as race;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -341,6 +342,14 @@ pub(crate) const ALL: &[&Rule] = &[
     &sizes::ADDS_UP,
     &sizes::LAZY_FREE,
     &sizes::COUNTERS,
+    &race::FAULT_THEN_ACCESS,
+    &race::INSTALL_ROUNDS,
+    &race::INSTALL_RESTARTS,
+    &race::INSTALL_GIVES_UP,
+    &race::TABLE_BY_TABLE,
+    &race::EXCLUSIVE,
+    &race::MUNMAP_DOWNGRADES,
+    &race::STALE,
 ];
 
 /// Every rule, family by family.

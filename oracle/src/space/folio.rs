@@ -6,7 +6,7 @@ use super::slots::PageId;
 use crate::program::ActorId;
 
 /// A large folio that has not been split. Its mapping may have been: then its pages are mapped one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Large {
     pub first: PageId,
     pub pages: u32,
@@ -22,7 +22,7 @@ impl Large {
 }
 
 /// All anonymous folios that there is something to say of.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Folios {
     large: Vec<Large>,
     /// Pages whose folio is marked dirty, however their mappings are marked: those that come from a huge page, until they are
@@ -50,6 +50,21 @@ impl Folios {
             (from..to).contains(&id.0)
         };
         self.large.iter().find(holds).copied()
+    }
+
+    /// Forgets the large folios that `gone` says, by their first page and how many there are.
+    pub fn forget(&mut self, gone: impl Fn(PageId, u32) -> bool) {
+        let dead = self.large.iter().filter(|l| gone(l.first, l.pages));
+        for large in dead.copied().collect::<Vec<_>>() {
+            let (from, to) = large.ids();
+            self.dirty.remove(from, to);
+            self.split(large);
+        }
+    }
+
+    /// One past the last page of any large folio; 0 where there is none.
+    pub fn end(&self) -> u64 {
+        self.large.iter().map(|l| l.ids().1).max().unwrap_or(0)
     }
 
     /// The folio is split: its pages go on as small ones.

@@ -7,7 +7,7 @@ use crate::geometry::{Geometry, BLOCKS};
 use crate::program::HugeSwitch;
 
 /// What a PMD entry holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Table {
     /// Nothing: a fault may still choose a huge page.
     #[default]
@@ -19,7 +19,7 @@ pub(crate) enum Table {
 }
 
 /// What the entry of an anonymous huge page says besides its page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct HugeBits {
     /// A store needs no fault.
     pub write: bool,
@@ -45,7 +45,7 @@ impl Default for HugeBits {
 }
 
 /// An address space.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Mm {
     /// Ascending, not overlapping.
     pub vmas: Vec<Vma>,

@@ -9,8 +9,10 @@
 //! | `vma` | virtual memory areas |
 //! | `object` | shared-memory objects |
 //! | `mm` | one actor's address space |
+//! | `compact` | worlds that differ only in numbers nobody sees |
 //! | `world` | all of them together |
 
+mod compact;
 mod content;
 pub(crate) mod folio;
 pub(crate) mod mm;

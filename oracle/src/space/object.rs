@@ -6,7 +6,7 @@ use super::Content;
 use crate::program::{File, FileKind, Seals};
 
 /// Number of an object in its world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ObjectId(pub u32);
 
 impl ObjectId {
@@ -17,7 +17,7 @@ impl ObjectId {
 }
 
 /// `end - start` pages of the cache whose contents follow each other from `content` on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct CacheRun {
     pub start: u32,
     pub end: u32,
@@ -25,7 +25,7 @@ pub(crate) struct CacheRun {
 }
 
 /// One file: its length, and its page cache by page index. What is not in the cache reads as zero and is not resident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Object {
     pub kind: FileKind,
     /// Pages up to the end of the file; none behind it is in the cache.

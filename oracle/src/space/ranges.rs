@@ -1,7 +1,7 @@
 //! Sets of numbers that come in stretches: ids of anonymous pages, pages of an object.
 
 /// A set of numbers, kept as stretches in ascending order that neither touch nor overlap.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Ranges {
     /// First, and one past the last.
     runs: Vec<(u64, u64)>,

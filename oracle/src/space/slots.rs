@@ -7,7 +7,7 @@ use super::ranges::Ranges;
 use super::Content;
 
 /// Identity of an anonymous page. Two slots with the same id map the same page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PageId(pub u64);
 
 impl PageId {
@@ -18,7 +18,7 @@ impl PageId {
 }
 
 /// What stands in one page-table slot that is not empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Slot {
     /// A guard marker.
     Guard,
@@ -56,7 +56,7 @@ impl Slot {
 }
 
 /// `end - start` slots that follow each other from `slot` on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Run {
     pub start: u32,
     pub end: u32,
@@ -77,7 +77,7 @@ impl Run {
 }
 
 /// All slots of an address space: runs in ascending order, none empty, none overlapping.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Slots {
     runs: Vec<Run>,
     /// Pages whose entries have the soft-dirty bit, as far as it was ever told.

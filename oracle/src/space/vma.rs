@@ -51,7 +51,7 @@ pub struct Uffd {
 
 /// The anon_vma of a VMA, which links anonymous pages back to the VMAs that map them. User space sees it in what merges
 /// and in what fork copies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AnonVma {
     /// Equal ids are one anon_vma.
     pub id: u32,
@@ -60,7 +60,7 @@ pub struct AnonVma {
 }
 
 /// A virtual memory area. Page numbers count from the arena's start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Vma {
     /// First page.
     pub start: u32,

@@ -67,6 +67,16 @@ pub struct World {
 /// hand on each CPU. Bytes.
 const RESERVE: u64 = 32 << 20;
 
+/// What can differ between worlds of one run: the kernel, the geometry and the settings are the same.
+impl std::hash::Hash for World {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.actors.hash(state);
+        self.objects.hash(state);
+        self.folios.hash(state);
+        (self.next_anon_vma, self.next_page).hash(state);
+    }
+}
+
 impl World {
     /// A machine with one actor, 0, whose arena is empty, and the files as new.
     pub fn new(profile: &Profile, geometry: Geometry, knobs: Knobs) -> World {

@@ -1,0 +1,215 @@
+//! A load or a store: an attempt, a fault where it needs one, another attempt.
+
+use super::rules::{FAULT_THEN_ACCESS, STALE};
+use super::stale::ready;
+use super::state::{At, Script, State, Taken};
+use crate::judge::{Access, Outcome, ValueRun};
+use crate::program::{Advice, Op};
+use crate::rules::access::Purpose;
+use crate::rules::registry::index_of;
+use crate::rules::{resume, touch_page, RuleSet};
+use crate::space::Content;
+
+/// First page, page after the last, and what for; `None`: no op of this kind.
+fn accessed(op: &Op, g: crate::geometry::Geometry) -> Option<(i64, i64, Purpose)> {
+    let (range, purpose) = match *op {
+        Op::Read { range } => (range, Purpose::Load),
+        Op::Write { range, tag } => (range, Purpose::Store(tag)),
+        Op::Madvise {
+            range,
+            advice: Advice::PopulateRead,
+        } => (range, Purpose::PopulateRead),
+        Op::Madvise {
+            range,
+            advice: Advice::PopulateWrite,
+        } => (range, Purpose::PopulateWrite),
+        _ => return None,
+    };
+    Some((range.start.page_index(g), range.end.page_index(g), purpose))
+}
+
+/// Whether the op goes page by page as an access does.
+pub(super) fn is_access(op: &Op) -> bool {
+    accessed(op, crate::geometry::Geometry::K4).is_some()
+}
+
+/// What a thread that accesses memory may do next.
+pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &mut Vec<Taken>) {
+    let g = state.world.geometry();
+    let Some((first, end, purpose)) = accessed(op, g) else {
+        return;
+    };
+    let so_far = match &state.lanes[lane].at {
+        At::Access(access) => access.clone(),
+        _ => Access::default(),
+    };
+    let page = first + i64::from(so_far.pages);
+    if page >= end {
+        let mut state = state.clone();
+        state.finish(lane, outcome(purpose, so_far));
+        return out.push(Taken::new(state, "has nothing to access".into(), &[]));
+    }
+    if let (Ok(at), Purpose::Load | Purpose::Store(_)) = (u32::try_from(page), purpose) {
+        old_way(state, script, lane, at, purpose, &so_far, out);
+    }
+    let actor = script.actor;
+    let of_page = u32::try_from(page).ok();
+    let is_ready = of_page.is_some_and(|p| ready(&state.world, actor, p, purpose));
+    let may_fault = !state.keeps_readers_out(lane);
+    if !is_ready && !may_fault {
+        return;
+    }
+    let verb = match purpose {
+        Purpose::Load => "loads from",
+        Purpose::Store(_) => "stores to",
+        _ => "populates",
+    };
+    let populates = matches!(purpose, Purpose::PopulateRead | Purpose::PopulateWrite);
+    if !is_ready && !populates {
+        let fault = match purpose {
+            Purpose::Store(_) => Purpose::PopulateWrite,
+            _ => Purpose::PopulateRead,
+        };
+        let mut any = false;
+        for branch in touch_page(resume(state.world.clone(), actor), page, fault) {
+            if branch.outcome != Outcome::Ok || branch.world == state.world {
+                continue;
+            }
+            any = true;
+            let mut next = state.clone();
+            next.world = branch.world;
+            next.comes_anew(lane, of_page);
+            next.lanes[lane].at = At::Access(so_far.clone());
+            let what = format!("faults page {} in", place(page, g));
+            let mut taken = Taken::new(next, what, &[index_of(&FAULT_THEN_ACCESS)]);
+            taken.rules.merge(&branch.rules);
+            out.push(taken);
+        }
+        if any {
+            return;
+        }
+    }
+    for branch in touch_page(resume(state.world.clone(), actor), page, purpose) {
+        let mut next = state.clone();
+        next.world = branch.world;
+        next.comes_anew(lane, of_page);
+        let mut what = format!("{verb} page {}", place(page, g));
+        let mut now = so_far.clone();
+        match branch.outcome {
+            Outcome::Access(one) => {
+                for run in &one.values {
+                    push_value(&mut now.values, run.first);
+                }
+                now.pages += one.pages;
+                now.fault = one.fault;
+                if let Some(fault) = one.fault {
+                    what += &format!(": signal {}", fault.signo);
+                }
+                next.advance(lane, now, end - first, purpose);
+            }
+            Outcome::Ok => {
+                now.pages += 1;
+                next.advance(lane, now, end - first, purpose);
+            }
+            other => next.finish(lane, other),
+        }
+        let mut taken = Taken::new(next, what, &[]);
+        taken.rules.merge(&branch.rules);
+        out.push(taken);
+    }
+}
+
+/// The access goes through a translation that the processor still remembers.
+fn old_way(
+    state: &State,
+    script: &Script,
+    lane: usize,
+    page: u32,
+    purpose: Purpose,
+    so_far: &Access,
+    out: &mut Vec<Taken>,
+) {
+    let g = state.world.geometry();
+    for (i, stale) in state.stale.iter().enumerate() {
+        let Some(content) = stale.reaches(&state.world, script.actor, lane, page, purpose) else {
+            continue;
+        };
+        let mut next = state.clone();
+        let mut now = so_far.clone();
+        now.pages += 1;
+        let what = match purpose {
+            Purpose::Store(tag) => {
+                let content = Content::written(tag, page);
+                stale.store(&mut next.world, page, content);
+                next.stale[i].remember(page, content);
+                "stores to"
+            }
+            _ => {
+                push_value(&mut now.values, content);
+                "loads from"
+            }
+        };
+        let wanted = wanted(&script.lanes[lane].ops[state.lanes[lane].op].1, g);
+        next.advance(lane, now, wanted, purpose);
+        let place = place(page.into(), g);
+        let what = format!("{what} page {place} through a translation of before");
+        out.push(Taken::new(next, what, &[index_of(&STALE)]));
+    }
+}
+
+fn wanted(op: &Op, g: crate::geometry::Geometry) -> i64 {
+    accessed(op, g).map_or(0, |(first, end, _)| end - first)
+}
+
+fn push_value(values: &mut Vec<ValueRun>, content: Content) {
+    match values.last_mut() {
+        Some(run) if run.first.is_followed_by(content, run.len) => run.len += 1,
+        _ => values.push(ValueRun {
+            len: 1,
+            first: content,
+        }),
+    }
+}
+
+fn outcome(purpose: Purpose, access: Access) -> Outcome {
+    match purpose {
+        Purpose::Load | Purpose::Store(_) => Outcome::Access(access),
+        _ => Outcome::Ok,
+    }
+}
+
+impl State {
+    /// A thread's processor has looked the page up in the page table.
+    fn comes_anew(&mut self, lane: usize, page: Option<u32>) {
+        if let Some(page) = page {
+            self.stale.iter_mut().for_each(|s| s.goes(lane, page));
+        }
+    }
+
+    /// A page more is accessed, or a signal has come.
+    fn advance(&mut self, lane: usize, now: Access, wanted: i64, purpose: Purpose) {
+        if now.fault.is_some() || i64::from(now.pages) >= wanted {
+            self.finish(lane, outcome(purpose, now));
+        } else {
+            self.lanes[lane].at = At::Access(now);
+        }
+    }
+}
+
+impl Taken {
+    pub fn new(state: State, what: String, rules: &[usize]) -> Taken {
+        let mut used = RuleSet::EMPTY;
+        rules.iter().for_each(|rule| used.insert_index(*rule));
+        Taken {
+            state,
+            what,
+            rules: used,
+        }
+    }
+}
+
+/// A page as programs write it.
+pub(super) fn place(page: i64, g: crate::geometry::Geometry) -> String {
+    crate::geometry::Pos::from_page_index(page, g)
+        .map_or_else(|| format!("number {page}"), |pos| pos.to_string())
+}

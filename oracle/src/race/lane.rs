@@ -1,0 +1,80 @@
+//! What one thread may do next.
+
+use super::state::{At, Lane, Lock, Script, State, Taken};
+use super::{access, exclusive, walk};
+use crate::judge::Outcome;
+
+/// Every step that a thread may take. None when it has ended or waits for another.
+pub(super) fn next(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
+    let mut out = Vec::new();
+    let here = &script.lanes[lane];
+    let Some((_, op)) = here.ops.get(state.lanes[lane].op) else {
+        return out;
+    };
+    let again = here.repeats && !state.lanes[lane].done.is_empty();
+    if again && state.lanes[lane].at == At::Before && plain_threads_ended(state, script) {
+        let mut ended = state.clone();
+        ended.lanes[lane].op = here.ops.len();
+        out.push(Taken::new(ended, "stops".into(), &[]));
+    }
+    if let At::Done { outcome, .. } = &state.lanes[lane].at {
+        let mut next = state.clone();
+        next.finish(lane, outcome.clone());
+        out.push(Taken::new(next, "returns".into(), &[]));
+        return out;
+    }
+    if access::is_access(op) {
+        access::next(state, script, lane, op, &mut out);
+    } else if let Some(advice) = walk::advice(&state.world, op) {
+        walk::next(state, script, lane, op, advice, &mut out);
+    } else {
+        exclusive::next(state, script, lane, op, &mut out);
+    }
+    out
+}
+
+/// Whether all threads that do not repeat have ended.
+fn plain_threads_ended(state: &State, script: &Script) -> bool {
+    let lanes = script.lanes.iter().zip(&state.lanes);
+    lanes
+        .filter(|(script, _)| !script.repeats)
+        .all(|(script, lane)| lane.op >= script.ops.len())
+}
+
+impl Lane {
+    /// A thread that has not begun.
+    pub fn new() -> Lane {
+        Lane {
+            op: 0,
+            at: At::Before,
+            done: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    /// The thread's op returns.
+    pub fn finish(&mut self, lane: usize, outcome: Outcome) {
+        self.flush(lane);
+        let here = &mut self.lanes[lane];
+        here.at = At::Before;
+        if self.repeats[lane] {
+            if here.done.last() != Some(&outcome) {
+                here.done.push(outcome);
+            }
+        } else {
+            here.done.push(outcome);
+            here.op += 1;
+        }
+    }
+
+    /// The thread has told every processor what it changed.
+    pub fn flush(&mut self, lane: usize) {
+        self.stale.retain(|stale| stale.lane != lane);
+    }
+
+    /// The thread's op has had its effect; others learn of it when it returns.
+    pub fn effect(&mut self, lane: usize, outcome: Outcome, lock: Lock) {
+        self.lanes[lane].at = At::Done { outcome, lock };
+    }
+}

@@ -1,0 +1,81 @@
+//! The steps of ops that run at once, as rules.
+
+use crate::judge::Class;
+use crate::rules::Rule;
+
+const ANY: &[Class] = &[Class::Errno, Class::Signal, Class::Value, Class::PageState];
+
+pub const FAULT_THEN_ACCESS: Rule = Rule {
+    name: "race/access/fault-then-try-again",
+    text: "An access whose page cannot be used as it is takes a fault, which fills the page-table entry and nothing else; then the \
+           processor tries again. What another thread does in between counts: the second try may fault once more. A fault \
+           waits for calls that hold the mmap lock for writing, an access that needs none waits for nobody.",
+    source: "mm/memory.c handle_pte_fault, vmf_pte_changed; arch/x86/mm/fault.c do_user_addr_fault",
+    since: "all",
+    about: ANY,
+};
+
+pub const INSTALL_ROUNDS: Rule = Rule {
+    name: "race/guard-install/rounds",
+    text: "Guard install puts markers into one page table's part of the range after the other, each part in one piece. At an entry \
+           in use, or a huge page, it stops, zaps all of the VMA's part of the range, page table by page table, and walks again, \
+           three times at most. Accesses by others fit between any two of these steps.",
+    source: "mm/madvise.c madvise_guard_install, guard_install_pte_entry, guard_install_pmd_entry; MAX_MADVISE_GUARD_RETRIES",
+    since: "6.13",
+    about: ANY,
+};
+
+pub const INSTALL_RESTARTS: Rule = Rule {
+    name: "race/guard-install/restarts",
+    text: "After three rounds guard install lets go of the lock and begins the whole call again, without the caller's seeing it: \
+           no EAGAIN and no EINTR. It ends once nobody fills the range any more.",
+    source: "mm/madvise.c madvise_guard_install: restart_syscall, ERESTARTNOINTR",
+    since: "6.13",
+    about: ANY,
+};
+
+pub const INSTALL_GIVES_UP: Rule = Rule {
+    name: "race/guard-install/gives-up",
+    text: "In the patch of 2024 guard install walks twice; when an entry is in use again after the zap, it returns EAGAIN, with the \
+           range emptied and the markers before that entry in place.",
+    source: "[PATCH RFC 3/4] mm: madvise: implement lightweight guard page mechanism",
+    since: "profile rfc-2024 only",
+    about: ANY,
+};
+
+pub const TABLE_BY_TABLE: Rule = Rule {
+    name: "race/advice/table-by-table",
+    text: "Advice about pages is carried out one page table's part of a VMA after the other, each in one piece under the page-table \
+           lock; accesses by others fit in between. The mmap lock is held for reading, so VMAs stay as they are.",
+    source: "mm/madvise.c madvise_lock, mm/pagewalk.c, mm/memory.c zap_pte_range",
+    since: "all",
+    about: ANY,
+};
+
+pub const EXCLUSIVE: Rule = Rule {
+    name: "race/exclusive",
+    text: "mmap, mprotect, mremap, mlock, mseal, fork, COLLAPSE of anonymous memory and advice that changes VMAs hold the mmap lock \
+           for writing and keep faults out: whoever faults meanwhile waits, and finds all of it done.",
+    source: "mm/mmap_lock.c vma_start_write, mm/mprotect.c, mm/mremap.c, mm/mmap.c dup_mmap, mm/khugepaged.c collapse_huge_page",
+    since: "all",
+    about: ANY,
+};
+
+pub const MUNMAP_DOWNGRADES: Rule = Rule {
+    name: "race/munmap/downgrades",
+    text: "munmap takes the VMAs out first and then empties page tables with the lock held for reading: an access may still find \
+           one of its pages after another access has found no VMA.",
+    source: "mm/vma.c vms_complete_munmap_vmas: mmap_write_downgrade",
+    since: "all",
+    about: ANY,
+};
+
+pub const STALE: Rule = Rule {
+    name: "race/stale-translation",
+    text: "Until a call that takes pages or permissions away has told the other processors, they may go on with the translation \
+           that they remember: a load finds what the page holds, a store reaches the page that was mapped. Not after that, nor once they have looked the page \
+           up again.",
+    source: "mm/mmu_gather.c tlb_finish_mmu; Documentation/core-api/cachetlb.rst",
+    since: "all",
+    about: ANY,
+};

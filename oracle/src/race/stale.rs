@@ -1,0 +1,142 @@
+//! Translations that a processor still remembers after the page table says otherwise.
+
+use crate::program::ActorId;
+use crate::rules::access::Purpose;
+use crate::rules::{resume, touch_page};
+use crate::space::mm::Mm;
+use crate::space::slots::Slot;
+use crate::space::{Content, World};
+use std::sync::Arc;
+
+/// An address space as it was, for pages that some processor may still reach the old way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Stale {
+    /// The thread that has not told the others yet.
+    pub lane: usize,
+    pub mm: Arc<Mm>,
+    /// Pages that it is about: `[start, end)`.
+    pub start: u32,
+    pub end: u32,
+    /// Threads that have come to a page the new way, and the page: their processors remember nothing older any more.
+    pub gone: Vec<(usize, u32)>,
+}
+
+impl Stale {
+    /// A thread comes to a page the new way.
+    pub fn goes(&mut self, lane: usize, page: u32) {
+        let gone = (lane, page);
+        if lane != self.lane && (self.start..self.end).contains(&page) {
+            if let Err(at) = self.gone.binary_search(&gone) {
+                self.gone.insert(at, gone);
+            }
+        }
+    }
+
+    /// Whether an access to a page needed no fault when the address space was so; what the page holds by now.
+    pub fn reaches(
+        &self,
+        world: &World,
+        actor: ActorId,
+        lane: usize,
+        page: u32,
+        purpose: Purpose,
+    ) -> Option<Content> {
+        if lane == self.lane || self.gone.contains(&(lane, page)) {
+            return None;
+        }
+        if !(self.start..self.end).contains(&page) {
+            return None;
+        }
+        let mut then = world.clone();
+        then.actors[usize::from(actor)] = Some(self.mm.clone());
+        if !ready(&then, actor, page, purpose) {
+            return None;
+        }
+        let slot = self.mm.slots.get(page)?;
+        match slot {
+            Slot::Anon { id, content } => {
+                // Others may have stored to the page since.
+                let mms = world.actors.iter().flatten();
+                let now = mms
+                    .flat_map(|mm| mm.slots.runs_in(0, u32::MAX).collect::<Vec<_>>())
+                    .find_map(|run| {
+                        let pages = run.end - run.start;
+                        let Slot::Anon { id: first, .. } = run.slot else {
+                            return None;
+                        };
+                        let n =
+                            id.0.checked_sub(first.0)
+                                .filter(|n| *n < u64::from(pages))?;
+                        match run.slot.plus(n as u32) {
+                            Slot::Anon { content, .. } => Some(content),
+                            _ => None,
+                        }
+                    });
+                Some(now.unwrap_or(content))
+            }
+            Slot::File => {
+                let vma = self.mm.vma_index(page).map(|i| &self.mm.vmas[i])?;
+                Some(world.cached(vma, page))
+            }
+            Slot::Zero => Some(Content::ZERO),
+            Slot::Guard | Slot::Poison => None,
+        }
+    }
+
+    /// Stores to the page that was mapped here, wherever it is mapped now.
+    pub fn store(&self, world: &mut World, page: u32, content: Content) {
+        match self.mm.slots.get(page) {
+            Some(Slot::Anon { id, .. }) => {
+                for mm in world.actors.iter_mut().flatten() {
+                    let at = mm.slots.runs_in(0, u32::MAX).find_map(|run| {
+                        let Slot::Anon { id: first, .. } = run.slot else {
+                            return None;
+                        };
+                        let n = id.0.checked_sub(first.0)?;
+                        (n < u64::from(run.end - run.start)).then(|| run.start + n as u32)
+                    });
+                    if let Some(at) = at {
+                        let mm = Arc::make_mut(mm);
+                        mm.slots.set(at, at + 1, Slot::Anon { id, content });
+                    }
+                }
+            }
+            Some(Slot::File) => {
+                let Some(vma) = self.mm.vma_index(page).map(|i| self.mm.vmas[i].clone()) else {
+                    return;
+                };
+                if let Some(id) = vma.object {
+                    let index = vma.index(page);
+                    // A page that has left the file takes the store with it.
+                    if world.object(id).get(index).is_some() {
+                        world.object_mut(id).store(index, index + 1, content);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Stale {
+    /// A store through this translation: who comes the same way finds it.
+    pub fn remember(&mut self, page: u32, content: Content) {
+        if let Some(Slot::Anon { id, .. }) = self.mm.slots.get(page) {
+            let mm = Arc::make_mut(&mut self.mm);
+            mm.slots.set(page, page + 1, Slot::Anon { id, content });
+        }
+    }
+}
+
+/// Whether an access to a page needs no fault: faulting it in would change nothing.
+pub(super) fn ready(world: &World, actor: ActorId, page: u32, purpose: Purpose) -> bool {
+    let fault_in = match purpose {
+        Purpose::Store(_) => Purpose::PopulateWrite,
+        _ => Purpose::PopulateRead,
+    };
+    let branches = touch_page(resume(world.clone(), actor), page.into(), fault_in);
+    match branches.as_slice() {
+        [only] => only.outcome == crate::judge::Outcome::Ok && only.world == *world,
+        _ => false,
+    }
+}

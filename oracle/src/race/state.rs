@@ -1,0 +1,160 @@
+//! Where the machine and its threads stand between two steps.
+
+use super::stale::Stale;
+use crate::judge::{Access, Outcome};
+use crate::program::{ActorId, Op, Step};
+use crate::rules::RuleSet;
+use crate::space::World;
+
+/// The threads of a section, as they are written.
+#[derive(Debug, Clone)]
+pub(super) struct Script {
+    pub actor: ActorId,
+    pub lanes: Vec<ScriptLane>,
+}
+
+/// One thread: its ops, and which steps of the section they are.
+#[derive(Debug, Clone)]
+pub(super) struct ScriptLane {
+    pub letter: char,
+    pub repeats: bool,
+    pub ops: Vec<(usize, Op)>,
+}
+
+impl Script {
+    /// From the steps of one section.
+    pub fn of(steps: &[Step]) -> Script {
+        let mut lanes: Vec<(u8, ScriptLane)> = Vec::new();
+        for (i, step) in steps.iter().enumerate() {
+            let Some(lane) = step.lane else { continue };
+            match lanes.iter_mut().find(|(number, _)| *number == lane.number) {
+                Some((_, known)) => known.ops.push((i, step.op)),
+                None => lanes.push((
+                    lane.number,
+                    ScriptLane {
+                        letter: lane.letter(),
+                        repeats: lane.repeats,
+                        ops: vec![(i, step.op)],
+                    },
+                )),
+            }
+        }
+        Script {
+            actor: steps.first().map_or(0, |step| step.actor),
+            lanes: lanes.into_iter().map(|(_, lane)| lane).collect(),
+        }
+    }
+}
+
+/// The machine and its threads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    pub world: World,
+    pub lanes: Vec<Lane>,
+    /// Which of them repeat their op.
+    pub repeats: Vec<bool>,
+    pub stale: Vec<Stale>,
+}
+
+/// One thread.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Lane {
+    /// The op that it performs or comes to next; past the last: it has ended.
+    pub op: usize,
+    pub at: At,
+    /// What its ops have returned; of a thread that repeats, what differs from the time before.
+    pub done: Vec<Outcome>,
+}
+
+/// How far an op has come.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum At {
+    /// Not begun.
+    Before,
+    /// A load, a store or a populating call, with the pages done so far.
+    Access(Access),
+    /// Advice; holds the mmap lock for reading.
+    Walk(Walk),
+    /// Its effect is there; it holds the mmap lock, for writing unless it has downgraded, and others may not know yet.
+    Done { outcome: Outcome, lock: Lock },
+}
+
+/// How a call holds the mmap lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Lock {
+    None,
+    Read,
+    Write,
+}
+
+/// Advice on its way through VMAs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Walk {
+    /// The page at which the walk over VMAs goes on.
+    pub next: u32,
+    /// It has met a hole.
+    pub hole: bool,
+    pub part: Option<Part>,
+}
+
+/// The part of one VMA.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Part {
+    pub start: u32,
+    pub end: u32,
+    /// The page at which the next page table's part begins.
+    pub at: u32,
+    /// Guard install empties the part; otherwise it installs.
+    pub zapping: bool,
+    /// Rounds of guard install that came to an entry in use.
+    pub rounds: u32,
+    /// Guard install has put a marker somewhere.
+    pub installed: bool,
+}
+
+impl Lane {
+    pub fn lock(&self) -> Lock {
+        match &self.at {
+            At::Before | At::Access(_) => Lock::None,
+            At::Walk(_) => Lock::Read,
+            At::Done { lock, .. } => *lock,
+        }
+    }
+}
+
+impl State {
+    /// Whether another thread holds the mmap lock so that this one cannot have it for reading, as faults want it.
+    pub fn keeps_readers_out(&self, lane: usize) -> bool {
+        self.others(lane).any(|other| other.lock() == Lock::Write)
+    }
+
+    /// Whether another thread holds the mmap lock at all.
+    pub fn keeps_writers_out(&self, lane: usize) -> bool {
+        self.others(lane).any(|other| other.lock() != Lock::None)
+    }
+
+    fn others(&self, lane: usize) -> impl Iterator<Item = &Lane> {
+        let others = self.lanes.iter().enumerate();
+        others
+            .filter(move |(i, _)| *i != lane)
+            .map(|(_, other)| other)
+    }
+
+    /// Whether another thread may still load or store something.
+    pub fn others_access(&self, lane: usize, script: &Script) -> bool {
+        let others = script.lanes.iter().zip(&self.lanes).enumerate();
+        others.filter(|(i, _)| *i != lane).any(|(_, (script, at))| {
+            let left = script.ops.get(at.op..).unwrap_or(&[]);
+            left.iter()
+                .any(|(_, op)| matches!(op, Op::Read { .. } | Op::Write { .. }))
+        })
+    }
+}
+
+/// A step that a thread may take: where it leads, and what it was, for people.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub state: State,
+    pub what: String,
+    pub rules: RuleSet,
+}

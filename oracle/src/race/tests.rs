@@ -1,0 +1,233 @@
+//! What the seed thread argues about, asked of the explorer.
+
+use super::{explore, explore_within, Exploration, Final, TooLarge};
+use crate::geometry::Geometry;
+use crate::judge::Outcome;
+use crate::profile::{Arch, Named, Profile};
+use crate::program::Program;
+use crate::rules::{RuleId, RULES};
+use crate::space::{PageState, World};
+
+const G: Geometry = Geometry::K4;
+/// Pages of the arena.
+const BORDER: u32 = 512;
+
+fn profile(name: &str) -> Profile {
+    Named::parse(name).unwrap().profile(Arch::X86_64)
+}
+
+/// The ways of the first section of a program.
+fn ways(text: &str, profile: &Profile) -> Exploration {
+    let program = Program::load_concurrent(text).unwrap();
+    let first = program.steps.iter().position(|s| s.lane.is_some()).unwrap();
+    let mut world = World::new(profile, G, program.knobs).with_free_pages(100_000);
+    for step in &program.steps[..first] {
+        world = world.apply(step).remove(0).world;
+    }
+    let section = program.section(first).unwrap();
+    explore(&world, &program.steps[section.steps]).unwrap()
+}
+
+/// Whether every page of `[from, to)` of actor 0 is a guard.
+fn guarded(end: &Final, from: u32, to: u32) -> bool {
+    (from..to).all(|page| end.world.page(0, page) == PageState::Guard)
+}
+
+fn content(end: &Final, page: u32) -> Option<u16> {
+    match end.world.page(0, page) {
+        PageState::Anon { content, .. } => content.tag(),
+        _ => None,
+    }
+}
+
+/// A page below the border is populated; while install works across it, a fault above it brings a huge page.
+const PMD_BORDER: &str = "thp always
+
+mmap 0+0..2+0 rw private fixed
+write 1-1..1+0 tag 1
+|a guard-install 1-1..1+1
+|b write 1+2..1+3 tag 2
+";
+
+#[test]
+fn install_across_a_border_succeeds_whoever_faults_beside_it() {
+    let all = ways(PMD_BORDER, &profile("7.3"));
+    assert!(all.finals.len() >= 2, "{}", all.finals.len());
+    for end in &all.finals {
+        assert_eq!(end.outcomes[0], Outcome::Ok, "{:?}", end.how);
+        assert!(guarded(end, BORDER - 1, BORDER + 1), "{:?}", end.how);
+        assert_eq!(content(end, BORDER + 2), Some(2), "{:?}", end.how);
+    }
+    // It brings a huge page, which is split, or comes when install has made a page table, and gets a small one.
+    let neighbours: Vec<PageState> = all
+        .finals
+        .iter()
+        .map(|e| e.world.page(0, BORDER + 3))
+        .collect();
+    assert!(neighbours.contains(&PageState::Empty));
+    assert!(
+        neighbours
+            .iter()
+            .any(|s| matches!(s, PageState::Anon { .. })),
+        "{neighbours:?}"
+    );
+}
+
+#[test]
+fn the_patch_of_2024_returns_eagain_there() {
+    let all = ways(PMD_BORDER, &profile("rfc-2024"));
+    let eagain = Outcome::Errno(11);
+    assert!(all.finals.iter().any(|end| end.outcomes[0] == eagain));
+    assert!(all.finals.iter().any(|end| end.outcomes[0] == Outcome::Ok));
+    let merged = ways(PMD_BORDER, &profile("6.13"));
+    assert!(merged.finals.iter().all(|end| end.outcomes[0] != eagain));
+}
+
+#[test]
+fn a_storm_of_stores_does_not_keep_install_from_ending_in_guards() {
+    let text = "mmap 0+0..0+4 rw private fixed
+write 0+0..0+2 tag 1
+|a guard-install 0+0..0+2
+|b* write 0+1..0+2 tag 2
+";
+    let all = ways(text, &profile("7.3"));
+    for end in &all.finals {
+        assert_eq!(end.outcomes[0], Outcome::Ok);
+        assert!(guarded(end, 0, 2), "{:?}", end.how);
+        // Once it has faulted at the guard, it never gets through again.
+        let Outcome::Each(seen) = &end.outcomes[1] else {
+            panic!("{:?}", end.outcomes[1]);
+        };
+        let stopped = |o: &Outcome| matches!(o, Outcome::Access(a) if a.fault.is_some());
+        let faults: Vec<bool> = seen.iter().map(stopped).collect();
+        assert!(
+            faults == [false] || faults == [true] || faults == [false, true],
+            "{seen:?}"
+        );
+    }
+    assert!(all.rules.contains(RuleId("race/guard-install/restarts")));
+    assert!(!all.rules.contains(RuleId("race/guard-install/gives-up")));
+}
+
+#[test]
+fn a_load_finds_the_old_value_then_zero_then_the_guard_and_nothing_else() {
+    let text = "mmap 0+0..0+1 rw private fixed
+write 0+0..0+1 tag 7
+|a guard-install 0+0..0+1
+|b* read 0+0..0+1
+";
+    let all = ways(text, &profile("7.3"));
+    let rank = |outcome: &Outcome| match outcome {
+        Outcome::Access(a) if a.fault.is_some() => 2,
+        Outcome::Access(a) if a.values[0].first.tag() == Some(7) => 0,
+        _ => 1,
+    };
+    let mut met = [false; 3];
+    for end in &all.finals {
+        let Outcome::Each(seen) = &end.outcomes[1] else {
+            panic!("{:?}", end.outcomes[1]);
+        };
+        let ranks: Vec<usize> = seen.iter().map(rank).collect();
+        assert!(ranks.windows(2).all(|w| w[0] < w[1]), "{ranks:?}");
+        ranks.iter().for_each(|r| met[*r] = true);
+    }
+    assert_eq!(met, [true; 3]);
+}
+
+#[test]
+fn a_child_forked_beside_install_has_all_of_its_guards_or_none_in_an_anonymous_page() {
+    let text = "mmap 0+0..0+1 rw private fixed
+|a guard-install 0+0..0+1
+|b fork 1
+";
+    let all = ways(text, &profile("7.3"));
+    let child: Vec<PageState> = all.finals.iter().map(|end| end.world.page(1, 0)).collect();
+    assert!(child.contains(&PageState::Guard) && child.contains(&PageState::Empty));
+    assert_eq!(child.len(), 2, "{child:?}");
+}
+
+#[test]
+fn a_store_through_an_old_translation_is_lost_with_its_page_and_reaches_no_other() {
+    let text = "mmap 0+0..0+1 rw private fixed
+write 0+0..0+1 tag 1
+|a dontneed 0+0..0+1
+|b write 0+0..0+1 tag 2
+";
+    let all = ways(text, &profile("7.3"));
+    let left: Vec<PageState> = all.finals.iter().map(|end| end.world.page(0, 0)).collect();
+    let stored = |state: &PageState| matches!(state, PageState::Anon { content, .. } if content.tag() == Some(2));
+    assert!(left.iter().any(stored) && left.contains(&PageState::Empty));
+    assert!(
+        left.iter().all(|s| stored(s) || *s == PageState::Empty),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn after_mprotect_no_store_gets_through() {
+    let text = "mmap 0+0..0+1 rw private fixed
+write 0+0..0+1 tag 1
+|a mprotect 0+0..0+1 r
+|b write 0+0..0+1 tag 2
+|b write 0+0..0+1 tag 3
+";
+    let all = ways(text, &profile("7.3"));
+    for end in &all.finals {
+        let stopped = |o: &Outcome| matches!(o, Outcome::Access(a) if a.fault.is_some());
+        let expected = match (stopped(&end.outcomes[1]), stopped(&end.outcomes[2])) {
+            (true, true) => Some(1),
+            (false, true) => Some(2),
+            (false, false) => Some(3),
+            (true, false) => panic!("{:?}", end.how),
+        };
+        assert_eq!(content(end, 0), expected, "{:?}", end.how);
+    }
+    assert_eq!(all.finals.len(), 3);
+}
+
+#[test]
+fn threads_that_do_not_meet_come_to_one_end() {
+    let text = "mmap 0+0..0+8 rw private fixed
+|a guard-install 0+0..0+2
+|b guard-remove 0+4..0+6
+|c read 0+6..0+8
+";
+    let all = ways(text, &profile("7.3"));
+    assert_eq!(all.finals.len(), 1);
+    assert!(all.states > 10);
+}
+
+#[test]
+fn a_section_that_is_too_large_says_so() {
+    let program = Program::load_concurrent(PMD_BORDER).unwrap();
+    let world = World::new(&profile("7.3"), G, program.knobs);
+    let world = world.apply(&program.steps[0]).remove(0).world;
+    let section = &program.steps[program.section(2).unwrap().steps];
+    let told = explore_within(&world, section, 5).unwrap_err();
+    assert_eq!(told, TooLarge { most: 5 });
+}
+
+#[test]
+fn every_rule_about_threads_is_met_by_a_section() {
+    let storm = "mmap 0+0..0+2 rw private fixed
+write 0+0..0+2 tag 1
+|a guard-install 0+0..0+1
+|b* write 0+0..0+1 tag 2
+|c munmap 0+1..0+2
+|d mprotect 0+0..0+1 rw
+";
+    let gentle = "mmap 0+0..0+1 rw private fixed
+write 0+0..0+1 tag 1
+|a dontneed 0+0..0+1
+|b read 0+0..0+1
+";
+    let mut met = ways(storm, &profile("7.3")).rules;
+    met.merge(&ways(gentle, &profile("7.3")).rules);
+    met.merge(&ways(PMD_BORDER, &profile("rfc-2024")).rules);
+    let about_threads = RULES.iter().filter(|r| r.name.starts_with("race/"));
+    let unmet: Vec<&str> = about_threads
+        .map(|r| r.name)
+        .filter(|name| !met.contains(RuleId(name)))
+        .collect();
+    assert!(unmet.is_empty(), "{unmet:?}");
+}

@@ -1,0 +1,263 @@
+//! Advice about pages: with the mmap lock held for reading, VMA by VMA, page table by page table. Guard install goes over a VMA's
+//! part several times.
+
+use super::access::place;
+use super::rules::{INSTALL_GIVES_UP, INSTALL_RESTARTS, INSTALL_ROUNDS, TABLE_BY_TABLE};
+use super::stale::Stale;
+use super::state::{At, Part, Script, State, Taken, Walk};
+use crate::judge::Outcome;
+use crate::program::{Advice, AdviceReach, Op};
+use crate::rules::errno::{EAGAIN, ENOMEM};
+use crate::rules::registry::index_of;
+use crate::rules::{anon_vma, every_way, guard, madvise, resume, Ctx};
+use crate::space::mm::block_pages;
+use crate::space::World;
+
+/// The advice of an op that walks so; `None`: it does something else.
+pub(super) fn advice(world: &World, op: &Op) -> Option<Advice> {
+    let Op::Madvise { advice, .. } = *op else {
+        return None;
+    };
+    let walks = match advice {
+        Advice::GuardInstall => true,
+        // Takes the mmap lock for writing, or none at all.
+        Advice::Collapse | Advice::Remove => false,
+        _ => advice.reach() == AdviceReach::Pages,
+    };
+    let known = madvise::known(&mut resume(world.clone(), 0), advice);
+    (walks && known).then_some(advice)
+}
+
+/// The next step of the walk.
+pub(super) fn next(
+    state: &State,
+    script: &Script,
+    lane: usize,
+    op: &Op,
+    advice: Advice,
+    out: &mut Vec<Taken>,
+) {
+    let Op::Madvise { range, .. } = *op else {
+        return;
+    };
+    if state.keeps_readers_out(lane) {
+        return;
+    }
+    let mut ctx = resume(state.world.clone(), script.actor);
+    let span = match madvise::span(&mut ctx, range) {
+        Ok(span) => span,
+        Err(outcome) => {
+            let mut next = state.clone();
+            next.finish(lane, outcome);
+            return out.push(Taken::new(next, "returns at once".into(), &[]));
+        }
+    };
+    let (start, end, outside) = span.clip(ctx.geometry());
+    let mut walk = match &state.lanes[lane].at {
+        At::Walk(walk) => walk.clone(),
+        _ => Walk {
+            next: start,
+            hole: outside,
+            part: None,
+        },
+    };
+    let mut next = state.clone();
+    match walk.part.take() {
+        None => {
+            let what = next.begin_part(ctx, lane, advice, walk, end);
+            out.push(Taken::new(next, what, &[]));
+        }
+        Some(part) if advice == Advice::GuardInstall => {
+            out.push(install(next, ctx, lane, walk, part, script));
+        }
+        Some(part) => treat(&next, ctx, lane, advice, walk, part, script, out),
+    }
+}
+
+impl State {
+    /// Goes on to the next VMA, or returns.
+    fn begin_part(
+        &mut self,
+        mut ctx: Ctx,
+        lane: usize,
+        advice: Advice,
+        mut walk: Walk,
+        end: u32,
+    ) -> String {
+        let i = ctx.mm.first_vma_after(walk.next);
+        let vma = ctx.mm.vmas.get(i).filter(|v| v.start < end).cloned();
+        let Some(vma) = vma.filter(|_| walk.next < end) else {
+            let hole = walk.hole || walk.next < end;
+            self.finish(
+                lane,
+                match hole {
+                    true => Outcome::Errno(ENOMEM),
+                    false => Outcome::Ok,
+                },
+            );
+            return "has come to the end of its range and returns".into();
+        };
+        walk.hole |= walk.next < vma.start;
+        let start = walk.next.max(vma.start);
+        let may = madvise::may(&mut ctx, i, advice).and_then(|()| match advice {
+            Advice::GuardInstall => guard::prepare(&mut ctx, i),
+            _ => Ok(()),
+        });
+        self.world = ctx.finish(Outcome::Ok).world;
+        if let Err(errno) = may {
+            self.finish(lane, Outcome::Errno(errno));
+            return "finds a VMA that refuses".into();
+        }
+        walk.part = Some(Part {
+            start,
+            end: vma.end.min(end),
+            at: start,
+            zapping: false,
+            rounds: 0,
+            installed: false,
+        });
+        let g = self.world.geometry();
+        let what = format!(
+            "takes the lock and comes to the VMA at {}",
+            place(start.into(), g)
+        );
+        self.lanes[lane].at = At::Walk(walk);
+        what
+    }
+
+    /// What others may still reach the old way of `[start, end)`.
+    fn remembers(&mut self, before: &World, script: &Script, lane: usize, start: u32, end: u32) {
+        let mm = before.actors[usize::from(script.actor)].clone();
+        if let Some(mm) = mm.filter(|_| self.others_access(lane, script)) {
+            self.stale.push(Stale {
+                lane,
+                mm,
+                start,
+                end,
+                gone: Vec::new(),
+            });
+        }
+    }
+}
+
+/// The part of the page table that holds `at`: up to its end, or the part's.
+fn piece(ctx: &Ctx, at: u32, end: u32) -> u32 {
+    let g = ctx.geometry();
+    let block = (at / g.pages_per_pmd) as usize;
+    block_pages(block, g).1.min(end)
+}
+
+/// A step of guard install.
+fn install(
+    mut state: State,
+    mut ctx: Ctx,
+    lane: usize,
+    mut walk: Walk,
+    mut part: Part,
+    script: &Script,
+) -> Taken {
+    let g = ctx.geometry();
+    let to = piece(&ctx, part.at, part.end);
+    let from = place(part.at.into(), g);
+    let mut rules = vec![index_of(&INSTALL_ROUNDS)];
+    let what;
+    if part.zapping {
+        guard::zap(&mut ctx, part.at, to);
+        what = format!("zaps from {from} on");
+        let before = state.world.clone();
+        let at = part.at;
+        part.at = to;
+        state.world = ctx.finish(Outcome::Ok).world;
+        state.remembers(&before, script, lane, at, to);
+        if to == part.end {
+            (part.at, part.zapping) = (part.start, false);
+        }
+        walk.part = Some(part);
+        state.lanes[lane].at = At::Walk(walk);
+        return Taken::new(state, what, &rules);
+    }
+    // A round begins after the others have been told.
+    state.flush(lane);
+    let rounds = guard::rounds(&ctx);
+    if part.rounds == rounds {
+        if ctx.world.profile.rfc_gives_up {
+            rules.push(index_of(&INSTALL_GIVES_UP));
+            state.finish(lane, Outcome::Errno(EAGAIN));
+            return Taken::new(state, "gives up".into(), &rules);
+        }
+        rules.push(index_of(&INSTALL_RESTARTS));
+        state.lanes[lane].at = At::Before;
+        return Taken::new(state, "lets go of the lock and starts over".into(), &rules);
+    }
+    let walked = guard::install_walk(&mut ctx, part.at, to);
+    part.installed |= walked.installed;
+    if !walked.complete {
+        what = format!("finds an entry in use, walking from {from} on");
+        part.rounds += 1;
+        (part.at, part.zapping) = (part.start, true);
+        walk.part = Some(part);
+    } else if to == part.end {
+        what = format!("guards from {from} on");
+        if ctx.world.profile.rfc_anon_vma_after && part.installed {
+            if let Some(i) = ctx.mm.vma_index(part.start) {
+                anon_vma::prepare(&mut ctx, i);
+            }
+        }
+        walk.next = part.end;
+    } else {
+        what = format!("guards from {from} on");
+        part.at = to;
+        walk.part = Some(part);
+    }
+    state.world = ctx.finish(Outcome::Ok).world;
+    state.lanes[lane].at = At::Walk(walk);
+    Taken::new(state, what, &rules)
+}
+
+/// Another advice, for one page table's part.
+#[allow(clippy::too_many_arguments)]
+fn treat(
+    state: &State,
+    ctx: Ctx,
+    lane: usize,
+    advice: Advice,
+    walk: Walk,
+    part: Part,
+    script: &Script,
+    out: &mut Vec<Taken>,
+) {
+    let g = ctx.geometry();
+    let to = piece(&ctx, part.at, part.end);
+    let step = |ctx: &mut Ctx| match ctx.mm.vma_index(part.at) {
+        Some(i) => match madvise::treat(ctx, advice, i, part.at, to) {
+            Ok(_) => Outcome::Ok,
+            Err(errno) => Outcome::Errno(errno),
+        },
+        None => Outcome::Errno(ENOMEM),
+    };
+    for branch in every_way(ctx, step) {
+        let mut next = state.clone();
+        next.world = branch.world;
+        let what = format!("{} from {} on", advice.name(), place(part.at.into(), g));
+        if branch.outcome != Outcome::Ok {
+            next.finish(lane, branch.outcome);
+        } else {
+            if matches!(advice, Advice::DontNeed | Advice::DontNeedLocked) {
+                next.remembers(&state.world, script, lane, part.at, to);
+            }
+            let mut walk = walk.clone();
+            if to == part.end {
+                walk.next = part.end;
+            } else {
+                walk.part = Some(Part {
+                    at: to,
+                    ..part.clone()
+                });
+            }
+            next.lanes[lane].at = At::Walk(walk);
+        }
+        let mut taken = Taken::new(next, what, &[index_of(&TABLE_BY_TABLE)]);
+        taken.rules.merge(&branch.rules);
+        out.push(taken);
+    }
+}

@@ -1,0 +1,176 @@
+//! The programs of docs/examples/races: whatever the order, guard install keeps its promises; and the explorer, which takes ops
+//! apart, also finds every order in which they run whole, as the rules for one thread alone have it.
+
+use oracle::geometry::Geometry;
+use oracle::judge::{Outcome, SpaceSeen};
+use oracle::profile::{Arch, Named, Profile};
+use oracle::program::{ActorId, Advice, Op, Program, Step};
+use oracle::race::{explore, Exploration};
+use oracle::space::{PageState, World};
+use std::path::PathBuf;
+
+const G: Geometry = Geometry::K4;
+const EAGAIN: i32 = 11;
+const EINTR: i32 = 4;
+
+type Seen = (Vec<Outcome>, Vec<(ActorId, SpaceSeen)>);
+
+struct Race {
+    name: String,
+    before: World,
+    steps: Vec<Step>,
+    all: Exploration,
+}
+
+fn files() -> Vec<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/races");
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 8, "{files:?}");
+    files
+}
+
+fn races(profile: &Profile) -> Vec<Race> {
+    let race = |path: PathBuf| {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let program =
+            Program::load_concurrent(&text).unwrap_or_else(|e| panic!("{}", e.render(&name)));
+        assert_eq!(program.to_string(), text, "{name} is not in canonical form");
+        let first = program.steps.iter().position(|s| s.lane.is_some()).unwrap();
+        let mut before = World::new(profile, G, program.knobs).with_free_pages(1 << 20);
+        for step in &program.steps[..first] {
+            before = before.apply(step).swap_remove(0).world;
+        }
+        let steps = program.steps[program.section(first).unwrap().steps].to_vec();
+        let all = explore(&before, &steps).unwrap();
+        Race {
+            name,
+            before,
+            steps,
+            all,
+        }
+    };
+    files().into_iter().map(race).collect()
+}
+
+fn profiles() -> Vec<Profile> {
+    ["6.13", "6.18.5", "7.3"]
+        .map(|name| Named::parse(name).unwrap().profile(Arch::X86_64))
+        .to_vec()
+}
+
+/// Pages of a range.
+fn pages(op: &Op) -> std::ops::Range<i64> {
+    let range = op.range().unwrap();
+    range.start.page_index(G)..range.end.page_index(G)
+}
+
+/// Whether an op takes guards away, or the memory under them.
+fn takes_guards_away(op: &Op) -> bool {
+    match op {
+        Op::Madvise { advice, .. } => *advice == Advice::GuardRemove,
+        Op::Munmap { .. } | Op::Mmap { .. } | Op::Mremap { .. } => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn install_keeps_its_promises_in_every_order() {
+    for race in profiles().iter().flat_map(races) {
+        let undone = race.steps.iter().any(|s| takes_guards_away(&s.op));
+        for end in &race.all.finals {
+            for (step, outcome) in race.steps.iter().zip(&end.outcomes) {
+                let Op::Madvise {
+                    advice: Advice::GuardInstall,
+                    ..
+                } = step.op
+                else {
+                    continue;
+                };
+                let told = |errno| *outcome == Outcome::Errno(errno);
+                assert!(
+                    !told(EAGAIN) && !told(EINTR),
+                    "{}: {:?}",
+                    race.name,
+                    end.how
+                );
+                if *outcome == Outcome::Ok && !undone {
+                    let guard = |page: i64| end.world.page(0, page as u32) == PageState::Guard;
+                    assert!(pages(&step.op).all(guard), "{}: {:?}", race.name, end.how);
+                }
+            }
+            // Pages that no op names are as they were, huge pages that were split apart.
+            for page in 0..G.arena_pages() {
+                let ops = race
+                    .steps
+                    .iter()
+                    .map(|s| &s.op)
+                    .filter(|op| op.range().is_some());
+                if ops.clone().any(|op| pages(op).contains(&page.into())) {
+                    continue;
+                }
+                let held = |state: PageState| match state {
+                    PageState::Anon { content, .. } => content.tag(),
+                    _ => None,
+                };
+                let (was, is) = (race.before.page(0, page), end.world.page(0, page));
+                assert_eq!(held(was), held(is), "{}: page {page}", race.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn whole_ops_in_any_order_are_among_the_ways() {
+    let mut orders = 0;
+    for race in profiles().iter().flat_map(races) {
+        if race
+            .steps
+            .iter()
+            .any(|s| s.lane.is_some_and(|lane| lane.repeats))
+        {
+            continue;
+        }
+        let ways: Vec<Seen> = race
+            .all
+            .finals
+            .iter()
+            .map(|end| (end.outcomes.clone(), end.world.shown()))
+            .collect();
+        let mut found = Vec::new();
+        let nothing = vec![None; race.steps.len()];
+        play(&race.before, &race.steps, nothing, &mut found);
+        for seen in found {
+            orders += 1;
+            assert!(
+                ways.contains(&seen),
+                "{}: {:?} {:#?}",
+                race.name,
+                seen.0,
+                race.steps
+            );
+        }
+    }
+    assert!(orders > 20, "{orders} orders");
+}
+
+/// Every order of whole ops in which each thread keeps its own.
+fn play(world: &World, steps: &[Step], done: Vec<Option<Outcome>>, found: &mut Vec<Seen>) {
+    if let Some(outcomes) = done.iter().cloned().collect::<Option<Vec<Outcome>>>() {
+        return found.push((outcomes, world.shown()));
+    }
+    for (i, step) in steps.iter().enumerate() {
+        let earlier = (0..i).any(|e| steps[e].lane == step.lane && done[e].is_none());
+        if done[i].is_some() || earlier {
+            continue;
+        }
+        let alone = Step::new(step.actor, step.op);
+        for branch in world.apply(&alone) {
+            let mut done = done.clone();
+            done[i] = Some(branch.outcome);
+            play(&branch.world, steps, done, found);
+        }
+    }
+}
