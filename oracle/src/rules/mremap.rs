@@ -442,8 +442,9 @@ impl Call {
         let (_, end, _) = self.range.clip(ctx.geometry());
         let mut at = start;
         loop {
+            // What was moved beside its source may be one VMA with it by now: it reaches into the range, behind its end.
             let next = ctx.mm.vmas.get(ctx.mm.first_vma_after(at));
-            let Some(vma) = next.filter(|v| v.start < end) else {
+            let Some(vma) = next.filter(|v| at < end && v.start < end) else {
                 return Ok(Done::Here);
             };
             let (from, to, rest) = (vma.start.max(start), vma.end.min(end), vma.end);

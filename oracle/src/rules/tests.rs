@@ -31,7 +31,7 @@ use crate::judge::strip::check_expect;
 use crate::judge::{Observation, Sizes, VmFlag};
 use crate::profile::{Arch, Named, Release};
 use crate::program::Program;
-use crate::space::World;
+use crate::space::{PageState, World};
 use std::collections::BTreeSet;
 
 /// A program that shows a rule.
@@ -264,6 +264,24 @@ fn every_rule_has_a_case() {
         .filter(|n| !n.starts_with("race/"))
         .collect();
     assert!(missing.is_empty(), "rules without a case: {missing:?}");
+}
+
+#[test]
+fn what_is_moved_beside_its_source_moves_once() {
+    let text = include_str!("../../../corpus/regressions/dontunmap-beside-its-source.prog");
+    let program = Program::load(text).unwrap();
+    for release in ["6.17", "7.1", "7.3"] {
+        let profile = Named::parse(release).unwrap();
+        let profile = profile.profile(Arch::X86_64);
+        let mut world = World::new(&profile, Geometry::K4, program.knobs);
+        for step in &program.steps {
+            world = world.apply(step).swap_remove(0).world;
+        }
+        let moved = [519, 520, 521, 522].map(|page| world.page(0, page));
+        let zero = PageState::Zero { huge: false };
+        let empty = PageState::Empty;
+        assert_eq!(moved, [empty, zero, zero, empty], "{release}");
+    }
 }
 
 #[test]
