@@ -1,7 +1,7 @@
 //! A load or a store: an attempt, a fault where it needs one, another attempt.
 
 use super::rules::{FAULT_THEN_ACCESS, STALE};
-use super::stale::ready;
+use super::stale::{fault_of, ready};
 use super::state::{At, Script, State, Taken};
 use crate::judge::{Access, Outcome, ValueRun};
 use crate::program::{Advice, Op};
@@ -50,7 +50,15 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
         return out.push(Taken::new(state, "has nothing to access".into(), &[]));
     }
     if let (Ok(at), Purpose::Load | Purpose::Store(_)) = (u32::try_from(page), purpose) {
-        old_way(state, script, lane, at, purpose, &so_far, out);
+        old_way(
+            state,
+            script,
+            lane,
+            (at, end - first),
+            purpose,
+            &so_far,
+            out,
+        );
     }
     let actor = script.actor;
     let of_page = u32::try_from(page).ok();
@@ -64,12 +72,8 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
         Purpose::Store(_) => "stores to",
         _ => "populates",
     };
-    let populates = matches!(purpose, Purpose::PopulateRead | Purpose::PopulateWrite);
-    if !is_ready && !populates {
-        let fault = match purpose {
-            Purpose::Store(_) => Purpose::PopulateWrite,
-            _ => Purpose::PopulateRead,
-        };
+    let fault = fault_of(purpose);
+    if !is_ready && fault != purpose {
         let mut any = false;
         for branch in touch_page(resume(state.world.clone(), actor), page, fault) {
             if branch.outcome != Outcome::Ok || branch.world == state.world {
@@ -124,7 +128,7 @@ fn old_way(
     state: &State,
     script: &Script,
     lane: usize,
-    page: u32,
+    (page, wanted): (u32, i64),
     purpose: Purpose,
     so_far: &Access,
     out: &mut Vec<Taken>,
@@ -149,16 +153,11 @@ fn old_way(
                 "loads from"
             }
         };
-        let wanted = wanted(&script.lanes[lane].ops[state.lanes[lane].op].1, g);
         next.advance(lane, now, wanted, purpose);
         let place = place(page.into(), g);
         let what = format!("{what} page {place} through a translation of before");
         out.push(Taken::new(next, what, &[index_of(&STALE)]));
     }
-}
-
-fn wanted(op: &Op, g: crate::geometry::Geometry) -> i64 {
-    accessed(op, g).map_or(0, |(first, end, _)| end - first)
 }
 
 fn push_value(values: &mut Vec<ValueRun>, content: Content) {

@@ -128,13 +128,17 @@ impl Stale {
     }
 }
 
+/// The fault that an access takes, which is all that a populating call does.
+pub(super) fn fault_of(purpose: Purpose) -> Purpose {
+    match purpose {
+        Purpose::Store(_) | Purpose::PopulateWrite => Purpose::PopulateWrite,
+        _ => Purpose::PopulateRead,
+    }
+}
+
 /// Whether an access to a page needs no fault: faulting it in would change nothing.
 pub(super) fn ready(world: &World, actor: ActorId, page: u32, purpose: Purpose) -> bool {
-    let fault_in = match purpose {
-        Purpose::Store(_) => Purpose::PopulateWrite,
-        _ => Purpose::PopulateRead,
-    };
-    let branches = touch_page(resume(world.clone(), actor), page.into(), fault_in);
+    let branches = touch_page(resume(world.clone(), actor), page.into(), fault_of(purpose));
     match branches.as_slice() {
         [only] => only.outcome == crate::judge::Outcome::Ok && only.world == *world,
         _ => false,
