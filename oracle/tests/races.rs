@@ -43,7 +43,7 @@ fn races(profile: &Profile) -> Vec<Race> {
         for step in &program.steps[..first] {
             before = before.apply(step).swap_remove(0).world;
         }
-        let steps = program.steps[program.section(first).unwrap().steps].to_vec();
+        let steps = program.steps[program.section(first).unwrap()].to_vec();
         let all = explore(&before, &steps).unwrap();
         Race {
             name,

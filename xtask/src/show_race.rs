@@ -5,7 +5,6 @@ use crate::show::strips;
 use anyhow::Result;
 use harness::report::{outcome_words, wrap};
 use oracle::geometry::Geometry;
-use oracle::judge::Outcome;
 use oracle::profile::Profile;
 use oracle::program::{Program, Step};
 use oracle::race::{explore, Final};
@@ -20,8 +19,8 @@ pub fn run(program: &Program, profile: &Profile, g: Geometry, rules: bool) -> Re
     let mut at = 0;
     while at < program.steps.len() {
         if let Some(section) = program.section(at) {
-            at = section.steps.end;
-            let steps = &program.steps[section.steps];
+            at = section.end;
+            let steps = &program.steps[section];
             match ways(&world, steps, g, rules)? {
                 Some(next) => world = next,
                 None => return Ok(Exit::Infrastructure),
@@ -62,7 +61,7 @@ fn ways(world: &World, steps: &[Step], g: Geometry, rules: bool) -> Result<Optio
         for (step, outcome) in steps.iter().zip(&end.outcomes) {
             say!(
                 "{}",
-                wrap(&format!("     {step} => {}\n", returned(outcome, g)))
+                wrap(&format!("     {step} => {}\n", outcome_words(outcome, g)))
             );
         }
         say!("{}", spaces(&end.world, g));
@@ -73,17 +72,6 @@ fn ways(world: &World, steps: &[Step], g: Geometry, rules: bool) -> Result<Optio
         say!("{}", wrap(&format!("\n     rules: {}", names.join(" "))));
     }
     Ok(all.finals.into_iter().next().map(|end| end.world))
-}
-
-/// What a thread's op returned; of one that repeats, one after the other.
-fn returned(outcome: &Outcome, g: Geometry) -> String {
-    match outcome {
-        Outcome::Each(each) => {
-            let words: Vec<String> = each.iter().map(|one| outcome_words(one, g)).collect();
-            words.join(", then ")
-        }
-        one => outcome_words(one, g),
-    }
 }
 
 fn spaces(world: &World, g: Geometry) -> String {

@@ -38,7 +38,7 @@ pub fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
         }
         Outcome::Each(each) => {
             let words: Vec<String> = each.iter().map(|one| outcome_words(one, g)).collect();
-            words.join("; ")
+            words.join(", then ")
         }
     }
 }

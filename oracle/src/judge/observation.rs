@@ -28,8 +28,7 @@ pub enum Outcome {
     Moved(Moved),
     /// An access op: how far it came, what it read, and the fault that stopped it.
     Access(Access),
-    /// Several outcomes: of a thread that repeats its op, those that differ from the one before, in order; of a whole section of
-    /// threads, one of each step.
+    /// Of a thread that repeats its op: those outcomes that differ from the one before, in order. Never of an actor alone.
     Each(Vec<Outcome>),
 }
 

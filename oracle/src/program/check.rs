@@ -98,9 +98,9 @@ impl Program {
                 at += 1;
                 continue;
             };
-            let start = section.steps.start;
-            at = section.steps.end;
-            super::lane::check(&self.steps[section.steps]).map_err(|(i, message)| CheckError {
+            let start = section.start;
+            at = section.end;
+            super::lane::check(&self.steps[section]).map_err(|(i, message)| CheckError {
                 step: Some(start + i),
                 message,
             })?;

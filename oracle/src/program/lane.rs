@@ -40,28 +40,15 @@ impl Lane {
     }
 }
 
-/// A section of a program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Section {
-    /// Its steps.
-    pub steps: Range<usize>,
-}
-
 impl Program {
-    /// The section that holds a step; `None` for a step of an actor alone.
-    pub fn section(&self, step: usize) -> Option<Section> {
+    /// The steps of the section that holds a step; `None` for a step of an actor alone.
+    pub fn section(&self, step: usize) -> Option<Range<usize>> {
         let in_lane = |i: &usize| self.steps.get(*i).is_some_and(|s| s.lane.is_some());
         in_lane(&step).then(|| {
             let start = (0..step).rev().take_while(in_lane).last().unwrap_or(step);
             let end = (step..).find(|i| !in_lane(i)).unwrap_or(self.steps.len());
-            Section { steps: start..end }
+            start..end
         })
-    }
-
-    /// Whether a step is one of a section and not its last: nobody looks at memory after it.
-    pub fn is_unseen(&self, step: usize) -> bool {
-        let in_lane = |i: usize| self.steps.get(i).is_some_and(|s| s.lane.is_some());
-        in_lane(step) && in_lane(step + 1)
     }
 
     /// Whether threads run at once anywhere in it.

@@ -30,7 +30,7 @@ mod uffd;
 pub use check::{CheckError, MAX_ACCESS_PAGES, MAX_COPY_PAGES, MAX_TRANSFER_PAGES};
 pub use file::{File, FileKind, FileStart, Seals};
 pub use huge::HugeSwitch;
-pub use lane::{Lane, Section, MAX_LANES, MAX_LANE_OPS};
+pub use lane::{Lane, MAX_LANES, MAX_LANE_OPS};
 pub use lock::{LockAll, LockCall};
 pub use remap::Remap;
 pub use text::{ParseError, MAX_TEXT_BYTES};

@@ -25,7 +25,7 @@ fn ways(text: &str, profile: &Profile) -> Exploration {
         world = world.apply(step).remove(0).world;
     }
     let section = program.section(first).unwrap();
-    explore(&world, &program.steps[section.steps]).unwrap()
+    explore(&world, &program.steps[section]).unwrap()
 }
 
 /// Whether every page of `[from, to)` of actor 0 is a guard.
@@ -202,7 +202,7 @@ fn a_section_that_is_too_large_says_so() {
     let program = Program::load_concurrent(PMD_BORDER).unwrap();
     let world = World::new(&profile("7.3"), G, program.knobs);
     let world = world.apply(&program.steps[0]).remove(0).world;
-    let section = &program.steps[program.section(2).unwrap().steps];
+    let section = &program.steps[program.section(2).unwrap()];
     let told = explore_within(&world, section, 5).unwrap_err();
     assert_eq!(told, TooLarge { most: 5 });
 }
