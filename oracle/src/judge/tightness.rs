@@ -2,6 +2,7 @@
 
 use crate::program::Step;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
@@ -42,12 +43,12 @@ impl AddAssign for Tightness {
 
 /// Tightness by what was done: a line for each name of an op ([`Op::name`](crate::program::Op::name)), and one for what lies open
 /// whatever the op ([`ByOp::OPEN`]).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ByOp(BTreeMap<&'static str, OpTightness>);
+pub struct ByOp(BTreeMap<Cow<'static, str>, OpTightness>);
 
 /// One line of [`ByOp`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OpTightness {
     /// Ops of this name.
     pub ops: u64,
@@ -61,7 +62,7 @@ impl ByOp {
 
     /// The line of this name.
     pub fn line(&mut self, name: &'static str) -> &mut OpTightness {
-        self.0.entry(name).or_default()
+        self.0.entry(Cow::Borrowed(name)).or_default()
     }
 
     /// Counts ops of which nothing was seen, `values` each, all of it loose.
@@ -74,8 +75,8 @@ impl ByOp {
     }
 
     /// The lines, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, OpTightness)> + '_ {
-        self.0.iter().map(|(name, line)| (*name, *line))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, OpTightness)> + '_ {
+        self.0.iter().map(|(name, line)| (name.as_ref(), *line))
     }
 
     /// All lines together.
@@ -89,7 +90,7 @@ impl ByOp {
 impl AddAssign<&ByOp> for ByOp {
     fn add_assign(&mut self, other: &ByOp) {
         for (name, theirs) in &other.0 {
-            let line = self.line(name);
+            let line = self.0.entry(name.clone()).or_default();
             line.ops += theirs.ops;
             line.tightness += theirs.tightness;
         }

@@ -2,7 +2,7 @@
 
 use crate::program::ActorId;
 use crate::rules::RuleId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The judge's word on one op.
@@ -19,7 +19,7 @@ pub enum Verdict {
 }
 
 /// The kind of thing that differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     Errno,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::judge::Class;
 use crate::race::rules as race;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
 /// A named piece of the oracle's semantics.
@@ -385,8 +385,10 @@ const fn same(a: &str, b: &str) -> bool {
 const WORDS: usize = 5;
 const _: () = assert!(ALL.len() <= WORDS * 64, "RuleSet needs another word");
 
-/// A set of rules: those that a step exercised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+/// A set of rules: those that a step exercised. Written down it is a bit for each line of [`RULES`], which means something to this
+/// version of the oracle alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct RuleSet {
     bits: [u64; WORDS],
 }
