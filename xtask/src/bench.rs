@@ -383,6 +383,7 @@ fn campaigns(machine: &VmSource, mix: &[Arc<Program>], figures: &mut Figures) ->
             reruns: 0,
             known: Known::default(),
             stop_at_first: false,
+            part: harness::campaign::Part::default(),
         };
         let before = Usage::now();
         let summary = campaign(

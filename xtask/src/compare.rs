@@ -175,13 +175,16 @@ fn text(result: &PairResult) -> String {
         "{} against {}, {}: {} programs on both, {} the same, {} permitted either way\n",
         a.release, b.release, a.arch, result.programs, result.same, result.permitted
     );
-    let mut by_rows: BTreeMap<&[&str], Vec<_>> = BTreeMap::new();
+    let mut by_rows: BTreeMap<&[String], Vec<_>> = BTreeMap::new();
     for (change, _) in &result.explained {
         by_rows.entry(&change.rows).or_default().push(change);
     }
     for (rows, mut changes) in by_rows {
         text.push('\n');
-        for row in BEHAVIOURS.iter().filter(|row| rows.contains(&row.name)) {
+        for row in BEHAVIOURS
+            .iter()
+            .filter(|row| rows.iter().any(|name| name == row.name))
+        {
             text += &wrap(&format!("{}: {}\n    {}\n", row.name, row.what, row.source));
         }
         changes.sort_by_key(|change| std::cmp::Reverse(change.programs));

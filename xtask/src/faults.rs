@@ -6,7 +6,9 @@ use crate::vm_matrix::GuestFaultName;
 use crate::{folders, interrupt, measured, show, vm_matrix};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use harness::campaign::{run as campaign, Amount, Discard, Known, Quiet, RowResult, Settings};
+use harness::campaign::{
+    run as campaign, Amount, Discard, Known, Part, Quiet, RowResult, Settings,
+};
 use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
 use harness::kernel::{JudgeBy, KernelSource};
 use std::path::Path;
@@ -124,6 +126,7 @@ fn settings(args: &FaultsArgs) -> Settings {
         reruns: 0,
         known: Known::default(),
         stop_at_first: true,
+        part: Part::default(),
     }
 }
 

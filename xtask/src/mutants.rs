@@ -6,7 +6,8 @@ use crate::{folders, interrupt, kernels, measured, vm_matrix};
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::campaign::{
-    load_corpus, run as campaign, Amount, CorpusProgram, Discard, Known, Quiet, RowResult, Settings,
+    load_corpus, run as campaign, Amount, CorpusProgram, Discard, Known, Part, Quiet, RowResult,
+    Settings,
 };
 use harness::kernel::JudgeBy;
 use std::path::{Path, PathBuf};
@@ -153,6 +154,7 @@ fn settings(seed: u64, amount: Amount, corpus: Vec<CorpusProgram>) -> Settings {
         reruns: 3,
         known: Known::default(),
         stop_at_first: true,
+        part: Part::default(),
     }
 }
 

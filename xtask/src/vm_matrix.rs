@@ -7,7 +7,7 @@ use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::{
-    self, load_corpus, Amount, CorpusProgram, Feed, Known, RowResult, Settings, Summary,
+    self, load_corpus, Amount, CorpusProgram, Feed, Known, Part, RowResult, Settings, Summary,
 };
 use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
@@ -147,6 +147,7 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
         reruns: 5,
         known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
         stop_at_first: false,
+        part: Part::default(),
     };
     let path = folders::run_folder(workspace, args.out.as_deref());
     let folder = Folder::create(&path).context("the output folder cannot be used")?;
@@ -322,6 +323,7 @@ pub fn simulated(name: &str) -> Result<Vec<Arc<dyn KernelSource>>> {
         name => Some(fault_by_name(name)?),
     };
     Ok(vec![Arc::new(Simulated {
+        steady: true,
         fault,
         ..Simulated::default()
     })])

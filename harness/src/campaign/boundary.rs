@@ -9,7 +9,7 @@ use crate::kernel::Execution;
 use oracle::geometry::Geometry;
 use oracle::profile::{Behaviour, Profile, BEHAVIOURS};
 use oracle::program::Program;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One difference between two kernels that a program shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +23,11 @@ pub struct Difference {
 }
 
 /// A class of differences, counted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub bucket: Bucket,
     /// See [`Difference::rows`].
-    pub rows: Vec<&'static str>,
+    pub rows: Vec<String>,
     /// The first program that showed it.
     pub first_program: String,
     /// Programs that showed it.

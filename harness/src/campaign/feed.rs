@@ -4,6 +4,7 @@
 use super::CpuAccount;
 use oracle::program::{generate, ParseError, Program};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -13,7 +14,39 @@ pub const BLOCK: u64 = 64;
 /// Blocks kept for the next kernel that wants them: 32,768 programs, some tens of megabytes.
 const KEPT: usize = 512;
 
-type Block = Arc<Vec<Arc<Program>>>;
+/// The programs of a block.
+#[derive(Debug)]
+pub struct Programs {
+    programs: Vec<Arc<Program>>,
+    /// BLAKE3 over their texts, 32 hexadecimal digits: equal on machines that made the same.
+    pub digest: String,
+}
+
+impl Programs {
+    /// These programs.
+    pub fn new(programs: Vec<Arc<Program>>) -> Programs {
+        let digest = Programs::digest_of(&programs);
+        Programs { programs, digest }
+    }
+
+    /// See [`Programs::digest`].
+    pub fn digest_of<'p>(programs: impl IntoIterator<Item = &'p Arc<Program>>) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for program in programs {
+            hasher.update(program.to_string().as_bytes());
+            hasher.update(&[0]);
+        }
+        hasher.finalize().to_hex()[..32].to_string()
+    }
+}
+
+impl Deref for Programs {
+    type Target = [Arc<Program>];
+
+    fn deref(&self) -> &[Arc<Program>] {
+        &self.programs
+    }
+}
 
 /// Makes and keeps blocks of programs.
 #[derive(Default)]
@@ -21,7 +54,7 @@ pub struct Feed {
     seed: u64,
     /// Programs that are given out in turn instead of generated ones.
     fixed: Vec<Arc<Program>>,
-    blocks: Mutex<BTreeMap<u64, Arc<OnceLock<Block>>>>,
+    blocks: Mutex<BTreeMap<u64, Arc<OnceLock<Arc<Programs>>>>>,
     /// CPU time of generating.
     pub cpu: CpuAccount,
 }
@@ -44,10 +77,10 @@ impl Feed {
     }
 
     /// Block number `n`.
-    pub fn block(&self, n: u64) -> Block {
+    pub fn block(&self, n: u64) -> Arc<Programs> {
         if !self.fixed.is_empty() {
             let nth = |i| self.fixed[((n * BLOCK + i) % self.fixed.len() as u64) as usize].clone();
-            return Arc::new((0..BLOCK).map(nth).collect());
+            return Arc::new(Programs::new((0..BLOCK).map(nth).collect()));
         }
         let cell = {
             let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +93,7 @@ impl Feed {
         cell.get_or_init(|| {
             self.cpu.charge(|| {
                 let make = |i| Arc::new(generate::generate(program_seed(self.seed, n, i)));
-                Arc::new((0..BLOCK).map(make).collect())
+                Arc::new(Programs::new((0..BLOCK).map(make).collect()))
             })
         })
         .clone()

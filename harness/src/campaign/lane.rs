@@ -4,11 +4,12 @@ use super::confirm::{Confirm, Subject};
 use super::judge::{judge, Judged, ProgramVerdict};
 use super::row::Row;
 use super::run::Context;
-use super::story::{crash_story, Kind, Story};
-use super::{differences, Tally};
+use super::story::{crash_story, Story};
+use super::{differences, Block, BlockResult, Difference, Met, Place, Tally};
 use crate::kernel::{Event, Execution, Kernel, KernelError, KernelInfo, Prepared};
 use oracle::judge::{ByOp, Class};
 use oracle::profile::Profile;
+use oracle::rules::RuleSet;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -17,9 +18,6 @@ const DEPTH: usize = 3;
 
 /// A lane gives up after so many dead VMs: each costs a boot.
 const MOST_DEATHS: usize = 20;
-
-/// Reports of the same bucket on one kernel; further ones are counted, not re-run.
-const EXAMPLES: u64 = 3;
 
 /// Why a program runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,23 +34,26 @@ pub struct Work {
     pub prepared: Prepared,
     /// File name or `seed/block/index`.
     pub name: String,
+    pub place: Place,
     pub origin: Origin,
     /// VMs that were lost, for no known reason, while it ran.
     pub losses: u32,
 }
 
-/// A batch in flight.
-struct Flight {
-    works: VecDeque<Work>,
-    /// The block it belongs to; `None` for re-runs and what is run again after a crash.
-    block: Option<String>,
-    tally: Tally,
-}
-
 /// A batch that waits.
 pub struct Batch {
     pub works: VecDeque<Work>,
-    pub block: Option<String>,
+    /// The block that begins with it; `None` for re-runs and what is run again after a crash.
+    pub begun: Option<(Block, BlockResult)>,
+}
+
+/// A block that is not through.
+struct Open {
+    result: BlockResult,
+    /// Programs that have not come to a verdict, and suspects that are being re-run.
+    left: usize,
+    /// Programs that have.
+    through: u64,
 }
 
 /// One VM after another, for one kernel.
@@ -66,7 +67,11 @@ pub struct Lane<'a> {
     /// The profile of the kernel that this one is compared with.
     before: Option<Profile>,
     queue: VecDeque<Batch>,
-    flights: VecDeque<Flight>,
+    /// Batches in flight.
+    flights: VecDeque<VecDeque<Work>>,
+    open: BTreeMap<Block, Open>,
+    /// When the last block was through: the time since then is the next one's.
+    since: Instant,
     confirms: BTreeMap<u64, Confirm>,
     next_suspect: u64,
     boots: usize,
@@ -91,6 +96,8 @@ impl<'a> Lane<'a> {
             before: None,
             queue: VecDeque::new(),
             flights: VecDeque::new(),
+            open: BTreeMap::new(),
+            since: Instant::now(),
             confirms: BTreeMap::new(),
             next_suspect: 0,
             boots: 0,
@@ -104,6 +111,7 @@ impl<'a> Lane<'a> {
             return;
         }
         self.row.start();
+        self.since = Instant::now();
         while self.kernel.is_some() {
             while self.flights.len() < DEPTH {
                 let Some(batch) = self.next_batch() else {
@@ -111,11 +119,15 @@ impl<'a> Lane<'a> {
                 };
                 let prepared: Vec<Prepared> =
                     batch.works.iter().map(|w| w.prepared.clone()).collect();
-                self.flights.push_back(Flight {
-                    works: batch.works,
-                    block: batch.block,
-                    tally: Tally::default(),
-                });
+                if let Some((block, result)) = batch.begun {
+                    let open = Open {
+                        result,
+                        left: batch.works.len(),
+                        through: 0,
+                    };
+                    self.open.insert(block, open);
+                }
+                self.flights.push_back(batch.works);
                 let submitted = self.kernel.as_mut().map(|k| k.submit(&prepared));
                 if let Some(Err(error)) = submitted {
                     self.died(error);
@@ -182,11 +194,7 @@ impl<'a> Lane<'a> {
     }
 
     fn execution(&mut self, execution: Execution) {
-        let Some(work) = self
-            .flights
-            .front_mut()
-            .and_then(|flight| flight.works.pop_front())
-        else {
+        let Some(work) = self.flights.front_mut().and_then(VecDeque::pop_front) else {
             return self.died(strange(format!(
                 "program {:#x} came back, but nothing is in flight",
                 execution.id
@@ -198,7 +206,7 @@ impl<'a> Lane<'a> {
                 execution.id, work.prepared.id
             );
             if let Some(flight) = self.flights.front_mut() {
-                flight.works.push_front(work);
+                flight.push_front(work);
             }
             return self.died(strange(what));
         }
@@ -210,31 +218,32 @@ impl<'a> Lane<'a> {
                 self.info.geometry,
             )
         });
-        if matches!(judged.verdict, ProgramVerdict::Fine) && matches!(work.origin, Origin::Planned)
-        {
-            self.compare(&work, &execution);
+        if work.origin == Origin::Planned {
+            let differs = match judged.verdict {
+                ProgramVerdict::Fine => self.compare(&work, &execution),
+                _ => Vec::new(),
+            };
+            if let Some(open) = self.open.get_mut(&work.place.block) {
+                open.result.observed(work.place.index, &execution);
+                for change in differs {
+                    let met = Met::once(work.place, &work.name);
+                    open.result.differs(change, met);
+                }
+            }
         }
         self.judged(work, judged);
     }
 
-    /// Books what an execution that the rules explain shows of the kernel before this one.
-    fn compare(&self, work: &Work, execution: &Execution) {
+    /// What an execution that the rules explain shows of the kernel before this one.
+    fn compare(&self, work: &Work, execution: &Execution) -> Vec<Difference> {
         let Some(before) = &self.before else {
-            return;
+            return Vec::new();
         };
         let program = &work.prepared.program;
-        let found = self.ctx.judging.charge(|| {
-            differences(
-                program,
-                execution,
-                before,
-                &self.profile,
-                self.info.geometry,
-            )
-        });
-        if !found.is_empty() {
-            self.row.differs(found, &work.name);
-        }
+        let (profile, geometry) = (&self.profile, self.info.geometry);
+        self.ctx
+            .judging
+            .charge(|| differences(program, execution, before, profile, geometry))
     }
 
     /// Books what became of a program.
@@ -242,48 +251,72 @@ impl<'a> Lane<'a> {
         if let Origin::Rerun(suspect) = work.origin {
             return self.rerun_done(suspect, judged.verdict);
         }
-        let mut tally = judged.tally;
-        self.row.exercised(&judged);
+        let block = work.place.block;
+        let Some(open) = self.open.get_mut(&block) else {
+            return;
+        };
+        open.through += 1;
+        let through = self.row.programs_before(self.ctx, block) + open.through;
+        let result = &mut open.result;
+        result.tally += judged.tally;
+        result.rules.merge(&judged.rules);
+        result.by_op += &judged.by_op;
         match judged.verdict {
             ProgramVerdict::Fine | ProgramVerdict::Poisoned => {}
             ProgramVerdict::Infra(why) => {
-                tally.infra_errors += 1;
-                self.row.error(self.ctx, format!("{}: {why}", work.name));
+                let why = format!("{}: {why}", work.name);
+                self.row.error(self.ctx, &why);
+                result.infra(why);
             }
-            ProgramVerdict::Suspect(story) => self.suspect(work, *story, &mut tally),
+            ProgramVerdict::Suspect(story) => {
+                let known = self.row.known(self.ctx, &story.bucket, &self.profile);
+                match known {
+                    Some(finding) => result.known(&finding.id),
+                    None => {
+                        result.suspect(story.kind, &story.bucket, work.place, &work.name, through);
+                        self.suspect(work, *story);
+                    }
+                }
+            }
         }
-        match self.flights.front_mut() {
-            Some(flight) => flight.tally += tally,
-            None => self.row.add(self.ctx, None, tally),
-        }
+        self.less_to_do(block);
     }
 
-    /// Counts a suspect and has it re-run, unless a known finding explains it or there are examples enough.
-    fn suspect(&mut self, work: Work, story: Story, tally: &mut Tally) {
-        let bucket = story.bucket.clone();
-        if let Some(finding) = self.row.known(self.ctx, &bucket, &self.profile) {
-            tally.known += 1;
-            self.row.met(&finding);
-            return;
-        }
-        match story.kind {
-            Kind::Divergence => tally.divergences += 1,
-            Kind::Hang => tally.hangs += 1,
-            Kind::Crash => tally.crashes += 1,
-        }
-        if self.row.examples(self.ctx, &bucket, &work.name) > EXAMPLES {
+    /// Has a suspect re-run, unless there are examples enough.
+    fn suspect(&mut self, work: Work, story: Story) {
+        let (bucket, place) = (&story.bucket, work.place);
+        if !self.row.is_example(self.ctx, bucket, place) {
             return;
         }
         let number = self.next_suspect;
         self.next_suspect += 1;
         let confirm = Confirm::new(Subject { work, story }, self.ctx.reruns(&self.kernel));
         let works = confirm.works(number, self.ctx);
+        if let Some(open) = self.open.get_mut(&place.block) {
+            open.left += 1;
+        }
         if works.is_empty() {
             self.report(confirm);
             return;
         }
         self.confirms.insert(number, confirm);
-        self.queue.push_front(Batch { works, block: None });
+        self.queue.push_front(Batch { works, begun: None });
+    }
+
+    /// A program or a suspect of a block is through.
+    fn less_to_do(&mut self, block: Block) {
+        let Some(open) = self.open.get_mut(&block) else {
+            return;
+        };
+        open.left -= 1;
+        if open.left > 0 {
+            return;
+        }
+        if let Some(mut open) = self.open.remove(&block) {
+            open.result.seconds = self.since.elapsed().as_secs_f64() / self.row.lanes() as f64;
+            self.since = Instant::now();
+            self.row.done(self.ctx, block, &open.result);
+        }
     }
 
     fn rerun_done(&mut self, suspect: u64, verdict: ProgramVerdict) {
@@ -298,24 +331,27 @@ impl<'a> Lane<'a> {
         }
     }
 
-    fn report(&self, confirm: Confirm) {
-        self.row.report(self.ctx, &self.info, &confirm);
+    fn report(&mut self, confirm: Confirm) {
+        let suspect = self.row.report(self.ctx, &self.info, &confirm);
+        let block = suspect.place.block;
+        if let Some(open) = self.open.get_mut(&block) {
+            open.result.suspects.push(suspect);
+        }
+        self.less_to_do(block);
     }
 
     fn batch_done(&mut self) {
         let Some(flight) = self.flights.pop_front() else {
             return self.died(strange("a batch ended that was never begun".into()));
         };
-        if let Some(work) = flight.works.front() {
+        if let Some(work) = flight.front() {
             let what = format!(
                 "the batch ended, but program {:#x} never came back",
                 work.prepared.id
             );
             self.flights.push_front(flight);
-            return self.died(strange(what));
+            self.died(strange(what));
         }
-        self.row
-            .add(self.ctx, flight.block.as_deref(), flight.tally);
     }
 
     /// The kernel is dead: says which program did it, boots another, and runs again what had not come back.
@@ -325,11 +361,8 @@ impl<'a> Lane<'a> {
             // Ctrl-C reaches QEMU, too.
             return;
         }
-        let mut pending: VecDeque<Work> = VecDeque::new();
-        for flight in std::mem::take(&mut self.flights) {
-            pending.extend(flight.works);
-            self.row.add(self.ctx, None, flight.tally);
-        }
+        let flights = std::mem::take(&mut self.flights);
+        let mut pending: VecDeque<Work> = flights.into_iter().flatten().collect();
         let (class, at, what, console) = match &error {
             KernelError::Crash { kind, excerpt, at } => {
                 (Some(Class::Crash), *at, kind.clone(), excerpt.clone())
@@ -371,57 +404,64 @@ impl<'a> Lane<'a> {
                     work,
                     Judged {
                         tally,
-                        rules: oracle::rules::RuleSet::EMPTY,
+                        rules: RuleSet::EMPTY,
                         by_op,
                         verdict,
                     },
                 );
             }
             (_, work) => {
-                self.row.error(self.ctx, format!("{}: {error}", self.name));
-                let mut tally = Tally {
-                    infra_errors: 1,
-                    ..Tally::default()
-                };
+                self.row.lost(self.ctx, format!("{}: {error}", self.name));
                 if let Some(mut work) = work {
                     work.losses += 1;
                     // Once may be an accident; a program that loses its VM twice is set aside.
                     if work.losses < 2 {
                         pending.insert(culprit.min(pending.len()), work);
-                    } else if let Origin::Rerun(suspect) = work.origin {
-                        self.rerun_done(suspect, ProgramVerdict::Infra(error.to_string()));
                     } else {
-                        tally.programs += 1;
-                        tally.infra_errors += 1;
+                        self.set_aside(work, error.to_string());
                     }
                 }
-                self.row.add(self.ctx, None, tally);
             }
         }
         if !pending.is_empty() {
             self.queue.push_front(Batch {
                 works: pending,
-                block: None,
+                begun: None,
             });
         }
         if self.boots > MOST_DEATHS {
-            self.row.error(
-                self.ctx,
-                format!("{}: gave up after {} dead VMs", self.name, self.boots),
-            );
-            return;
+            let text = format!("{}: gave up after {} dead VMs", self.name, self.boots);
+            return self.row.gave_up(self.ctx, text);
         }
         self.boot();
     }
 
+    /// Gives up on a program that nothing can be told of.
+    fn set_aside(&mut self, work: Work, why: String) {
+        let tally = Tally {
+            programs: 1,
+            ..Tally::default()
+        };
+        let judged = Judged {
+            tally,
+            rules: RuleSet::EMPTY,
+            by_op: ByOp::default(),
+            verdict: ProgramVerdict::Infra(why),
+        };
+        self.judged(work, judged);
+    }
+
     /// What was in flight when the lane ended is not counted; suspects whose re-runs are not through are reported with
-    /// the runs that they had.
+    /// the runs that they had. The record of a block is written only when all of it is through.
     fn finish(&mut self) {
-        for flight in std::mem::take(&mut self.flights) {
-            self.row.add(self.ctx, None, flight.tally);
-        }
         for (_, confirm) in std::mem::take(&mut self.confirms) {
-            self.row.report(self.ctx, &self.info, &confirm);
+            let suspect = self.row.report(self.ctx, &self.info, &confirm);
+            if let Some(open) = self.open.get_mut(&suspect.place.block) {
+                open.result.suspects.push(suspect);
+            }
+        }
+        for open in std::mem::take(&mut self.open).into_values() {
+            self.row.cut_off(&open.result);
         }
         self.kernel = None;
     }

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `run` | the whole: settings, rows (kernels), lanes (VMs side by side) |
 //! | `row` | one kernel's part: its blocks, its counts, its profile |
+//! | `item` | blocks, places of programs, shards: what a campaign is cut into |
+//! | `block` | what a block came to, and the sum of blocks |
 //! | `results` | what comes of it, where it goes, who looks on |
 //! | `lane` | one VM's loop: keep batches in flight, judge what comes back, replace what dies |
 //! | `feed` | which programs run: corpus and generated blocks, made once for all kernels |
@@ -17,11 +19,13 @@
 //! | `needs`, `smaps` | what a program needs; when VmFlags are read |
 //! | `tally`, `bucket`, `cpu` | counts, buckets, CPU time |
 
+mod block;
 mod boundary;
 mod bucket;
 mod confirm;
 mod cpu;
 mod feed;
+mod item;
 mod judge;
 mod known;
 mod lane;
@@ -35,18 +39,22 @@ pub mod smaps;
 mod story;
 mod tally;
 
+pub use block::{
+    observation_digest, BlockResult, Booted, ChangeKey, Earlier, Met, Standing, Suspect, EXAMPLES,
+};
 pub use boundary::{differences, Change, Difference};
 pub use bucket::{divergence_id, Bucket};
 pub use cpu::CpuAccount;
 pub use feed::{
     load_concurrent_program, load_corpus, load_program, program_seed, CorpusError, CorpusProgram,
-    Feed, BLOCK,
+    Feed, Programs, BLOCK,
 };
+pub use item::{Block, Place, Shard};
 pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
 pub use known::{Finding, Known, KnownError, Status};
 pub use needs::{lacks, suited};
 pub use pair::{compare, PairError, PairResult, PairSettings, Pairing, Unexplained};
 pub use results::{Discard, Listener, Progress, Quiet, Reported, RowResult, Sink, Summary};
-pub use run::{run, seed_of, Amount, CampaignError, Settings};
+pub use run::{before, run, seed_of, Amount, CampaignError, Part, Settings};
 pub use story::{crash_story, Kind, Story};
 pub use tally::Tally;

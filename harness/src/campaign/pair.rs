@@ -363,7 +363,7 @@ impl Comparison {
             } else {
                 let change = Change {
                     bucket,
-                    rows,
+                    rows: rows.iter().map(|row| row.to_string()).collect(),
                     first_program,
                     programs,
                 };

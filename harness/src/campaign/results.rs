@@ -1,11 +1,11 @@
 //! What a campaign comes to, where it goes, and who looks on.
 
 use super::story::Story;
-use super::{Bucket, Change, Tally};
+use super::{Block, BlockResult, Booted, Bucket, Change, Place, Suspect, Tally};
 use crate::kernel::{JudgeBy, KernelInfo};
 use oracle::judge::ByOp;
 use oracle::program::Program;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub struct Reported {
     pub by: JudgeBy,
     /// File name or `seed/block/index`.
     pub program_name: String,
+    pub place: Place,
     pub program: Arc<Program>,
     pub story: Story,
     /// Re-runs that showed it again.
@@ -27,8 +28,25 @@ pub struct Reported {
     pub runs: u32,
 }
 
+impl Reported {
+    /// What stays of it in the record of its block.
+    pub fn suspect(&self) -> Suspect {
+        Suspect {
+            id: self.id.clone(),
+            place: self.place,
+            program: self.program_name.clone(),
+            bucket: self.story.bucket.clone(),
+            class: self.story.class,
+            step: self.story.step,
+            hits: self.hits,
+            runs: self.runs,
+            release: self.kernel.release.clone(),
+        }
+    }
+}
+
 /// Everything about one kernel's part of a campaign.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RowResult {
     /// How the user names the kernel.
     pub kernel: String,
@@ -63,13 +81,23 @@ pub struct RowResult {
     pub rules: Vec<String>,
     /// Behaviours that the kernel was found to have.
     pub behaviours: Vec<String>,
-    /// Programs run when the first new suspect was met, that one included.
+    /// Programs of the campaign up to the first new suspect, that one included.
     pub first_suspect: Option<u64>,
     /// The bucket of that suspect.
     pub first_bucket: Option<Bucket>,
 }
 
 impl RowResult {
+    /// Takes over what was found out when the kernel booted.
+    pub fn set_booted(&mut self, booted: &Booted) {
+        self.release.clone_from(&booted.release);
+        self.build.clone_from(&booted.build);
+        self.page_size = booted.page_size;
+        self.accel.clone_from(&booted.accel);
+        self.boot_seconds = booted.boot_seconds;
+        self.behaviours.clone_from(&booted.behaviours);
+    }
+
     /// Programs per second of running.
     pub fn rate(&self) -> f64 {
         if self.seconds > 0.0 {
@@ -111,8 +139,19 @@ impl Summary {
 
 /// Where results go as they come. An error ends the campaign; what was written stays.
 pub trait Sink: Sync {
-    /// A block is through on a kernel.
-    fn block(&self, row: &RowResult, block: &str, tally: &Tally) -> io::Result<()>;
+    /// A kernel has booted and was probed, for the first time.
+    fn booted(&self, _row: &RowResult, _booted: &Booted) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A block is through on a kernel, the re-runs of its suspects included: the terminal record of a work item.
+    fn block(&self, row: &RowResult, block: Block, result: &BlockResult) -> io::Result<()>;
+
+    /// The infrastructure failed, and no program is at fault.
+    fn lost(&self, _row: &RowResult, _why: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     /// A suspect was confirmed.
     fn reported(&self, reported: &Reported) -> io::Result<()>;
     /// A kernel is through: `row`. `rows` are all rows so far, that one among them, in the order of the matrix.
@@ -123,7 +162,7 @@ pub trait Sink: Sync {
 pub struct Discard;
 
 impl Sink for Discard {
-    fn block(&self, _: &RowResult, _: &str, _: &Tally) -> io::Result<()> {
+    fn block(&self, _: &RowResult, _: Block, _: &BlockResult) -> io::Result<()> {
         Ok(())
     }
 

@@ -1,19 +1,21 @@
 //! One kernel's part of a campaign: what its lanes share.
 
 use super::confirm::Confirm;
-use super::feed::BLOCK;
+use super::feed::{Programs, BLOCK};
 use super::lane::{Batch, Origin, Work};
 use super::results::{Progress, Reported, RowResult};
 use super::run::{lock, Amount, Context, Settings};
-use super::{divergence_id, needs, smaps, Bucket, Change, Difference, Finding, Judged, Tally};
+use super::{
+    divergence_id, needs, smaps, Block, BlockResult, Booted, Bucket, Earlier, Finding, Place,
+    Standing, Suspect,
+};
 use crate::kernel::{probe, BootError, Kernel, KernelInfo, KernelSource, Prepared};
 use oracle::geometry::Geometry;
 use oracle::profile::{Profile, Release};
-use oracle::rules::RuleSet;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What one kernel's lanes share.
 pub struct Row<'a> {
@@ -23,6 +25,12 @@ pub struct Row<'a> {
     /// Corpus blocks, then generated ones.
     corpus_blocks: u64,
     blocks: Option<u64>,
+    /// Programs of the whole row, where that is known.
+    total: Option<u64>,
+    /// Blocks that are through from before, and the seconds that they took.
+    done: BTreeSet<Block>,
+    earlier_seconds: f64,
+    lanes: usize,
     lanes_left: AtomicUsize,
     state: Mutex<State>,
     /// Set when the row is to end early.
@@ -31,24 +39,34 @@ pub struct Row<'a> {
     before: Option<usize>,
 }
 
-#[derive(Default)]
 struct State {
+    /// What is not the sum of blocks.
     result: RowResult,
-    buckets: BTreeMap<Bucket, u64>,
-    /// By what they are and what explains them: the first program, and how many there were.
-    changes: BTreeMap<(Bucket, Vec<&'static str>), (String, u64)>,
-    rules: RuleSet,
+    standing: Standing,
+    booted: Option<Booted>,
     started: Option<Instant>,
     ended: Option<Instant>,
-    /// Programs that came through, counted before their block is.
-    through: u64,
     profile: Option<Profile>,
+}
+
+impl State {
+    fn result(&self, earlier: f64) -> RowResult {
+        let mut result = self.result.clone();
+        self.standing.fill(&mut result);
+        result.seconds = earlier;
+        if let (Some(started), Some(ended)) = (self.started, self.ended) {
+            result.seconds += ended.saturating_duration_since(started).as_secs_f64();
+        }
+        result
+    }
 }
 
 impl<'a> Row<'a> {
     /// A row whose work are `corpus_blocks` blocks of the corpus and then generated ones, `blocks` in all (`None`: until
-    /// time is up), done by so many `lanes`. `before`: row and uname release of the kernel that it is compared with.
+    /// time is up), done by so many `lanes`, apart from what is through from before. `before`: row and uname release of the
+    /// kernel that it is compared with.
     pub fn new(
+        ctx: &Context<'_>,
         index: usize,
         source: &'a dyn KernelSource,
         corpus_blocks: u64,
@@ -56,38 +74,109 @@ impl<'a> Row<'a> {
         lanes: usize,
         before: Option<(usize, &str)>,
     ) -> Row<'a> {
-        Row {
+        let name = (source.label().to_string(), source.arch().to_string());
+        let earlier = ctx.settings.part.earlier.get(&name);
+        let Earlier {
+            booted,
+            done,
+            standing,
+        } = earlier.cloned().unwrap_or_default();
+        let mut result = RowResult {
+            kernel: name.0,
+            arch: name.1,
+            before: before.map(|(_, release)| release.to_string()),
+            ..RowResult::default()
+        };
+        let profile = booted.as_ref().map(|booted| {
+            result.set_booted(booted);
+            probe::of_names(&booted.behaviours)
+        });
+        if let Some(profile) = &profile {
+            ctx.probed.found(index, profile);
+        }
+        let mut row = Row {
             index,
             source,
             next_block: AtomicU64::new(0),
             corpus_blocks,
             blocks,
+            total: None,
+            done,
+            earlier_seconds: standing.seconds,
+            lanes,
             lanes_left: AtomicUsize::new(lanes),
             state: Mutex::new(State {
-                result: RowResult {
-                    kernel: source.label().to_string(),
-                    arch: source.arch().to_string(),
-                    before: before.map(|(_, release)| release.to_string()),
-                    ..RowResult::default()
-                },
-                ..State::default()
+                result,
+                standing,
+                booted,
+                started: None,
+                ended: None,
+                profile,
             }),
             full: AtomicBool::new(false),
             before: before.map(|(row, _)| row),
+        };
+        row.total = blocks.map(|blocks| {
+            let all = (0..blocks).map(|n| row.block(n));
+            let mine = all.filter(|block| row.is_mine(ctx.settings, *block));
+            mine.map(|block| count(ctx.settings, block)).sum()
+        });
+        row
+    }
+
+    /// Block number `n` of the row.
+    fn block(&self, n: u64) -> Block {
+        match n.checked_sub(self.corpus_blocks) {
+            None => Block::Corpus(n),
+            Some(generated) => Block::Generated(generated),
         }
+    }
+
+    /// Whether a block is in this machine's share.
+    fn is_mine(&self, settings: &Settings, block: Block) -> bool {
+        let (label, arch) = (self.source.label(), self.source.arch());
+        let has = |shard: super::Shard| shard.has(label, arch, block, settings.seed);
+        settings.part.shard.is_none_or(has)
+    }
+
+    /// Whether anything is left to run.
+    pub fn has_work(&self, settings: &Settings) -> bool {
+        let left = |n| {
+            let block = self.block(n);
+            self.is_mine(settings, block) && !self.done.contains(&block)
+        };
+        self.blocks.is_none_or(|blocks| (0..blocks).any(left))
+    }
+
+    /// Whether the kernel's profile is known without booting it.
+    pub fn is_probed(&self) -> bool {
+        lock(&self.state).profile.is_some()
+    }
+
+    /// The row of the kernel that this one waits for to compare itself with.
+    pub fn waits_for(&self) -> Option<usize> {
+        self.before.filter(|&row| row < self.index)
+    }
+
+    /// Lanes that work on it.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// Gives it so many lanes, before any of them runs.
+    pub fn set_lanes(&mut self, lanes: usize) {
+        self.lanes = lanes;
+        self.lanes_left = AtomicUsize::new(lanes);
+    }
+
+    /// Time that it has used up before, as far as its blocks say.
+    pub fn spent(&self) -> Duration {
+        Duration::try_from_secs_f64(self.earlier_seconds).unwrap_or_default()
     }
 
     /// Label and architecture, for the names of consoles.
     pub fn name(&self) -> String {
         format!("{}-{}", self.source.label(), self.source.arch())
-    }
-
-    /// Programs of the whole row, where that is known.
-    fn total(&self, settings: &Settings) -> Option<u64> {
-        match settings.amount {
-            Amount::Programs(n) => Some(n + settings.corpus.len() as u64),
-            Amount::Time(_) => None,
-        }
     }
 
     /// What is known of the kernel before it is booted.
@@ -124,26 +213,31 @@ impl<'a> Row<'a> {
                 return None;
             }
             Err(error) => {
-                self.boot_failed(ctx, error.to_string());
+                self.lost(ctx, error.to_string());
                 return None;
             }
         };
         let profile = match self.profile(ctx, kernel.as_mut()) {
             Ok(profile) => profile,
             Err(why) => {
-                self.boot_failed(ctx, why);
+                self.lost(ctx, why);
                 return None;
             }
         };
         let info = kernel.info().clone();
         let mut state = lock(&self.state);
-        if state.result.release.is_empty() {
-            state.result.release = info.release.clone();
-            state.result.build = info.build.clone();
-            state.result.page_size = info.geometry.page_size;
-            state.result.accel = info.accel.clone();
-            state.result.boot_seconds = info.boot_seconds;
-            state.result.behaviours = probe::names(&profile);
+        if state.booted.is_none() {
+            let booted = Booted {
+                release: info.release.clone(),
+                build: info.build.clone(),
+                page_size: info.geometry.page_size,
+                accel: info.accel.clone(),
+                boot_seconds: info.boot_seconds,
+                behaviours: probe::names(&profile),
+            };
+            state.result.set_booted(&booted);
+            ctx.wrote(ctx.sink.booted(&state.result, &booted));
+            state.booted = Some(booted);
         }
         drop(state);
         ctx.listener.event(&Progress::Booted {
@@ -151,18 +245,6 @@ impl<'a> Row<'a> {
             info: &info,
         });
         Some((kernel, profile))
-    }
-
-    fn boot_failed(&self, ctx: &Context<'_>, why: String) {
-        self.error(ctx, why);
-        self.add(
-            ctx,
-            None,
-            Tally {
-                infra_errors: 1,
-                ..Tally::default()
-            },
-        );
     }
 
     /// The profile to judge by: the one asked for, the one found by an earlier boot, or what probing finds.
@@ -186,44 +268,56 @@ impl<'a> Row<'a> {
         profile: &Profile,
         info: &KernelInfo,
     ) -> Option<Batch> {
-        if self.full.load(Ordering::Relaxed) {
-            return None;
+        loop {
+            if self.full.load(Ordering::Relaxed) {
+                return None;
+            }
+            let n = self.next_block.fetch_add(1, Ordering::Relaxed);
+            if self.blocks.is_some_and(|blocks| n >= blocks) {
+                return None;
+            }
+            let block = self.block(n);
+            if self.done.contains(&block) || !self.is_mine(ctx.settings, block) {
+                continue;
+            }
+            return match block {
+                Block::Corpus(n) => Some(self.corpus_block(ctx, n, profile, info)),
+                // Before the programs are made: the deadline is over for good.
+                Block::Generated(_) if deadline.is_some_and(|at| Instant::now() >= at) => None,
+                Block::Generated(n) => Some(self.generated_block(ctx, n)),
+            };
         }
-        let n = self.next_block.fetch_add(1, Ordering::Relaxed);
-        let settings = ctx.settings;
-        if self.blocks.is_some_and(|blocks| n >= blocks) {
-            return None;
-        }
-        let Some(generated) = n.checked_sub(self.corpus_blocks) else {
-            return Some(self.corpus_block(ctx, n, profile, info));
-        };
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return None;
-        }
-        let mut count = BLOCK;
-        if let Amount::Programs(programs) = settings.amount {
-            count = count.min(programs - generated * BLOCK);
-        }
-        let block = ctx.feed.block(generated);
-        let mut works: Vec<Work> = (0..count)
-            .map(|i| Work {
+    }
+
+    fn generated_block(&self, ctx: &Context<'_>, n: u64) -> Batch {
+        let block = Block::Generated(n);
+        let programs = ctx.feed.block(n);
+        let mut works: Vec<Work> = (0..count(ctx.settings, block))
+            .map(|index| Work {
                 prepared: Prepared {
                     id: ctx.next_id(),
-                    program: block[i as usize].clone(),
+                    program: programs[index as usize].clone(),
                     smaps: smaps::GENERATED,
                     fault: self.source.guest_fault(),
                 },
-                name: format!("{}/{generated}/{i}", settings.seed),
+                name: format!("{}/{n}/{index}", ctx.settings.seed),
+                place: Place { block, index },
                 origin: Origin::Planned,
                 losses: 0,
             })
             .collect();
         // Changing a system-wide setting costs more than a program; programs of a block do not depend on each other.
         works.sort_by_key(|work| work.prepared.program.knobs);
-        Some(Batch {
+        Batch {
             works: works.into(),
-            block: Some(format!("generated/{generated}")),
-        })
+            begun: Some((
+                block,
+                BlockResult {
+                    programs_digest: programs.digest.clone(),
+                    ..BlockResult::default()
+                },
+            )),
+        }
     }
 
     fn corpus_block(
@@ -233,13 +327,17 @@ impl<'a> Row<'a> {
         profile: &Profile,
         info: &KernelInfo,
     ) -> Batch {
+        let block = Block::Corpus(n);
         let from = (n * BLOCK) as usize;
-        let to = (from + BLOCK as usize).min(ctx.settings.corpus.len());
+        let entries = &ctx.settings.corpus[from..from + count(ctx.settings, block) as usize];
         let mut works = VecDeque::new();
-        let mut tally = Tally::default();
-        for entry in &ctx.settings.corpus[from..to] {
+        let mut result = BlockResult {
+            programs_digest: Programs::digest_of(entries.iter().map(|entry| &entry.program)),
+            ..BlockResult::default()
+        };
+        for (index, entry) in (0..).zip(entries) {
             let (program, lacking) = needs::suited(&entry.program, profile, info);
-            tally.skipped += u64::from(lacking.is_some());
+            result.tally.skipped += u64::from(lacking.is_some());
             works.push_back(Work {
                 prepared: Prepared {
                     id: ctx.next_id(),
@@ -248,44 +346,45 @@ impl<'a> Row<'a> {
                     fault: self.source.guest_fault(),
                 },
                 name: entry.name.clone(),
+                place: Place { block, index },
                 origin: Origin::Planned,
                 losses: 0,
             });
         }
-        self.add(ctx, None, tally);
         Batch {
             works,
-            block: Some(format!("corpus/{n}")),
+            begun: Some((block, result)),
         }
     }
 
-    /// Adds counts; a block that is through goes to the sink.
-    pub fn add(&self, ctx: &Context<'_>, block: Option<&str>, tally: Tally) {
-        if tally == Tally::default() {
-            return;
-        }
+    /// Books a block whose programs and re-runs are all through; its record goes to the sink.
+    pub fn done(&self, ctx: &Context<'_>, block: Block, result: &BlockResult) {
         let mut state = lock(&self.state);
-        state.result.tally += tally;
+        state.standing.add(result);
         state.ended = Some(Instant::now());
-        let wrote = ctx
-            .sink
-            .block(&state.result, block.unwrap_or("again"), &tally);
-        let total = state.result.tally;
+        let wrote = ctx.sink.block(&state.result, block, result);
+        let total = *state.standing.tally();
         drop(state);
         ctx.wrote(wrote);
         ctx.listener.event(&Progress::Programs {
             row: self.index,
             tally: &total,
-            total: self.total(ctx.settings),
+            total: self.total,
         });
     }
 
-    /// Books that a program came through, the rules that it exercised, and how tight they were op by op.
-    pub fn exercised(&self, judged: &Judged) {
-        let mut state = lock(&self.state);
-        state.rules.merge(&judged.rules);
-        state.result.by_op += &judged.by_op;
-        state.through += 1;
+    /// Books what a block that is not through came to so far: it counts for this run's tables. It has no record, so that it is
+    /// run again when the campaign is resumed.
+    pub fn cut_off(&self, result: &BlockResult) {
+        lock(&self.state).standing.add(result);
+    }
+
+    /// Programs of the campaign before those of a block.
+    pub fn programs_before(&self, ctx: &Context<'_>, block: Block) -> u64 {
+        match block {
+            Block::Corpus(n) => n * BLOCK,
+            Block::Generated(n) => ctx.settings.corpus.len() as u64 + n * BLOCK,
+        }
     }
 
     /// The profile of the kernel before it in the order of versions: what it was found to have, or what the table says where it
@@ -301,26 +400,29 @@ impl<'a> Row<'a> {
         Some(Profile::at_release(release, probe::arch(info)))
     }
 
-    /// Books how a program showed the kernel to differ from the one before it.
-    pub fn differs(&self, differences: Vec<Difference>, program: &str) {
-        let mut state = lock(&self.state);
-        for difference in differences {
-            let key = (difference.bucket, difference.rows);
-            let first = || (program.to_string(), 0);
-            state.changes.entry(key).or_insert_with(first).1 += 1;
-        }
-    }
-
-    /// Books an infrastructure error's text; its count comes with a tally.
-    pub fn error(&self, ctx: &Context<'_>, text: String) {
+    /// Books a failure of the infrastructure that is no program's.
+    pub fn lost(&self, ctx: &Context<'_>, why: String) {
         ctx.listener.event(&Progress::Error {
             row: self.index,
-            text: &text,
+            text: &why,
         });
         let mut state = lock(&self.state);
-        if state.result.errors.len() < 20 {
-            state.result.errors.push(text);
-        }
+        ctx.wrote(ctx.sink.lost(&state.result, &why));
+        state.standing.lost(why);
+    }
+
+    /// Tells those who look on that the infrastructure failed a program; it is booked with its block.
+    pub fn error(&self, ctx: &Context<'_>, text: &str) {
+        ctx.listener.event(&Progress::Error {
+            row: self.index,
+            text,
+        });
+    }
+
+    /// Says that the row cannot go on.
+    pub fn gave_up(&self, ctx: &Context<'_>, text: String) {
+        self.error(ctx, &text);
+        lock(&self.state).standing.error(text);
     }
 
     /// The known finding that explains this bucket on this kernel, judged by this profile.
@@ -337,34 +439,12 @@ impl<'a> Row<'a> {
             .cloned()
     }
 
-    /// Books that a known finding was met.
-    pub fn met(&self, finding: &Finding) {
-        let mut state = lock(&self.state);
-        *state
-            .result
-            .known_met
-            .entry(finding.id.clone())
-            .or_default() += 1;
-    }
-
-    /// Books one more program of a new bucket; says how many there are now.
-    pub fn examples(&self, ctx: &Context<'_>, bucket: &Bucket, program: &str) -> u64 {
-        let mut state = lock(&self.state);
-        if !state.buckets.contains_key(bucket) {
-            let first = program.to_string();
-            state.result.first_programs.insert(bucket.clone(), first);
-        }
-        let through = state.through;
-        if state.result.first_suspect.is_none() {
-            state.result.first_suspect = Some(through);
-            state.result.first_bucket = Some(bucket.clone());
-        }
+    /// Whether a program with a new suspect is to be re-run: it is one of the first examples of its bucket.
+    pub fn is_example(&self, ctx: &Context<'_>, bucket: &Bucket, place: Place) -> bool {
         if ctx.settings.stop_at_first {
             self.full.store(true, Ordering::Relaxed);
         }
-        let count = state.buckets.entry(bucket.clone()).or_default();
-        *count += 1;
-        *count
+        lock(&self.state).standing.example(bucket, place)
     }
 
     /// Whether the row ends early: it has met a suspect, and one is all that is wanted.
@@ -372,31 +452,38 @@ impl<'a> Row<'a> {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Hands a suspect with its re-runs to the sink.
-    pub fn report(&self, ctx: &Context<'_>, info: &KernelInfo, confirm: &Confirm) {
+    /// Hands a suspect with its re-runs to the sink; what its block keeps of it.
+    pub fn report(&self, ctx: &Context<'_>, info: &KernelInfo, confirm: &Confirm) -> Suspect {
         let (story, hits) = confirm.story();
-        let prepared = &confirm.subject.work.prepared;
+        let work = &confirm.subject.work;
+        let program = &work.prepared.program;
         let reported = Reported {
-            id: divergence_id(&story.bucket, &prepared.program.to_string()),
+            id: divergence_id(&story.bucket, &program.to_string()),
             kernel: info.clone(),
             by: ctx.settings.by.clone(),
-            program_name: confirm.subject.work.name.clone(),
-            program: prepared.program.clone(),
+            program_name: work.name.clone(),
+            place: work.place,
+            program: program.clone(),
             story: story.clone(),
             hits,
             runs: confirm.runs,
         };
         ctx.wrote(ctx.sink.reported(&reported));
         ctx.listener.event(&Progress::Reported(&reported));
+        reported.suspect()
     }
 
     /// Called by each lane at its end; the last one closes the row.
     pub fn lane_done(&self, ctx: &Context<'_>) {
-        if self.lanes_left.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return;
+        if self.lanes_left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close(ctx);
         }
+    }
+
+    /// Writes down what the row came to.
+    pub fn close(&self, ctx: &Context<'_>) {
         ctx.probed.over(self.index);
-        let result = self.result();
+        let result = lock(&self.state).result(self.earlier_seconds);
         let rows: Vec<RowResult> = {
             let mut results = lock(&ctx.results);
             results.insert(self.index, result.clone());
@@ -408,26 +495,14 @@ impl<'a> Row<'a> {
             result: &result,
         });
     }
+}
 
-    fn result(&self) -> RowResult {
-        let state = lock(&self.state);
-        let mut result = state.result.clone();
-        if let (Some(started), Some(ended)) = (state.started, state.ended) {
-            result.seconds = ended.saturating_duration_since(started).as_secs_f64();
-        }
-        result.buckets = state.buckets.iter().map(|(b, n)| (b.clone(), *n)).collect();
-        let change =
-            |((bucket, rows), (first_program, programs)): (&(Bucket, Vec<_>), &(String, u64))| {
-                Change {
-                    bucket: bucket.clone(),
-                    rows: rows.clone(),
-                    first_program: first_program.clone(),
-                    programs: *programs,
-                }
-            };
-        result.changes = state.changes.iter().map(change).collect();
-        let rules: BTreeSet<String> = state.rules.iter().map(|rule| rule.to_string()).collect();
-        result.rules = rules.into_iter().collect();
-        result
+/// Programs of a block.
+fn count(settings: &Settings, block: Block) -> u64 {
+    let left = |programs: u64, n: u64| programs.saturating_sub(n * BLOCK).min(BLOCK);
+    match (block, settings.amount) {
+        (Block::Corpus(n), _) => left(settings.corpus.len() as u64, n),
+        (Block::Generated(n), Amount::Programs(programs)) => left(programs, n),
+        (Block::Generated(_), Amount::Time(_)) => BLOCK,
     }
 }

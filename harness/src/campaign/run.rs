@@ -5,7 +5,7 @@ use super::lane::Lane;
 use super::probed::Probed;
 use super::results::{Listener, RowResult, Sink, Summary};
 use super::row::Row;
-use super::{CpuAccount, Known};
+use super::{CpuAccount, Earlier, Known, Shard};
 use crate::kernel::{JudgeBy, Kernel, KernelSource};
 use oracle::profile::Release;
 use oracle::program::Program;
@@ -43,6 +43,16 @@ pub struct Settings {
     pub known: Known,
     /// End a kernel's row at its first new suspect.
     pub stop_at_first: bool,
+    pub part: Part,
+}
+
+/// Which part of a campaign is to be run. The default is all of it.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// This machine's share.
+    pub shard: Option<Shard>,
+    /// What is through from before, by the kernel's label and architecture.
+    pub earlier: BTreeMap<(String, String), Earlier>,
 }
 
 /// Why a campaign ended early.
@@ -138,16 +148,13 @@ pub fn run(
         results: Mutex::new(BTreeMap::new()),
         probed: Probed::default(),
     };
-    let rows: Vec<Row<'_>> = sources
+    let mut rows: Vec<Row<'_>> = sources
         .iter()
         .enumerate()
         .map(|(index, source)| {
-            let before = settings
-                .by
-                .is_own()
-                .then(|| before(sources, index))
-                .flatten();
+            let before = before(&settings.by, sources, index);
             Row::new(
+                &ctx,
                 index,
                 source.as_ref(),
                 corpus_blocks,
@@ -157,6 +164,12 @@ pub fn run(
             )
         })
         .collect();
+    for index in 0..rows.len() {
+        if !rows[index].has_work(settings) {
+            let asked = is_asked(&rows, index, settings);
+            rows[index].set_lanes(usize::from(asked));
+        }
+    }
     let slice = match settings.amount {
         Amount::Time(time) => {
             let waves = (rows.len() * lanes_per_row).div_ceil(jobs).max(1);
@@ -165,8 +178,11 @@ pub fn run(
         Amount::Programs(_) => None,
     };
     let lanes: Vec<(usize, usize)> = (0..rows.len())
-        .flat_map(|row| (0..lanes_per_row).map(move |lane| (row, lane)))
+        .flat_map(|row| (0..rows[row].lanes()).map(move |lane| (row, lane)))
         .collect();
+    rows.iter()
+        .filter(|row| row.lanes() == 0)
+        .for_each(|row| row.close(&ctx));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(jobs)
         .build()
@@ -178,7 +194,8 @@ pub fn run(
             while let Some(&(row, lane)) = lanes.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let row = &rows[row];
                 if !ctx.stopped() {
-                    let deadline = slice.map(|slice| Instant::now() + slice);
+                    let left = slice.map(|slice| slice.saturating_sub(row.spent()));
+                    let deadline = left.map(|left| Instant::now() + left);
                     let name = format!("{}-{lane}", row.name());
                     Lane::new(&ctx, row, name, deadline).run();
                 }
@@ -198,8 +215,22 @@ pub fn run(
     })
 }
 
-/// The kernel before one in the order of versions, of the same architecture: its row, and its uname release.
-fn before(sources: &[Arc<dyn KernelSource>], index: usize) -> Option<(usize, &str)> {
+/// Whether a row with work waits for what this one's kernel is found to have.
+fn is_asked(rows: &[Row<'_>], index: usize, settings: &Settings) -> bool {
+    let asks = |row: &Row<'_>| row.waits_for() == Some(index) && row.has_work(settings);
+    !rows[index].is_probed() && rows.iter().any(asks)
+}
+
+/// The kernel before one in the order of versions, of the same architecture: its row, and its uname release. Kernels that are not
+/// judged by their own rules are not compared.
+pub fn before<'s>(
+    by: &JudgeBy,
+    sources: &'s [Arc<dyn KernelSource>],
+    index: usize,
+) -> Option<(usize, &'s str)> {
+    if !by.is_own() {
+        return None;
+    }
     let own = Release::parse(sources[index].release()?)?;
     let others = sources
         .iter()

@@ -98,6 +98,18 @@ fn prepare(behaviour: &'static Behaviour, id: u64) -> Result<Prepared, ProbeErro
     })
 }
 
+/// The profile that has these behaviours.
+pub fn of_names(names: &[String]) -> Profile {
+    let mut profile = Profile::newest();
+    for behaviour in BEHAVIOURS {
+        behaviour.set(
+            &mut profile,
+            names.iter().any(|name| name == behaviour.name),
+        );
+    }
+    profile
+}
+
 /// Names of the behaviours that a profile has.
 pub fn names(profile: &Profile) -> Vec<String> {
     BEHAVIOURS
@@ -110,6 +122,12 @@ pub fn names(profile: &Profile) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_comes_back_from_its_names() {
+        let profile = Profile::at_release(Release(6, 12, 0), Arch::Aarch64);
+        assert_eq!(of_names(&names(&profile)), profile);
+    }
 
     #[test]
     fn every_probe_of_the_table_parses() {

@@ -21,7 +21,7 @@ struct Line<'a> {
     bucket: &'a Bucket,
     first_program: &'a str,
     /// Rows of the table; empty: unexplained.
-    rows: &'a [&'static str],
+    rows: &'a [String],
 }
 
 /// The whole file. Divergences that one of two neighbours has and the other has not are in it as unexplained.
@@ -57,7 +57,10 @@ pub fn boundaries_text(rows: &[RowResult]) -> String {
         let Some(first) = lines.first() else {
             continue;
         };
-        let mut names: Vec<&str> = lines.iter().flat_map(|l| l.rows.iter().copied()).collect();
+        let mut names: Vec<&str> = lines
+            .iter()
+            .flat_map(|l| l.rows.iter().map(String::as_str))
+            .collect();
         names.sort_unstable();
         names.dedup();
         let unexplained = lines.iter().filter(|line| line.rows.is_empty()).count();
@@ -141,7 +144,7 @@ mod tests {
         let mut new = row("6.19.14", Some("6.18.15"));
         new.changes.push(Change {
             bucket: bucket("gu"),
-            rows: vec!["maybe_guard"],
+            rows: vec!["maybe_guard".into()],
             first_program: "1/0/3".into(),
             programs: 7,
         });

@@ -1,7 +1,7 @@
 //! One divergence: its row in divergences.csv, and its report for mail and people, at most 80 columns wide.
 
 use super::words::{outcome_words, wrap};
-use crate::campaign::{Kind, Reported, Story};
+use crate::campaign::{Booted, Kind, Reported, Story, Suspect};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{contents, render, side_by_side, windows};
 use oracle::judge::SpaceSeen;
@@ -24,20 +24,20 @@ pub const DIVERGENCE_COLUMNS: [&str; 11] = [
 ];
 
 /// A row of divergences.csv. The program is named by its file in the output folder.
-pub fn divergence_row(r: &Reported) -> [String; 11] {
-    let bucket = &r.story.bucket;
+pub fn divergence_row(suspect: &Suspect, arch: &str) -> [String; 11] {
+    let bucket = &suspect.bucket;
     [
-        r.id.clone(),
+        suspect.id.clone(),
         bucket.to_string(),
-        r.kernel.release.clone(),
-        r.kernel.arch.clone(),
-        format!("divergences/{}.prog", r.id),
-        r.story.step.to_string(),
+        suspect.release.clone(),
+        arch.to_string(),
+        format!("divergences/{}.prog", suspect.id),
+        suspect.step.to_string(),
         bucket.op.clone(),
         bucket.rule.clone(),
         bucket.expected.clone(),
         bucket.observed.clone(),
-        format!("{}/{}", r.hits, r.runs),
+        format!("{}/{}", suspect.hits, suspect.runs),
     ]
 }
 
@@ -54,6 +54,19 @@ pub struct Sighting {
 }
 
 impl Sighting {
+    /// Where and how often an earlier run saw a suspect. `booted`: what that run had found out of the kernel.
+    pub fn before(label: &str, arch: &str, booted: Option<&Booted>, suspect: &Suspect) -> Sighting {
+        Sighting {
+            label: label.to_string(),
+            release: suspect.release.clone(),
+            arch: arch.to_string(),
+            accel: booted.map_or_else(String::new, |b| b.accel.clone()),
+            page_size: booted.map_or(0, |b| b.page_size),
+            hits: suspect.hits,
+            runs: suspect.runs,
+        }
+    }
+
     /// Where and how often `r` was seen.
     pub fn of(r: &Reported) -> Sighting {
         Sighting {

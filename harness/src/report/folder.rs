@@ -3,56 +3,89 @@
 
 use super::boundaries::boundaries_csv;
 use super::divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
+use super::journal::{Journal, Line, Sum};
 use super::matrix::matrix_csv;
 use super::picture::Picture;
 use super::tightness::tightness_csv;
 use super::Record;
-use crate::campaign::{Reported, RowResult, Sink, Tally};
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use crate::campaign::{
+    Block, BlockResult, Booted, Bucket, Earlier, Reported, RowResult, Sink, Suspect, EXAMPLES,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Divergences of a bucket whose program and report are kept; further ones are in the tables alone.
+const STORED: usize = 100;
 
 /// Where a campaign writes.
 pub struct Folder {
     path: PathBuf,
-    journal: Mutex<File>,
+    journal: Mutex<Journal>,
     divergences: Mutex<Divergences>,
 }
 
+#[derive(Default)]
 struct Divergences {
-    csv: csv::Writer<File>,
+    /// Kernel, architecture, suspect.
+    suspects: Vec<(String, String, Suspect)>,
     sightings: BTreeMap<String, Vec<Sighting>>,
+    /// The divergences of each bucket that are stored.
+    stored: BTreeMap<Bucket, BTreeSet<String>>,
 }
 
-#[derive(Serialize)]
-#[serde(tag = "what", rename_all = "kebab-case")]
-enum Line<'a> {
-    Block {
-        kernel: &'a str,
-        arch: &'a str,
-        release: &'a str,
-        block: &'a str,
-        #[serde(flatten)]
-        tally: &'a Tally,
-    },
-    Suspect {
-        id: &'a str,
-        kernel: &'a str,
-        arch: &'a str,
-        release: &'a str,
-        program: &'a str,
-        bucket: &'a crate::campaign::Bucket,
-        class: &'a str,
-        hits: u32,
-        runs: u32,
-    },
-    Row {
-        #[serde(flatten)]
-        row: &'a RowResult,
-    },
+impl Divergences {
+    fn add(&mut self, kernel: &str, arch: &str, suspect: Suspect, sighting: Sighting) {
+        let sightings = self.sightings.entry(suspect.id.clone()).or_default();
+        sightings.push(sighting);
+        self.suspects.push((kernel.into(), arch.into(), suspect));
+    }
+
+    /// Leaves the first examples of each bucket on each kernel, in the order of their places: which others were re-run depends on
+    /// what ended when.
+    fn tidy(&mut self) {
+        self.suspects.sort_by(|(ka, aa, a), (kb, ab, b)| {
+            (ka, aa, a.place, &a.bucket).cmp(&(kb, ab, b.place, &b.bucket))
+        });
+        let mut counts: BTreeMap<(String, String, Bucket), usize> = BTreeMap::new();
+        self.suspects.retain(|(kernel, arch, suspect)| {
+            let key = (kernel.clone(), arch.clone(), suspect.bucket.clone());
+            let count = counts.entry(key).or_default();
+            *count += 1;
+            *count <= EXAMPLES
+        });
+    }
+
+    /// divergences.csv.
+    fn table(&self) -> csv::Result<Vec<u8>> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(DIVERGENCE_COLUMNS)?;
+        for (_, arch, suspect) in &self.suspects {
+            csv.write_record(divergence_row(suspect, arch))?;
+        }
+        csv.into_inner().map_err(|e| e.into_error().into())
+    }
+
+    /// Whether a divergence is one of those that are stored.
+    fn stores(&mut self, suspect: &Suspect) -> bool {
+        let stored = self.stored.entry(suspect.bucket.clone()).or_default();
+        if stored.len() < STORED {
+            stored.insert(suspect.id.clone());
+        }
+        stored.contains(&suspect.id)
+    }
+}
+
+/// What a folder has from an earlier run.
+pub struct Resumed {
+    pub folder: Folder,
+    /// What its kernels have come to, by label and architecture.
+    pub earlier: BTreeMap<(String, String), Earlier>,
+    /// Bytes of a line that was being written when that run ended.
+    pub cut_off: u64,
 }
 
 impl Folder {
@@ -61,38 +94,74 @@ impl Folder {
     /// # Errors
     /// It cannot be created or written, or holds the results of another run.
     pub fn create(path: &Path) -> io::Result<Folder> {
-        let said = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        fs::create_dir_all(path.join("divergences")).map_err(said)?;
-        fs::create_dir_all(path.join("consoles")).map_err(said)?;
-        let fresh = |name: &str| {
-            let file = path.join(name);
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&file)
-                .map_err(|e| match e.kind() {
-                    io::ErrorKind::AlreadyExists => io::Error::new(
-                        e.kind(),
-                        format!(
-                            "{} exists: the folder holds another run; choose another --out",
-                            file.display()
-                        ),
-                    ),
-                    _ => io::Error::new(e.kind(), format!("{}: {e}", file.display())),
-                })
-        };
-        let journal = fresh("results.jsonl")?;
-        let mut csv = csv::Writer::from_writer(fresh("divergences.csv")?);
-        csv.write_record(DIVERGENCE_COLUMNS)?;
-        csv.flush()?;
-        Ok(Folder {
+        make_folders(path)?;
+        let file = path.join("results.jsonl");
+        let journal = Journal::create(&file).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => io::Error::new(
+                e.kind(),
+                format!(
+                    "{} exists: the folder holds another run; choose another --out, or go on with it by --resume",
+                    file.display()
+                ),
+            ),
+            _ => io::Error::new(e.kind(), format!("{}: {e}", file.display())),
+        })?;
+        let folder = Folder::of(path, journal);
+        folder.replace("divergences.csv", &Divergences::default().table()?)?;
+        Ok(folder)
+    }
+
+    /// Opens the folder of an earlier run to go on with it. Tables are made again from its journal.
+    ///
+    /// # Errors
+    /// It is none, is in use, or is damaged elsewhere than at its end.
+    pub fn resume(path: &Path) -> io::Result<Resumed> {
+        let mut sum = Sum::default();
+        let mut suspects: Vec<(String, String, Suspect)> = Vec::new();
+        let (journal, cut_off) = Journal::resume(&path.join("results.jsonl"), &mut |line, _| {
+            sum.add(&line);
+            if let Line::Block {
+                kernel,
+                arch,
+                result,
+                ..
+            } = line
+            {
+                let more = result.suspects.into_iter();
+                suspects.extend(more.map(|s| (kernel.clone(), arch.clone(), s)));
+            }
+        })?;
+        make_folders(path)?;
+        sweep(path)?;
+        let folder = Folder::of(path, journal);
+        let mut divergences = lock(&folder.divergences);
+        for (kernel, arch, suspect) in suspects {
+            let name = (kernel, arch);
+            let booted = sum.kernels.get(&name).and_then(|e| e.booted.as_ref());
+            let sighting = Sighting::before(&name.0, &name.1, booted, &suspect);
+            divergences.add(&name.0, &name.1, suspect, sighting);
+        }
+        divergences.tidy();
+        let kept = divergences.suspects.clone();
+        for (_, _, suspect) in &kept {
+            divergences.stores(suspect);
+        }
+        let table = divergences.table()?;
+        drop(divergences);
+        folder.replace("divergences.csv", &table)?;
+        Ok(Resumed {
+            folder,
+            earlier: sum.kernels,
+            cut_off,
+        })
+    }
+
+    fn of(path: &Path, journal: Journal) -> Folder {
+        Folder {
             path: path.to_path_buf(),
             journal: Mutex::new(journal),
-            divergences: Mutex::new(Divergences {
-                csv,
-                sightings: BTreeMap::new(),
-            }),
-        })
+            divergences: Mutex::new(Divergences::default()),
+        }
     }
 
     /// The folder.
@@ -132,14 +201,35 @@ impl Folder {
         Ok(())
     }
 
-    fn line(&self, line: &Line<'_>) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
-        let path = self.path.join("results.jsonl");
-        lock(&self.journal)
-            .write_all(&text)
-            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+    /// Bytes of results so far, without what is written once at the end.
+    pub fn size(&self) -> u64 {
+        lock(&self.journal).length()
     }
+
+    fn line(&self, line: &Line) -> io::Result<()> {
+        lock(&self.journal).add(line)
+    }
+}
+
+/// Removes the halves of files that a killed run was replacing.
+fn sweep(path: &Path) -> io::Result<()> {
+    for folder in [path.to_path_buf(), path.join("divergences")] {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(".tmp") {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn make_folders(path: &Path) -> io::Result<()> {
+    for folder in ["divergences", "consoles"] {
+        fs::create_dir_all(path.join(folder))
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+    }
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -147,34 +237,56 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Sink for Folder {
-    fn block(&self, row: &RowResult, block: &str, tally: &Tally) -> io::Result<()> {
+    fn booted(&self, row: &RowResult, booted: &Booted) -> io::Result<()> {
+        self.line(&Line::Booted {
+            kernel: row.kernel.clone(),
+            arch: row.arch.clone(),
+            booted: booted.clone(),
+        })
+    }
+
+    fn block(&self, row: &RowResult, block: Block, result: &BlockResult) -> io::Result<()> {
         self.line(&Line::Block {
-            kernel: &row.kernel,
-            arch: &row.arch,
-            release: &row.release,
+            kernel: row.kernel.clone(),
+            arch: row.arch.clone(),
             block,
-            tally,
+            result: Box::new(result.clone()),
+        })
+    }
+
+    fn lost(&self, row: &RowResult, why: &str) -> io::Result<()> {
+        self.line(&Line::Lost {
+            kernel: row.kernel.clone(),
+            arch: row.arch.clone(),
+            why: why.to_string(),
+            at: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| d.as_millis() as u64),
         })
     }
 
     fn reported(&self, r: &Reported) -> io::Result<()> {
-        self.line(&Line::Suspect {
-            id: &r.id,
-            kernel: &r.kernel.label,
-            arch: &r.kernel.arch,
-            release: &r.kernel.release,
-            program: &r.program_name,
-            bucket: &r.story.bucket,
-            class: r.story.class.word(),
-            hits: r.hits,
-            runs: r.runs,
-        })?;
+        let suspect = r.suspect();
         let mut divergences = lock(&self.divergences);
-        divergences.csv.write_record(divergence_row(r))?;
-        divergences.csv.flush()?;
-        let sightings = divergences.sightings.entry(r.id.clone()).or_default();
-        sightings.push(Sighting::of(r));
-        let text = report_text(r, sightings);
+        divergences.add(
+            &r.kernel.label,
+            &r.kernel.arch,
+            suspect.clone(),
+            Sighting::of(r),
+        );
+        let mut row = csv::Writer::from_writer(Vec::new());
+        row.write_record(divergence_row(&suspect, &r.kernel.arch))?;
+        let row = row.into_inner().map_err(|e| e.into_error())?;
+        let table = self.path.join("divergences.csv");
+        OpenOptions::new()
+            .append(true)
+            .open(&table)
+            .and_then(|mut file| file.write_all(&row))
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", table.display())))?;
+        if !divergences.stores(&suspect) {
+            return Ok(());
+        }
+        let text = report_text(r, &divergences.sightings[&r.id]);
         let picture = serde_json::to_vec(&Picture::of(r))?;
         self.replace(&format!("divergences/{}.json", r.id), &picture)?;
         self.replace(
@@ -185,7 +297,23 @@ impl Sink for Folder {
     }
 
     fn row(&self, row: &RowResult, rows: &[RowResult]) -> io::Result<()> {
-        self.line(&Line::Row { row })?;
+        self.line(&Line::Row {
+            row: Box::new(row.clone()),
+        })?;
+        self.tables(rows)
+    }
+}
+
+impl Folder {
+    /// Writes the tables of all rows.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn tables(&self, rows: &[RowResult]) -> io::Result<()> {
+        let mut divergences = lock(&self.divergences);
+        divergences.tidy();
+        self.replace("divergences.csv", &divergences.table()?)?;
+        drop(divergences);
         self.replace("matrix.csv", &matrix_csv(rows).map_err(io::Error::from)?)?;
         let boundaries = boundaries_csv(rows).map_err(io::Error::from)?;
         self.replace("boundaries.csv", &boundaries)?;

@@ -3,6 +3,9 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `folder` | the output folder: who writes which file, and when |
+//! | `journal` | results.jsonl: what is through, line by line |
+//! | `manifest` | campaign.json: which campaign a folder belongs to |
+//! | `merge` | folders of one campaign, put together |
 //! | `matrix` | matrix.csv and the matrix on the terminal |
 //! | `divergence` | divergences.csv and the plain-text report of one divergence |
 //! | `bucket` | the plain-text report of a bucket over all kernels |
@@ -22,7 +25,10 @@ mod divergence;
 mod folder;
 mod formats;
 mod html;
+mod journal;
+mod manifest;
 mod matrix;
+mod merge;
 mod picture;
 mod progress;
 mod read;
@@ -33,10 +39,13 @@ mod words;
 pub use boundaries::{boundaries_csv, boundaries_text, BOUNDARY_COLUMNS};
 pub use bucket::{BucketReport, KernelPart};
 pub use divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
-pub use folder::Folder;
+pub use folder::{Folder, Resumed};
 pub use formats::{junit, ktap};
 pub use html::html_report;
+pub use journal::{read_lines, Journal, Line, Sum};
+pub use manifest::{Manifest, ManifestError, Planned, GUEST, MANIFEST, ORACLE};
 pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
+pub use merge::{merge, Merged};
 pub use progress::Bars;
 pub use read::{Ran, RanError, RanRecord, RanRow, Suspect};
 pub use record::{Host, Record, Usage};

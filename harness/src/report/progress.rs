@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Progress of a campaign over kernels of these names.
-pub struct Bars {
+pub struct Bars<'a> {
     names: Vec<String>,
     terminal: bool,
     multi: MultiProgress,
     rows: Mutex<BTreeMap<usize, Row>>,
     finished: Mutex<usize>,
+    /// Bytes of results so far.
+    size: Option<&'a (dyn Fn() -> u64 + Sync)>,
 }
 
 struct Row {
@@ -24,16 +26,24 @@ struct Row {
     said: Instant,
 }
 
-impl Bars {
+impl<'a> Bars<'a> {
     /// `names` in the order of the rows; `terminal`: standard error is one.
-    pub fn new(names: Vec<String>, terminal: bool) -> Bars {
+    pub fn new(names: Vec<String>, terminal: bool) -> Bars<'a> {
         Bars {
             names,
             terminal,
             multi: MultiProgress::new(),
             rows: Mutex::new(BTreeMap::new()),
             finished: Mutex::new(0),
+            size: None,
         }
+    }
+
+    /// The same, which also shows how large the results have become.
+    #[must_use]
+    pub fn of_size(mut self, size: &'a (dyn Fn() -> u64 + Sync)) -> Bars<'a> {
+        self.size = Some(size);
+        self
     }
 
     fn say(&self, text: &str) {
@@ -82,6 +92,9 @@ impl Bars {
             if let Some(left) = left {
                 message += &format!(", {left:.0} s left");
             }
+            if let Some(size) = self.size {
+                message += &format!(", results {:.1} MiB", size() as f64 / f64::from(1 << 20));
+            }
             entry.bar.set_length(total.unwrap_or(done));
             entry.bar.set_position(done);
             entry.bar.set_message(message.clone());
@@ -100,7 +113,7 @@ impl Bars {
     }
 }
 
-impl Listener for Bars {
+impl Listener for Bars<'_> {
     fn event(&self, event: &Progress<'_>) {
         match event {
             Progress::Booting { row } => {

@@ -39,7 +39,7 @@ pub struct RanRecord {
 }
 
 /// A confirmed suspect of a run. Its program is `divergences/ID.prog`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Suspect {
     pub id: String,
     /// How the user named the kernel.
@@ -74,9 +74,23 @@ pub struct RanError {
 #[derive(Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 enum Line {
-    Block {},
-    Suspect(Suspect),
+    Booted {},
+    Lost {},
+    Block {
+        kernel: String,
+        arch: String,
+        #[serde(default)]
+        suspects: Vec<InBlock>,
+    },
     Row(RanRow),
+}
+
+/// A suspect as its block has it.
+#[derive(Deserialize)]
+struct InBlock {
+    id: String,
+    release: String,
+    bucket: Bucket,
 }
 
 const OTHER_VERSION: &str = "another version of mmdiff wrote it? run it again";
@@ -112,9 +126,27 @@ impl Ran {
         };
         for (number, line) in (1..).zip(text.split_inclusive('\n')) {
             match serde_json::from_str(line) {
-                Ok(Line::Block {}) => {}
-                Ok(Line::Suspect(suspect)) => ran.suspects.push(suspect),
-                Ok(Line::Row(row)) => ran.rows.push(row),
+                Ok(Line::Booted {} | Line::Lost {}) => {}
+                Ok(Line::Block {
+                    kernel,
+                    arch,
+                    suspects,
+                }) => {
+                    let suspects = suspects.into_iter().map(|suspect| Suspect {
+                        id: suspect.id,
+                        kernel: kernel.clone(),
+                        arch: arch.clone(),
+                        release: suspect.release,
+                        bucket: suspect.bucket,
+                    });
+                    ran.suspects.extend(suspects);
+                }
+                // A run that was resumed has come to the end of a kernel more than once.
+                Ok(Line::Row(row)) => {
+                    let same = |old: &RanRow| old.kernel == row.kernel && old.arch == row.arch;
+                    ran.rows.retain(|old| !same(old));
+                    ran.rows.push(row);
+                }
                 // Lines are written whole: one without an end was being written when the run was killed.
                 Err(_) if !line.ends_with('\n') => {
                     let path = folder.join(name);
@@ -162,7 +194,7 @@ mod tests {
 
     const RECORD: &str = r#"{"command": ["vm-matrix"], "end": "running", "kernels": {}, "started": "now", "accel": "tcg", "versions": {},
         "host": {"cpu": "", "cores": 2, "memory_mib": 1, "os": "", "kernel": ""}}"#;
-    const SUSPECT: &str = r#"{"what":"suspect","id":"d-1","kernel":"7.3","arch":"x86_64","release":"7.3.4","program":"1/0/3","bucket":{"op":"fork","rule":"r","expected":"a","observed":"b"},"class":"vma","hits":5,"runs":5}"#;
+    const SUSPECT: &str = r#"{"what":"block","kernel":"7.3","arch":"x86_64","suspects":[{"id":"d-1","release":"7.3.4","bucket":{"op":"fork","rule":"r","expected":"a","observed":"b"}}]}"#;
     const ROW: &str = r#"{"what":"row","kernel":"7.3","arch":"x86_64","programs":9,"buckets":[[{"op":"fork","rule":"r","expected":"a","observed":"b"},2]],"known_met":{},"rules":[]}"#;
 
     fn folder(record: &str, results: &str) -> tempfile::TempDir {
@@ -196,7 +228,7 @@ mod tests {
     fn what_is_no_run_of_this_version_is_refused() {
         for (record, results, named) in [
             ("{}", "", "run.json: missing field"),
-            (RECORD, "{\"what\":\"suspect\"}\n", "line 1: missing field"),
+            (RECORD, "{\"what\":\"block\"}\n", "line 1: missing field"),
             (RECORD, "{\"what\":\"other\"}\n", "another version"),
         ] {
             let dir = folder(record, results);

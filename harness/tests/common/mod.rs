@@ -2,7 +2,8 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 use harness::campaign::{
-    run, Amount, Known, Quiet, Reported, RowResult, Settings, Sink, Summary, Tally,
+    run, Amount, Block, BlockResult, Known, Part, Quiet, Reported, RowResult, Settings, Sink,
+    Summary,
 };
 use harness::kernel::simulated::Simulated;
 use harness::kernel::KernelSource;
@@ -13,13 +14,13 @@ use std::sync::{Arc, Mutex};
 /// A sink that remembers everything.
 #[derive(Default)]
 pub struct Memory {
-    pub blocks: Mutex<Vec<(String, Tally)>>,
+    pub blocks: Mutex<Vec<(Block, BlockResult)>>,
     pub reported: Mutex<Vec<Reported>>,
 }
 
 impl Sink for Memory {
-    fn block(&self, _: &RowResult, block: &str, tally: &Tally) -> io::Result<()> {
-        self.blocks.lock().unwrap().push((block.into(), *tally));
+    fn block(&self, _: &RowResult, block: Block, result: &BlockResult) -> io::Result<()> {
+        self.blocks.lock().unwrap().push((block, result.clone()));
         Ok(())
     }
 
@@ -44,6 +45,7 @@ pub fn settings(programs: u64) -> Settings {
         reruns: 3,
         known: Known::default(),
         stop_at_first: false,
+        part: Part::default(),
     }
 }
 

@@ -38,7 +38,7 @@ fn differences_between_releases_are_explained_by_rows() {
     let rows: Vec<&str> = result
         .explained
         .iter()
-        .flat_map(|(change, _)| change.rows.iter().copied())
+        .flat_map(|(change, _)| change.rows.iter().map(String::as_str))
         .collect();
     assert!(rows.contains(&"maybe_guard"), "{rows:?}");
     assert!(!rows.contains(&"guards"), "{rows:?}");

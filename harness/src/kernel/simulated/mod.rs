@@ -19,7 +19,7 @@ use super::{
 use oracle::geometry::Geometry;
 use oracle::judge::{Observation, Outcome};
 use oracle::profile::Profile;
-use oracle::program::Step;
+use oracle::program::{Program, Step};
 use oracle::space::World;
 use std::collections::VecDeque;
 
@@ -63,6 +63,8 @@ pub struct Simulated {
     pub label: String,
     /// Chooses among permitted branches.
     pub seed: u64,
+    /// It chooses alike whenever it runs the same program, and on whichever machine.
+    pub steady: bool,
     pub geometry: Geometry,
     pub profile: Profile,
     /// Memory is short in one program out of so many.
@@ -78,6 +80,7 @@ impl Default for Simulated {
         Simulated {
             label: "simulated".into(),
             seed: 1,
+            steady: false,
             geometry: Geometry::K4,
             profile: Profile::newest(),
             short_of_memory: 4,
@@ -95,6 +98,10 @@ impl KernelSource for Simulated {
 
     fn arch(&self) -> &str {
         "x86_64"
+    }
+
+    fn release(&self) -> Option<&str> {
+        Some(&self.release)
     }
 
     fn boot(&self, _name: &str) -> Result<Box<dyn Kernel>, BootError> {
@@ -137,6 +144,14 @@ impl Dice {
             (self.next() % n as u64) as usize
         }
     }
+}
+
+/// A number that stands for a program.
+fn digest(program: &Program) -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = fnv::FnvHasher::default();
+    program.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A running simulated kernel.
@@ -183,6 +198,9 @@ impl SimulatedKernel {
     fn execute(&mut self, prepared: &Prepared) -> Result<Execution, KernelError> {
         let program = &prepared.program;
         self.probing = prepared.id >= super::probe::FIRST_ID;
+        if self.settings.steady {
+            self.dice = Dice(self.settings.seed ^ digest(program));
+        }
         let one_in = self.settings.short_of_memory;
         let short = !self.probing && self.dice.next().is_multiple_of(one_in);
         let free_pages = if short { 0 } else { 1 << 24 };

@@ -14,7 +14,7 @@ fn folder() -> tempfile::TempDir {
            "host":{"cpu":"c","cores":2,"memory_mib":1,"os":"o","kernel":"k"}}"#,
     );
     let suspect = format!(
-        r#"{{"what":"suspect","id":"d-1","kernel":"7.3","arch":"x86_64","release":"7.3.4","program":"1/0/3","bucket":{BUCKET},"class":"page","hits":5,"runs":5}}"#
+        r#"{{"what":"block","kernel":"7.3","arch":"x86_64","suspects":[{{"id":"d-1","release":"7.3.4","bucket":{BUCKET}}}]}}"#
     );
     let row = format!(
         r#"{{"what":"row","kernel":"7.3","arch":"x86_64","programs":9,"buckets":[[{BUCKET},2]],"rules":["fork/copies-guards"],"known_met":{{"some-finding":3}}}}"#
