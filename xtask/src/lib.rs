@@ -3,6 +3,7 @@
 
 mod bench;
 mod bisect;
+mod campaign;
 mod compare;
 mod exit;
 mod faults;
@@ -14,6 +15,7 @@ mod judge_by;
 mod kernels;
 mod laws;
 mod measured;
+mod merge;
 mod minimize;
 mod mutants;
 mod report;
@@ -29,7 +31,7 @@ mod triage;
 mod verdict;
 mod vm_matrix;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use exit::Exit;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +51,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    VmMatrix(vm_matrix::MatrixArgs),
+    VmMatrix(Box<vm_matrix::MatrixArgs>),
+    Merge(merge::MergeArgs),
     Run(run::RunArgs),
     Minimize(minimize::MinimizeArgs),
     Triage(triage::TriageArgs),
@@ -83,6 +86,7 @@ pub fn main() -> std::process::ExitCode {
     let workspace = workspace();
     let result = match &cli.verb {
         Verb::VmMatrix(args) => vm_matrix::run(args, &workspace),
+        Verb::Merge(args) => merge::run(args, &workspace),
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
         Verb::Triage(args) => triage::run(args, &workspace),
@@ -112,10 +116,58 @@ pub fn main() -> std::process::ExitCode {
 fn matrix_args(command: &[String]) -> Result<vm_matrix::MatrixArgs, String> {
     let words = std::iter::once("cargo xtask").chain(command.iter().map(String::as_str));
     match Cli::try_parse_from(words).map(|cli| cli.verb) {
-        Ok(Verb::VmMatrix(args)) => Ok(args),
+        Ok(Verb::VmMatrix(args)) => Ok(*args),
         Ok(_) => Err("it is not a run of vm-matrix".into()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// What the words of a command line say otherwise than those of an earlier run of vm-matrix, an option each; options that are `free`
+/// may differ.
+///
+/// # Errors
+/// This version of mmdiff does not understand the earlier ones.
+fn contradictions(now: &[String], then: &[String], free: &[&str]) -> Result<Vec<String>, String> {
+    let mut cli = Cli::command();
+    let mut parse = |words: &[String]| {
+        let words = std::iter::once("cargo xtask").chain(words.iter().map(String::as_str));
+        cli.try_get_matches_from_mut(words)
+            .map_err(|e| e.to_string())
+    };
+    let (now, then) = (parse(now)?, parse(then)?);
+    let (Some(now), Some(then)) = (
+        now.subcommand_matches("vm-matrix"),
+        then.subcommand_matches("vm-matrix"),
+    ) else {
+        return Err("it is not a run of vm-matrix".into());
+    };
+    let text = |matches: &clap::ArgMatches, name: &str| {
+        let raw = matches.get_raw(name).into_iter().flatten();
+        let words: Vec<String> = raw
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        words.join(",")
+    };
+    let options = cli.find_subcommand("vm-matrix").into_iter();
+    let options = options.flat_map(|verb| verb.get_arguments());
+    let mut found = Vec::new();
+    for option in options {
+        let (name, long) = (option.get_id().as_str(), option.get_long());
+        let given = now.try_contains_id(name).is_ok()
+            && now.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
+        if free.contains(&name) || !given || text(now, name) == text(then, name) {
+            continue;
+        }
+        let long = long.unwrap_or(name);
+        found.push(match text(then, name).as_str() {
+            "" => format!("--{long} {} was not given to the run", text(now, name)),
+            had => format!(
+                "--{long} {} contradicts the run, which has {had}",
+                text(now, name)
+            ),
+        });
+    }
+    Ok(found)
 }
 
 /// The checkout that this program was built from.

@@ -1,5 +1,6 @@
 //! `cargo xtask vm-matrix`: the main job.
 
+use crate::campaign::manifest as campaign_of;
 use crate::exit::{say, Exit, UsageError};
 use crate::judge_by::RulesOptions;
 use crate::rig::{rig, KernelOptions};
@@ -7,12 +8,14 @@ use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::{
-    self, load_corpus, Amount, CorpusProgram, Feed, Known, Part, RowResult, Settings, Summary,
+    self, load_corpus, Amount, CorpusProgram, Earlier, Feed, Known, Part, RowResult, Settings,
+    Shard, Summary,
 };
 use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
 use harness::report::{
-    boundaries_text, html_report, junit, ktap, matrix_table, wrap, Bars, Folder, Host, Record,
+    boundaries_text, html_report, junit, ktap, matrix_table, wrap, Bars, Folder, Host, Manifest,
+    Record, Resumed, MANIFEST,
 };
 use oracle::program::stats::Stats;
 use oracle::rules::RULES;
@@ -39,6 +42,8 @@ const STATS_PROGRAMS: u64 = 1000;
 ///   cargo xtask vm-matrix --kernels all --minutes 60
 ///   cargo xtask vm-matrix --kernel ~/linux/arch/x86/boot/bzImage --corpus my-programs/
 ///   cargo xtask vm-matrix --programs 0            (the corpus alone)
+///   cargo xtask vm-matrix --resume target/mmdiff/runs/2026-11-24T12-48-08   (go on with a run that was stopped or killed)
+///   cargo xtask vm-matrix --programs 100000 --shard 2/7                      (one of seven machines; see `merge`)
 ///   cargo xtask vm-matrix --without-row mseal_stale_start   (is it found again?)
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -63,6 +68,14 @@ pub struct MatrixArgs {
     /// Where results go. Default: a new folder under target/mmdiff/runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Go on with the run in this folder, however it ended. Its options are those that it was started with; what is through is not
+    /// run again.
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// Run one of N shares of the campaign, K from 1 to N; `cargo xtask merge` puts the folders together. Which blocks of programs
+    /// are in it depends on nothing but the campaign.
+    #[arg(long, value_name = "K/N", conflicts_with = "minutes")]
+    shard: Option<Shard>,
     /// What standard output gets: the tables for people, or the verdicts alone in KTAP version 1 or as JUnit XML.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -126,8 +139,54 @@ impl GuestFaultName {
     }
 }
 
+impl MatrixArgs {
+    /// Takes over the options of a resumed run that may be others than before.
+    pub fn take_over(&mut self, now: &MatrixArgs) {
+        self.jobs = now.jobs.or(self.jobs);
+        self.format = now.format;
+    }
+}
+
 /// Carries out `vm-matrix`.
 pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
+    let Some(folder) = &args.resume else {
+        return start(args, workspace, None);
+    };
+    // The working directory will be that of the run.
+    let path = folder
+        .canonicalize()
+        .map_err(|e| UsageError(format!("--resume {}: {e}", folder.display())))?;
+    let (args, manifest) = crate::campaign::resumed(args, &path)?;
+    let Resumed {
+        folder,
+        earlier,
+        cut_off,
+    } = Folder::resume(&path)?;
+    let through: usize = earlier.values().map(|earlier| earlier.done.len()).sum();
+    eprintln!(
+        "{}: {through} blocks of programs are through",
+        path.display()
+    );
+    if cut_off > 0 {
+        eprintln!("results.jsonl: {cut_off} bytes of a record that was being written are cut off");
+    }
+    let resumed = Before {
+        folder,
+        earlier,
+        manifest,
+    };
+    start(&args, workspace, Some(resumed))
+}
+
+/// What a resumed run goes on from.
+struct Before {
+    folder: Folder,
+    earlier: BTreeMap<(String, String), Earlier>,
+    manifest: Manifest,
+}
+
+/// Runs a campaign from its beginning, or on from where it was.
+fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<Exit> {
     let started = Instant::now();
     let stop = interrupt::stop_flag();
     let amount = match (args.programs, args.minutes) {
@@ -137,7 +196,7 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
         (_, Some(_)) => return Err(UsageError("--minutes wants a positive number".into()).into()),
         (programs, None) => Amount::Programs(programs.unwrap_or(1000)),
     };
-    let settings = Settings {
+    let mut settings = Settings {
         seed: args.seed,
         amount,
         corpus: corpus(&args.corpus, workspace)?,
@@ -147,10 +206,23 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
         reruns: 5,
         known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
         stop_at_first: false,
-        part: Part::default(),
+        part: Part {
+            shard: args.shard,
+            earlier: BTreeMap::new(),
+        },
     };
-    let path = folders::run_folder(workspace, args.out.as_deref());
-    let folder = Folder::create(&path).context("the output folder cannot be used")?;
+    let (folder, old) = match before {
+        Some(before) => {
+            settings.part.earlier = before.earlier;
+            (before.folder, Some(before.manifest))
+        }
+        None => {
+            let path = folders::run_folder(workspace, args.out.as_deref());
+            let folder = Folder::create(&path).context("the output folder cannot be used")?;
+            (folder, None)
+        }
+    };
+    let path = folder.path().to_path_buf();
     let (sources, origins, versions) = match &args.simulated {
         Some(fault) => (simulated(fault)?, BTreeMap::new(), BTreeMap::new()),
         None => {
@@ -164,11 +236,21 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
             (sources, rig.origins, rig.versions)
         }
     };
+    let mut manifest = campaign_of(args, &settings, &sources, &origins, workspace)?;
+    match old {
+        Some(old) => {
+            crate::campaign::same(&old, &manifest, &path)?;
+            manifest = old;
+        }
+        None => folder.replace(MANIFEST, &manifest.text()?)?,
+    }
+    let through = settings.part.earlier.values().map(|e| e.done.len() as u64);
+    crate::campaign::room(&manifest, through.sum(), &path)?;
     let mut record = Record {
         versions,
-        command: std::env::args().skip(1).collect(),
+        command: manifest.command.clone(),
         seed: args.seed,
-        started: folders::timestamp(),
+        started: manifest.started.clone(),
         seconds: 0.0,
         accel: format!("{:?}", args.kernels.accel).to_lowercase(),
         profile: settings.by.profile.map(|named| named.to_string()),
@@ -190,7 +272,8 @@ pub fn run(args: &MatrixArgs, workspace: &Path) -> Result<Exit> {
         .iter()
         .map(|s| format!("{} {}", s.label(), s.arch()))
         .collect();
-    let bars = Bars::new(names, std::io::stderr().is_terminal());
+    let size = || folder.size();
+    let bars = Bars::new(names, std::io::stderr().is_terminal()).of_size(&size);
     let summary = match campaign::run(&settings, &sources, &folder, &bars, stop) {
         Ok(summary) => summary,
         Err(error) => {
@@ -323,8 +406,8 @@ pub fn simulated(name: &str) -> Result<Vec<Arc<dyn KernelSource>>> {
         name => Some(fault_by_name(name)?),
     };
     Ok(vec![Arc::new(Simulated {
-        steady: true,
         fault,
+        steady: true,
         ..Simulated::default()
     })])
 }

@@ -1,0 +1,131 @@
+//! `cargo xtask merge`: folders of one campaign, put together.
+
+use crate::exit::{say, Exit, UsageError};
+use crate::folders;
+use anyhow::{Context, Result};
+use clap::Args;
+use harness::report::{
+    boundaries_text, html_report, matrix_table, merge, Folder, Merged, Ran, Resumed,
+};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Puts the shards of a campaign together: one folder with one matrix, as if it had run in one go.
+///
+/// DIR are folders of `vm-matrix` runs: shards (`--shard K/N`), runs that were cut short, merged folders. A block of programs that
+/// several have counts once; order, grouping and repetition do not matter. Folders of different campaigns (another seed, other
+/// rules, another kernel image, ...) are not mixed: exit code 2 says in what they differ.
+///
+/// Exit codes: 0 complete, nothing new; 1 a new divergence, hang or crash; 69 blocks are missing, or the infrastructure failed.
+///
+/// Examples:
+///   cargo xtask vm-matrix --programs 100000 --shard 1/3 --out one      (and 2/3, 3/3, wherever you like)
+///   cargo xtask merge one two three --out all
+///   cargo xtask vm-matrix --resume two                                  (when it says that blocks of it are missing)
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct MergeArgs {
+    /// Folders of runs.
+    #[arg(required = true, value_name = "DIR")]
+    runs: Vec<PathBuf>,
+    /// Where the whole goes. Default: a new folder under target/mmdiff/runs/.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Carries out `merge`.
+pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
+    let out = folders::run_folder(workspace, args.out.as_deref());
+    let (_, merged) = merge(&args.runs, &out).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => anyhow::Error::from(UsageError(error.to_string())),
+        io::ErrorKind::AlreadyExists => UsageError(format!(
+            "{error}: the folder holds another run; choose another --out"
+        ))
+        .into(),
+        _ => anyhow::Error::from(error).context("the runs cannot be merged"),
+    })?;
+    // The tables are made as for a run that is resumed.
+    let Resumed { folder, .. } = Folder::resume(&out)?;
+    folder.tables(&merged.rows)?;
+    record(&args.runs, &out, &merged)?;
+    folder.replace("report.html", html_report(&out)?.as_bytes())?;
+    say!("{}", matrix_table(&merged.rows));
+    let changed = boundaries_text(&merged.rows);
+    if !changed.is_empty() {
+        say!("what changed from one kernel to the next (boundaries.csv has every class, with a program):\n{changed}");
+    }
+    say!("{}{}\n", told(&merged), out.display());
+    Ok(exit(&merged))
+}
+
+/// What people read at the end.
+fn told(merged: &Merged) -> String {
+    let planned = merged
+        .planned
+        .map_or(String::new(), |planned| format!(" of {planned}"));
+    let mut text = format!("{}{planned} blocks are through", merged.done);
+    if merged.twice > 0 {
+        text += &format!(
+            "; {} were there twice, {} of them with another outcome",
+            merged.twice, merged.contradictions
+        );
+    }
+    text.push('\n');
+    for doubt in &merged.doubts {
+        text += &format!("doubtful: {doubt}\n");
+    }
+    for (kernel, number, first) in &merged.missing {
+        let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+        let more = if *number > first.len() as u64 {
+            ", ..."
+        } else {
+            ""
+        };
+        text += &format!(
+            "missing: {kernel}: {number} blocks: {}{more}\n",
+            first.join(", ")
+        );
+    }
+    text
+}
+
+fn exit(merged: &Merged) -> Exit {
+    let tallies = || merged.rows.iter().map(|row| &row.tally);
+    let new: u64 = tallies().map(|t| t.divergences + t.hangs + t.crashes).sum();
+    let failed: u64 = tallies().map(|t| t.infra_errors).sum();
+    if new > 0 {
+        Exit::Found
+    } else if failed > 0 || !merged.missing.is_empty() || merged.done == 0 {
+        Exit::Infrastructure
+    } else {
+        Exit::Fine
+    }
+}
+
+/// run.json: that of the first run, as far as it is the same for all, with the rows of all.
+fn record(runs: &[PathBuf], out: &Path, merged: &Merged) -> Result<()> {
+    let first = runs
+        .iter()
+        .min_by_key(|run| started(run))
+        .map(|run| run.join("run.json"));
+    let first = first.context("no run to merge")?;
+    let text = std::fs::read_to_string(&first).with_context(|| first.display().to_string())?;
+    let mut record: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| first.display().to_string())?;
+    let manifest = harness::report::Manifest::read(out)?;
+    record["command"] = manifest.command.into();
+    record["started"] = manifest.started.into();
+    record["rows"] = serde_json::to_value(&merged.rows)?;
+    record["end"] = match merged.missing.is_empty() {
+        true => "finished".into(),
+        false => "blocks are missing".into(),
+    };
+    let text = serde_json::to_vec_pretty(&record)?;
+    vm_images::files::write_atomically(&out.join("run.json"), &text)?;
+    Ran::read(out)?;
+    Ok(())
+}
+
+fn started(run: &Path) -> String {
+    harness::report::Manifest::read(run).map_or(String::new(), |manifest| manifest.started)
+}
