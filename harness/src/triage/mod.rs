@@ -9,10 +9,12 @@
 //! | `trust` | how many runs decide about a candidate, and how sure that is |
 //! | `standing` | which kernels have a bucket, which have not, and of which it cannot be told |
 //! | `verdict` | whether a program goes wrong on a kernel, or cannot be told |
+//! | `padded` | longer programs to minimize |
 //! | `lab` | runs candidates in batches on a kernel that may die |
 
 mod lab;
 mod minimize;
+mod padded;
 mod simpler;
 mod standing;
 mod target;
@@ -23,6 +25,7 @@ mod verdict;
 mod weight;
 
 pub use minimize::minimize;
+pub use padded::padded;
 pub use standing::{Reference, Standing};
 pub use trust::{Reliability, Trust};
 pub use verdict::{verdict, verdicts, verdicts_each, Answer, Told, VerdictSettings};

@@ -1,5 +1,5 @@
 //! The first difference between what a branch expects and what was seen, in a fixed order: outcome, living actors, VMAs,
-//! pages, residency, VmFlags, sizes; within each by actor, then by page.
+//! pages, residency, VmFlags, sizes; within each by actor, the one that the op works on first, then by page.
 
 mod sizes;
 
@@ -7,10 +7,13 @@ use super::{
     words, Access, Class, Moved, Observation, Outcome, PageRun, PageSeen, SpaceSeen, ValueRun,
     VmFlag, VmaSeen,
 };
-use crate::program::ActorId;
+use crate::program::{ActorId, Step};
 
 /// What a difference in it is of.
 pub(super) const SOFT_DIRTY_BIT: &str = "the soft-dirty bit";
+
+/// The same, of where VMAs begin.
+pub(super) const VMA_BORDER: &str = "the VMA border";
 
 /// What a branch expects: its outcome, and every living actor's arena with all contents and flags.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,8 +40,13 @@ pub(super) struct Difference {
 }
 
 /// The first difference, if any.
-pub(super) fn first_difference(expected: &Expected, seen: &Observation) -> Option<Difference> {
-    outcome(&expected.outcome, &seen.outcome).or_else(|| spaces(expected, seen))
+pub(super) fn first_difference(
+    expected: &Expected,
+    seen: &Observation,
+    step: &Step,
+) -> Option<Difference> {
+    let works_on = step.op.other().unwrap_or(step.actor);
+    outcome(&expected.outcome, &seen.outcome).or_else(|| spaces(expected, seen, works_on))
 }
 
 fn outcome(expected: &Outcome, seen: &Outcome) -> Option<Difference> {
@@ -204,7 +212,7 @@ impl<'a, T> Runs<'a, T> {
     }
 }
 
-fn spaces(expected: &Expected, seen: &Observation) -> Option<Difference> {
+fn spaces(expected: &Expected, seen: &Observation, first: ActorId) -> Option<Difference> {
     let living = |spaces: &[(ActorId, SpaceSeen)]| spaces.iter().map(|s| s.0).collect::<Vec<_>>();
     let (theirs, ours) = (living(&seen.spaces), living(&expected.spaces));
     if theirs != ours {
@@ -234,7 +242,10 @@ fn spaces(expected: &Expected, seen: &Observation) -> Option<Difference> {
     let stages: [fn(&SpaceSeen, &SpaceSeen) -> Option<Difference>; 5] =
         [vmas, pages, residency, flags, sizes::sizes];
     for (rank, stage) in stages.iter().enumerate() {
-        for ((actor, e), (_, o)) in expected.spaces.iter().zip(&seen.spaces) {
+        let both = || expected.spaces.iter().zip(&seen.spaces);
+        let own = both().filter(|((actor, _), _)| *actor == first);
+        let others = both().filter(|((actor, _), _)| *actor != first);
+        for ((actor, e), (_, o)) in own.chain(others) {
             if let Some(mut difference) = stage(e, o) {
                 difference.actor = Some(*actor);
                 difference.rank = rank as u8 + 2;
@@ -311,22 +322,10 @@ fn vmas(e: &SpaceSeen, o: &SpaceSeen) -> Option<Difference> {
     for &page in &borders {
         match (starts(&e.vmas, page), starts(&o.vmas, page)) {
             (true, false) => {
-                return found(
-                    Class::Vma,
-                    (page, page + 1),
-                    "split",
-                    "merged",
-                    "the VMA border",
-                )
+                return found(Class::Vma, (page, page + 1), "split", "merged", VMA_BORDER)
             }
             (false, true) => {
-                return found(
-                    Class::Vma,
-                    (page, page + 1),
-                    "merged",
-                    "split",
-                    "the VMA border",
-                )
+                return found(Class::Vma, (page, page + 1), "merged", "split", VMA_BORDER)
             }
             _ => {}
         }

@@ -1,17 +1,19 @@
 //! The set of worlds that explain everything seen so far.
 
-use super::compare::{first_difference, Difference, Expected, SOFT_DIRTY_BIT};
+use super::compare::{first_difference, Difference, Expected, SOFT_DIRTY_BIT, VMA_BORDER};
 use super::{
     count, ByOp, Class, Details, Divergence, Observation, Outcome, Tightness, Verdict, VmaSeen,
 };
 use crate::geometry::Geometry;
 use crate::profile::Profile;
-use crate::program::{ActorId, Knobs, Op, Step};
-use crate::rules::errno::{EAGAIN, ENOMEM};
-use crate::rules::registry::index_of;
+use crate::program::{ActorId, File, Knobs, Op, Step};
+use crate::rules::errno::{EAGAIN, EINVAL, ENOMEM};
+use crate::rules::registry::{index_of, Rule};
 use crate::rules::report::{self, Contents, Smaps};
-use crate::rules::{collapse, folio, free, limits, sizes, soft_dirty, thp, RuleId, RuleSet, RULES};
-use crate::space::{Branch, World};
+use crate::rules::{
+    args, collapse, folio, free, limits, madvise, sizes, soft_dirty, thp, RuleId, RuleSet, RULES,
+};
+use crate::space::{Branch, PageState, World};
 
 /// Rules that permit more than one outcome.
 const PERMISSIONS: [usize; 4] = [
@@ -73,8 +75,10 @@ impl Oracle {
         let expected: Vec<Expected> = self.branches.iter().map(expected).collect();
         let geometry = self.worlds[0].geometry();
         let counted = count::count(&step, &expected, seen, geometry);
-        let mut differences: Vec<Option<Difference>> =
-            expected.iter().map(|e| first_difference(e, seen)).collect();
+        let mut differences: Vec<Option<Difference>> = expected
+            .iter()
+            .map(|e| first_difference(e, seen, &step))
+            .collect();
         let taken = match differences.iter().all(Option::is_some) {
             true => self.lazily_freed(&step, seen),
             false => Vec::new(),
@@ -168,7 +172,7 @@ impl Oracle {
                     branch.world = world;
                 }
                 let expected = expected(&branch, smaps_of(seen));
-                if any && first_difference(&expected, seen).is_none() {
+                if any && first_difference(&expected, seen, step).is_none() {
                     branches.push(branch);
                 }
             }
@@ -276,10 +280,25 @@ impl Oracle {
             });
         }
         if difference.of == SOFT_DIRTY_BIT {
-            return RuleId(soft_dirty::SHOWN.name);
+            return RuleId(match step.op {
+                Op::ClearSoftDirty => soft_dirty::CLEARS.name,
+                _ => soft_dirty::SHOWN.name,
+            });
+        }
+        if let Some(reason) = reason(branch, difference) {
+            return reason;
         }
         let about = |rules: &RuleSet| {
-            rules.about(difference.class).or(match difference.class {
+            let speaks = |rule: &Rule| speaks(rule, difference);
+            // What an op of another kind has the kernel fault in, it does by the op's own rules.
+            let accesses = matches!(
+                step.op,
+                Op::Read { .. } | Op::Write { .. } | Op::Transfer { .. } | Op::Uffd { .. }
+            );
+            let own = |rule: &Rule| speaks(rule) && (accesses || !is_fault(rule));
+            let closest = rules.about(difference.class, own);
+            let closest = closest.or_else(|| rules.about(difference.class, speaks));
+            closest.or(match difference.class {
                 Class::VmFlags => Some(RuleId(report::VM_FLAGS.name)),
                 Class::Residency => Some(RuleId(report::RESIDENT.name)),
                 _ => None,
@@ -288,10 +307,29 @@ impl Oracle {
         let (Some(actor), Some((from, to))) = (difference.actor, difference.pages) else {
             return about(&branch.rules).unwrap_or(untouched);
         };
+        let page = branch.world.page(actor, from);
+        if difference.class == Class::Residency
+            && !matches!(
+                page,
+                PageState::Unmapped | PageState::Empty | PageState::Guard
+            )
+        {
+            // The page table is as expected: what mincore makes of it is not.
+            return RuleId(report::RESIDENT.name);
+        }
+        let maps = |file: File| {
+            let vma = branch.world.vma_at(actor, from);
+            let map = vma.and_then(|vma| branch.world.file_of(vma));
+            map.is_some_and(|map| map.file == file)
+        };
         let reached = match step.op {
+            Op::Truncate { file, .. } | Op::PunchHole { file, .. } => maps(file),
             Op::Fork { child } => actor == step.actor || actor == child,
             Op::Mlockall { .. } | Op::Munlockall | Op::ClearSoftDirty => actor == step.actor,
-            _ => actor == step.op.other().unwrap_or(step.actor) && self.in_range(step, from, to),
+            _ => {
+                actor == step.op.other().unwrap_or(step.actor)
+                    && self.in_range(step, difference.class, from, to)
+            }
         };
         if !reached && only_sharing(difference) {
             // Who else maps a page is nobody's own: an op elsewhere changes it too.
@@ -309,12 +347,14 @@ impl Oracle {
         }
     }
 
-    /// Whether a range of the op touches the pages (a border at the range's edge counts).
-    fn in_range(&self, step: &Step, from: u32, to: u32) -> bool {
+    /// Whether a range of the op holds one of the pages; a VMA may begin at its end too.
+    fn in_range(&self, step: &Step, class: Class, from: u32, to: u32) -> bool {
         let g = self.worlds[0].geometry();
         step.op.ranges().any(|r| {
-            let (a, b) = (r.start.page_index(g), r.end.page_index(g) + 1);
-            a <= i64::from(to) && i64::from(from) <= b
+            let begins_behind = class == Class::Vma;
+            let further = i64::from(begins_behind || !r.end.is_page_aligned());
+            let (a, b) = (r.start.page_index(g), r.end.page_index(g) + further);
+            a < i64::from(to) && i64::from(from) < b
         })
     }
 
@@ -365,6 +405,64 @@ impl Oracle {
     /// [`Oracle::by_op`] as a whole.
     pub fn tightness(&self) -> Tightness {
         self.by_op().total()
+    }
+}
+
+/// The rule that a refusal comes from, whatever else the step has done: (errno, rule).
+const REFUSALS: [(i32, &Rule); 4] = [
+    (EINVAL, &args::ALIGNMENT),
+    (EINVAL, &args::EMPTY),
+    (EINVAL, &args::WRAPS),
+    (ENOMEM, &madvise::HOLE),
+];
+
+/// Why a call was expected to be refused, where one of its rules can have no other effect.
+fn reason(branch: &Branch, difference: &Difference) -> Option<RuleId> {
+    let Outcome::Errno(errno) = branch.outcome else {
+        return None;
+    };
+    let mut refusals = REFUSALS.iter().filter(|(e, _)| *e == errno);
+    let found = refusals.find(|(_, rule)| branch.rules.contains(RuleId(rule.name)))?;
+    (difference.class == Class::Errno).then_some(RuleId(found.1.name))
+}
+
+/// Rules of how pages are faulted in.
+fn is_fault(rule: &Rule) -> bool {
+    const FILE: [&str; 6] = [
+        "file/fault",
+        "file/store",
+        "file/fault-around",
+        "file/private-copy",
+        "file/huge-readahead",
+        "file/beyond-end",
+    ];
+    let family = |name: &str| rule.name.starts_with(name);
+    family("access/") || family("thp/") || FILE.contains(&rule.name)
+}
+
+/// Whether a rule that speaks about a class of differences can mean this one. Merging, and which VMA has which anon_vma, show in
+/// where VMAs begin and end only; soft-dirty in its flag (its bit of pagemap is named apart); what becomes of guards under
+/// another op, where guards are expected or seen.
+fn speaks(rule: &Rule, difference: &Difference) -> bool {
+    let shows = |word: &str| {
+        let of = |text: &str| text.strip_prefix("no-").unwrap_or(text) == word;
+        of(&difference.expected) || of(&difference.observed)
+    };
+    let about_guards = rule.name.contains("guard") && !rule.name.starts_with("guard/");
+    match (difference.class, rule.name) {
+        // What was in the way of guards is still there.
+        (Class::PageState, "guard/install/zaps-populated") => return !shows("empty"),
+        // What need not be copied is not there.
+        (Class::PageState, "fork/skips-unneeded") => return difference.expected == "empty",
+        (Class::VmFlags, "mmap/stack/no-huge-pages") => return shows("nh"),
+        _ => {}
+    }
+    match difference.class {
+        Class::Vma if rule.places_borders() => difference.of == VMA_BORDER,
+        Class::VmFlags if rule.name.starts_with("soft-dirty/") => shows("sd"),
+        Class::PageState if rule.name.starts_with("soft-dirty/") => false,
+        Class::PageState if about_guards => shows("guard"),
+        _ => true,
     }
 }
 

@@ -204,7 +204,7 @@ fn every_kind_of_difference_is_noticed_and_named() {
     assert_divergence(
         &d,
         Class::PageState,
-        "guard/install/zaps-populated",
+        "guard/install/fills",
         "guard",
         "empty",
     );
@@ -266,7 +266,7 @@ fn every_kind_of_difference_is_noticed_and_named() {
     let d = tampered(5, |o| {
         o.spaces.pop();
     });
-    assert_divergence(&d, Class::Vma, "fork/new-anon-vma", "living", "gone");
+    assert_divergence(&d, Class::Vma, "fork/copies-vmas", "living", "gone");
     // The store of the child leaves the parent's page alone, but for its being exclusive again.
     let d = tampered(6, |o| {
         o.spaces[0].1.pages[0].page.content = Some(Content::written(9, 0))

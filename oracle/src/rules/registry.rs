@@ -29,6 +29,15 @@ pub struct Rule {
     pub about: &'static [Class],
 }
 
+impl Rule {
+    /// Whether, of a VMA, it says where it begins and ends, not what it is.
+    pub(crate) fn places_borders(&self) -> bool {
+        self.name.starts_with("merge/")
+            || self.name.contains("anon-vma")
+            || self.name.ends_with("stays-apart")
+    }
+}
+
 /// The name of a rule: cheap to copy, prints as the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub &'static str);
@@ -59,6 +68,9 @@ pub(crate) const ALL: &[&Rule] = &[
     &args::ALIGNMENT,
     &args::EMPTY,
     &args::WRAPS,
+    &munmap::REMOVES,
+    &munmap::HOLES,
+    &munmap::FREES_TABLES,
     &mmap::MAPS,
     &mmap::NEW_IS_EMPTY,
     &mmap::FIXED_REPLACES,
@@ -73,9 +85,6 @@ pub(crate) const ALL: &[&Rule] = &[
     &mmap::NO_RESERVE,
     &mmap::STACK,
     &mmap::POPULATES,
-    &munmap::REMOVES,
-    &munmap::HOLES,
-    &munmap::FREES_TABLES,
     &mremap::FLAGS,
     &mremap::NEW_LENGTH,
     &mremap::OVERLAP,
@@ -101,6 +110,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &mremap::MANY,
     &mremap::MANY_REFUSED,
     &mremap::HINT,
+    &moves::TABLE_ELSEWHERE,
     &moves::LEAVES_VMA,
     &moves::UNLOCKS,
     &moves::UNLOCKS_ALL,
@@ -111,7 +121,6 @@ pub(crate) const ALL: &[&Rule] = &[
     &moves::UNLINKS,
     &moves::UNACCOUNTS,
     &moves::NO_SELF_MERGE,
-    &moves::TABLE_ELSEWHERE,
     &mprotect::KEEPS_PAGES,
     &mprotect::CHANGES,
     &mprotect::SAME,
@@ -120,8 +129,8 @@ pub(crate) const ALL: &[&Rule] = &[
     &mprotect::HOLE,
     &mprotect::ACCOUNTS,
     &mprotect::UNACCOUNTS,
-    &mlock::FLAGS,
     &mlock::RANGE,
+    &mlock::FLAGS,
     &mlock::UNKNOWN_FLAG,
     &mlock::FIRST_UNMAPPED,
     &mlock::HOLE,
@@ -143,6 +152,10 @@ pub(crate) const ALL: &[&Rule] = &[
     &mseal::HOLE,
     &mseal::UNMAP,
     &mseal::PROTECT,
+    &folio::SPLIT,
+    &folio::SPLIT_FINDS_ZEROS,
+    &folio::SHARED_IS_LEFT,
+    &folio::SHARING_IS_ESTIMATED,
     &madvise::UNKNOWN,
     &madvise::WALK,
     &madvise::HOLE,
@@ -169,10 +182,6 @@ pub(crate) const ALL: &[&Rule] = &[
     &reclaim::PAGEOUT_SKIPS_SHARED,
     &reclaim::PAGEOUT_SPLITS,
     &reclaim::PAGEOUT_TAKES,
-    &folio::SPLIT,
-    &folio::SPLIT_FINDS_ZEROS,
-    &folio::SHARED_IS_LEFT,
-    &folio::SHARING_IS_ESTIMATED,
     &collapse::WHOLE_BLOCKS,
     &collapse::MAKES_HUGE,
     &collapse::NOT_ELIGIBLE,
@@ -183,19 +192,19 @@ pub(crate) const ALL: &[&Rule] = &[
     &collapse::MAY_FAIL,
     &mlock::REFUSES,
     &mseal::DISCARD,
+    &guard::INSTALL_ALLOCATES_TABLES,
     &guard::INSTALL_FILLS,
     &guard::INSTALL_IDEMPOTENT,
-    &guard::INSTALL_ALLOCATES_TABLES,
     &guard::INSTALL_MAYBE_GUARD,
     &guard::INSTALL_ANON_VMA,
     &guard::INSTALL_ANON_VMA_AFTER,
     &guard::INSTALL_FILE_ANON_VMA,
     &guard::INSTALL_ANON_ONLY,
     &guard::INSTALL_ZAPS,
-    &guard::REMOVE_EMPTIES,
-    &guard::REMOVE_LEAVES_OTHERS,
     &guard::REMOVE_KEEPS_TABLES,
     &guard::REMOVE_SPLITS,
+    &guard::REMOVE_EMPTIES,
+    &guard::REMOVE_LEAVES_OTHERS,
     &access::VALUE,
     &access::UNMAPPED,
     &access::DENIED,
@@ -422,12 +431,12 @@ impl RuleSet {
         self.indices().map(|i| RuleId(ALL[i].name))
     }
 
-    /// The most special rule of the set that speaks about `class`.
-    pub fn about(&self, class: Class) -> Option<RuleId> {
-        self.indices()
-            .rev()
-            .find(|&i| ALL[i].about.contains(&class))
-            .map(|i| RuleId(ALL[i].name))
+    /// The most special rule of the set that speaks about `class`, of those that may be `meant`.
+    pub(crate) fn about(&self, class: Class, meant: impl Fn(&Rule) -> bool) -> Option<RuleId> {
+        let mut rules = self.indices().rev().map(|i| ALL[i]);
+        rules
+            .find(|rule| rule.about.contains(&class) && meant(rule))
+            .map(|rule| RuleId(rule.name))
     }
 
     /// Adds all of another set.

@@ -12,6 +12,9 @@ pub struct SimFault {
     pub family: &'static str,
     /// What the kernel does wrong.
     pub what: &'static str,
+    /// The rules that it breaks: a bucket that names one of them names the right rule. What an op on a part of a VMA leaves out shows
+    /// in a border that is not there first, so `merge/split` and its like are right where a fault skips such an op.
+    pub breaks: &'static [&'static str],
     pub act: Act,
 }
 

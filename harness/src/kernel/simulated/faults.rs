@@ -29,169 +29,237 @@ const MAPERR: i32 = 1;
 const ACCERR: i32 = 2;
 
 macro_rules! faults {
-    ($( $family:literal $name:literal $what:literal $act:expr; )*) => {
+    ($( $family:literal $name:literal $what:literal [$($rule:literal)+] $act:expr; )*) => {
         /// Every fault.
-        pub static FAULTS: &[SimFault] = &[ $( SimFault { family: $family, name: $name, what: $what, act: $act }, )* ];
+        pub static FAULTS: &[SimFault] = &[ $( SimFault { family: $family, name: $name, what: $what, breaks: &[$($rule),+], act: $act }, )* ];
     };
 }
 
 faults! {
     "guard" "install-skipped" "guard install does nothing and returns 0"
+        ["guard/install/fills" "guard/install/zaps-populated"]
         Act::Instead(|_, s| is_advice(s, Advice::GuardInstall).and_then(|_| Plan::skip()));
     "guard" "install-short" "guard install misses the last page"
+        ["guard/install/fills" "guard/install/zaps-populated"]
         Act::Instead(|_, s| shortened(s, Advice::GuardInstall));
     "guard" "install-keeps-data" "guard install leaves populated pages alone"
+        ["guard/install/zaps-populated" "guard/install/fills"]
         Act::Instead(install_keeps_data);
     "guard" "install-refused" "guard install over populated pages returns EPERM"
+        ["guard/install/fills" "guard/install/zaps-populated"]
         Act::Outcome(install_refused);
     "guard" "remove-skipped" "guard remove does nothing and returns 0"
+        ["guard/remove/empties"]
         Act::Instead(|_, s| is_advice(s, Advice::GuardRemove).and_then(|_| Plan::skip()));
     "guard" "remove-discards" "guard remove also discards the populated pages in its range"
+        ["guard/remove/leaves-others"]
         Act::Instead(|_, s| {
             is_advice(s, Advice::GuardRemove)
                 .and_then(|range| Plan::and(s, &[madvise(range, Advice::DontNeed)]))
         });
     "guard" "remove-long" "guard remove works on one page more"
+        ["space/untouched"]
         Act::Instead(|_, s| {
             is_advice(s, Advice::GuardRemove)
                 .and_then(|range| Plan::instead(s.actor, madvise(resized(range, 1)?, Advice::GuardRemove)))
         });
     "guard" "needs-write" "guard install in a mapping without write permission returns EACCES"
+        ["guard/install/fills"]
         Act::Outcome(install_needs_write);
     "madvise" "hole-ignored" "madvise over a hole returns 0 instead of ENOMEM"
+        ["madvise/holes"]
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Madvise { .. }) { swap(o, ENOMEM, None) });
     "madvise" "misaligned-enomem" "madvise of a misaligned start returns ENOMEM instead of EINVAL"
-        Act::Outcome(|_, s, o| if matches!(s.op, Op::Madvise { .. }) { swap(o, EINVAL, Some(ENOMEM)) });
+        ["args/start-aligned"]
+        Act::Outcome(|_, s, o| if let Op::Madvise { range, .. } = s.op {
+            if !range.start.is_page_aligned() { swap(o, EINVAL, Some(ENOMEM)) }
+        });
     "madvise" "hole-stops" "madvise stops at the first hole instead of going on behind it"
+        ["madvise/holes" "madvise/walks-vmas" "guard/install/fills"]
         Act::Instead(hole_stops);
     "dontneed" "removes-guards" "MADV_DONTNEED removes guards"
+        ["madvise/dontneed/keeps-guards"]
         Act::Instead(|_, s| {
             is_advice(s, Advice::DontNeed)
                 .and_then(|range| Plan::and(s, &[madvise(range, Advice::GuardRemove)]))
         });
     "dontneed" "skipped" "MADV_DONTNEED does nothing and returns 0"
+        ["madvise/dontneed/discards" "madvise/dontneed/shared-keeps-content" "madvise/dontneed/private-file-loses-copies"]
         Act::Instead(|_, s| is_advice(s, Advice::DontNeed).and_then(|_| Plan::skip()));
     "dontneed" "short" "MADV_DONTNEED misses the last page"
+        ["madvise/dontneed/discards" "madvise/dontneed/shared-keeps-content" "madvise/dontneed/private-file-loses-copies"]
         Act::Instead(|_, s| shortened(s, Advice::DontNeed));
     "access" "guard-is-open" "an access to a guard removes it and goes on"
+        ["access/guard"]
         Act::Instead(guard_is_open);
     "access" "guard-accerr" "an access to a guard reports SEGV_ACCERR instead of SEGV_MAPERR"
+        ["access/guard"]
         Act::Outcome(|_, _, o| if let Outcome::Access(a) = o {
             if let Some(fault) = &mut a.fault { if fault.code == MAPERR { fault.code = ACCERR } }
         });
     "access" "fault-address" "si_addr is a page too high"
+        ["access/guard" "access/unmapped" "access/denied" "access/execute-only"]
         Act::Outcome(|w, _, o| if let Outcome::Access(a) = o {
             if let Some(fault) = &mut a.fault { fault.addr += i64::from(w.geometry().page_size) }
         });
     "access" "reads-zero" "a read of a written page returns zero"
+        ["access/value"]
         Act::Outcome(|_, _, o| if let Outcome::Access(a) = o {
             a.values.iter_mut().for_each(|run| run.first = Content::ZERO)
         });
     "access" "write-lost" "a write is lost"
+        ["access/write-makes-page" "access/write-in-place" "access/copy-on-write"]
         Act::Instead(|_, s| if matches!(s.op, Op::Write { .. }) { Plan::skip() } else { None });
     "access" "zero-page-is-anon" "a read of an empty page allocates memory instead of mapping the zero page"
+        ["access/read-maps-zero-page"]
         Act::View(|_, _, _, seen| each_page(seen, |page| if page.kind == PageKind::Zero { page.kind = PageKind::Anon }));
     "access" "ignores-prot" "a store to a read-only page succeeds"
+        ["access/denied"]
         Act::Outcome(ignores_prot);
     "munmap" "short" "munmap leaves the last page"
+        ["munmap/removes"]
         Act::Instead(|_, s| match s.op {
             Op::Munmap { range } => Plan::instead(s.actor, Op::Munmap { range: resized(range, -1)? }),
             _ => None,
         });
     "munmap" "hole-einval" "munmap of a range without mappings returns EINVAL"
+        ["munmap/holes-are-fine"]
         Act::Outcome(|w, s, o| if let Op::Munmap { range } = s.op {
             let (from, to) = pages(w, range);
             let hole = w.vmas(s.actor).iter().all(|vma| vma.end <= from || to <= vma.start);
             if hole && *o == Outcome::Ok { *o = Outcome::Errno(EINVAL) }
         });
     "mprotect" "drops-guards" "mprotect removes guards"
+        ["mprotect/keeps-pages"]
         Act::Instead(|_, s| match s.op {
             Op::Mprotect { range, .. } => Plan::and(s, &[madvise(range, Advice::GuardRemove)]),
             _ => None,
         });
     "mprotect" "skipped" "mprotect does nothing and returns 0"
+        ["mprotect/changes"]
         Act::Instead(|_, s| if matches!(s.op, Op::Mprotect { .. }) { Plan::skip() } else { None });
     "mprotect" "hole-ignored" "mprotect over a hole returns 0 instead of ENOMEM"
+        ["mprotect/first-unmapped" "mprotect/hole"]
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Mprotect { .. }) { swap(o, ENOMEM, None) });
     "mprotect" "none-is-read" "mprotect(PROT_NONE) sets PROT_READ"
+        ["mprotect/changes"]
         Act::Instead(|_, s| match s.op {
             Op::Mprotect { range, prot } if prot == Prot::NONE =>
                 Plan::instead(s.actor, Op::Mprotect { range, prot: Prot::R }),
             _ => None,
         });
     "mmap" "fixed-keeps" "MAP_FIXED over a mapping leaves the pages that are there"
+        ["mmap/fixed/replaces" "mmap/new-is-empty" "munmap/removes"]
         Act::Instead(fixed_keeps);
     "mmap" "hint-eexist" "mmap with a hint that is taken returns EEXIST instead of going elsewhere"
+        ["mmap/hint/elsewhere-when-used"]
         Act::Outcome(|_, _, o| if *o == Outcome::Elsewhere { *o = Outcome::Errno(EEXIST) });
     "mmap" "empty-ok" "mmap of nothing returns 0 instead of EINVAL"
+        ["args/empty-range"]
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Mmap { .. }) { swap(o, EINVAL, None) });
     "mremap" "guards-stay-behind" "mremap moves everything but guards"
+        ["mremap/moves/pages" "mremap/moves/table"]
         Act::Instead(remaps::loses_guards);
     "mremap" "shrinks-too-little" "mremap that shrinks leaves one page too many"
+        ["mremap/shrinks"]
         Act::Instead(remaps::shrinks_too_little);
     "mremap" "grows-anyway" "mremap without MREMAP_MAYMOVE moves where it has no room to grow"
+        ["mremap/no-room"]
         Act::Instead(remaps::grows_anyway);
     "mremap" "dontunmap-unmaps" "MREMAP_DONTUNMAP does nothing"
+        ["mremap/dontunmap/leaves-vma"]
         Act::Instead(remaps::unmaps_source);
     "mremap" "dontunmap-copies" "a page that MREMAP_DONTUNMAP has moved is at its old place too"
+        ["mremap/dontunmap/leaves-vma"]
         Act::Instead(remaps::dontunmap_copies);
     "mremap" "overlap-enomem" "mremap to an overlapping place returns ENOMEM instead of EINVAL"
-        Act::Outcome(|_, s, o| if matches!(s.op, Op::Mremap { .. }) { swap(o, EINVAL, Some(ENOMEM)) });
+        ["mremap/overlap"]
+        Act::Outcome(|w, s, o| if let Op::Mremap { range, to, .. } = s.op {
+            let aligned = range.start.is_page_aligned() && to.start.is_page_aligned();
+            let ((start, end), (new_start, new_end)) = (pages(w, range), pages(w, to));
+            if aligned && start < new_end && new_start < end { swap(o, EINVAL, Some(ENOMEM)) }
+        });
     "mremap" "moves-one-only" "mremap of several VMAs moves the first one only"
+        ["mremap/moves-many"]
         Act::Instead(remaps::moves_one_only);
     "mremap" "target-stays" "MREMAP_FIXED does nothing where something is mapped"
+        ["mremap/fixed/replaces"]
         Act::Instead(remaps::target_stays);
     "mremap" "grown-is-not-locked" "what mremap adds to locked memory is not locked"
+        ["mlock/mremap-faults-in" "mremap/grows-in-place" "merge/grown"]
         Act::Instead(remaps::grown_is_not_locked);
     "vma" "merge-missed" "VMAs that became alike are not merged"
+        ["merge/changed" "merge/new/left" "merge/new/right" "merge/new/both"]
         Act::View(merge_missed);
     "vma" "gu-missing" "VmFlags show gu on single pages only (a probe would take a kernel that never does for an older one)"
+        ["guard/install/maybe-guard"]
         Act::View(|_, _, _, seen| drop_flag(seen, VmFlag(*b"gu")));
     "thp" "nohugepage-skipped" "MADV_NOHUGEPAGE does nothing and returns 0"
+        ["madvise/hugepage/flags"]
         Act::Instead(|_, s| is_advice(s, Advice::NoHugePage).and_then(|_| Plan::skip()));
     "thp" "hugepage-is-nohugepage" "MADV_HUGEPAGE does what MADV_NOHUGEPAGE should"
+        ["madvise/hugepage/flags"]
         Act::Instead(|_, s| mistaken(s, Advice::HugePage, Advice::NoHugePage));
     "fork" "loses-guards" "the child of a fork has no guards"
+        ["fork/copies-guards" "fork/copies-shared-guards"]
         Act::Instead(|_, s| after_fork(s, madvise(ARENA, Advice::GuardRemove)));
     "fork" "loses-data" "the child of a fork has no private pages"
+        ["fork/shares-pages" "fork/shares-huge"]
         Act::Instead(|_, s| after_fork(s, madvise(ARENA, Advice::DontNeed)));
     "fork" "copies-wiped" "the child of a fork has what WIPEONFORK memory holds"
+        ["fork/wipes"]
         Act::Instead(|w, s| fork_despite(w, s, |h| h.wipe_on_fork, Advice::KeepOnFork, Advice::WipeOnFork));
     "fork" "copies-dontfork" "the child of a fork has DONTFORK memory"
+        ["fork/leaves-out-dontfork"]
         Act::Instead(|w, s| fork_despite(w, s, |h| h.dont_fork, Advice::DoFork, Advice::DontFork));
     "mmap" "populate-forgotten" "MAP_POPULATE maps and does not populate"
+        ["mmap/populate/faults-in"]
         Act::Instead(|_, s| without_flag(s, |flags| std::mem::take(&mut flags.populate)));
     "mmap" "noreserve-is-charged" "MAP_NORESERVE does nothing"
+        ["mmap/noreserve/is-not-charged"]
         Act::Instead(|_, s| without_flag(s, |flags| std::mem::take(&mut flags.noreserve)));
     "mmap" "noreplace-replaces" "MAP_FIXED_NOREPLACE replaces what is there"
+        ["mmap/noreplace/only-where-free"]
         Act::Instead(noreplace_replaces);
     "populate" "populate-read-skipped" "MADV_POPULATE_READ does nothing and returns 0"
+        ["madvise/populate/like-an-access"]
         Act::Instead(|_, s| is_advice(s, Advice::PopulateRead).and_then(|_| Plan::skip()));
     "populate" "populate-forgets-guards" "MADV_POPULATE_WRITE returns 0 where a guard has stopped it"
+        ["madvise/populate/guard-is-efault"]
         Act::Outcome(|_, s, o| {
             if is_advice(s, Advice::PopulateWrite).is_some() {
                 swap(o, EFAULT, None);
             }
         });
     "populate" "populate-write-reads" "MADV_POPULATE_WRITE does what MADV_POPULATE_READ should"
+        ["madvise/populate/like-an-access"]
         Act::Instead(|_, s| mistaken(s, Advice::PopulateWrite, Advice::PopulateRead));
     "hints" "dontdump-skipped" "MADV_DONTDUMP does nothing and returns 0"
+        ["madvise/hints/dump" "merge/split"]
         Act::Instead(|_, s| is_advice(s, Advice::DontDump).and_then(|_| Plan::skip()));
     "hints" "random-is-sequential" "MADV_RANDOM does what MADV_SEQUENTIAL should"
+        ["madvise/hints/read-ahead"]
         Act::Instead(|_, s| mistaken(s, Advice::Random, Advice::Sequential));
     "hints" "mergeable-short" "MADV_MERGEABLE misses the last page"
+        ["madvise/hints/ksm" "merge/split"]
         Act::Instead(|_, s| shortened(s, Advice::Mergeable));
     "advice" "free-skipped" "MADV_FREE does nothing and returns 0"
+        ["madvise/free/keeps-for-now" "folio/split" "folio/split-finds-zeros"]
         Act::Instead(|_, s| is_advice(s, Advice::Free).and_then(|_| Plan::skip()));
     "advice" "free-takes-at-once" "MADV_FREE takes the pages at once although memory is free"
+        ["madvise/free/keeps-for-now"]
         Act::Instead(|_, s| mistaken(s, Advice::Free, Advice::DontNeed));
     "advice" "pageout-skipped" "MADV_PAGEOUT does nothing and returns 0"
+        ["madvise/pageout/unmaps-shared-memory" "madvise/pageout/takes-lazily-freed" "madvise/pageout/splits-huge"]
         Act::Instead(|_, s| is_advice(s, Advice::PageOut).and_then(|_| Plan::skip()));
     "advice" "cold-is-pageout" "MADV_COLD does what MADV_PAGEOUT should"
+        ["madvise/cold/changes-nothing"]
         Act::Instead(|_, s| mistaken(s, Advice::Cold, Advice::PageOut));
     "advice" "cold-drops-guards" "MADV_COLD removes guards"
+        ["madvise/cold/changes-nothing"]
         Act::Instead(|_, s| is_advice(s, Advice::Cold).and_then(|range| Plan::and(s, &[madvise(range, Advice::GuardRemove)])));
     "droppable" "droppable-is-private" "MAP_DROPPABLE maps private memory"
+        ["droppable/maps"]
         Act::Instead(|_, s| {
             let mut op = s.op;
             let Op::Mmap { backing, .. } = &mut op else { return None };
@@ -199,14 +267,17 @@ faults! {
             Plan::instead(s.actor, op)
         });
     "secret" "secret-is-dumped" "a mapping of secret memory is not left out of core dumps"
+        ["secret/maps"]
         Act::Instead(|_, s| match s.op {
             Op::Mmap { range, backing: Backing::File(map), .. } if map.file == File::Secret0 =>
                 Plan::and(s, &[madvise(range, Advice::DoDump)]),
             _ => None,
         });
     "collapse" "collapse-skipped" "MADV_COLLAPSE does nothing and returns 0"
+        ["collapse/makes-huge"]
         Act::Instead(|_, s| is_advice(s, Advice::Collapse).and_then(|_| Plan::skip()));
     "collapse" "collapse-drops-guards" "MADV_COLLAPSE removes the guards that are in its way"
+        ["collapse/guard-is-einval" "collapse/not-eligible-is-einval"]
         Act::Instead(|_, s| {
             let range = is_advice(s, Advice::Collapse)?;
             Some(Plan {
@@ -215,38 +286,51 @@ faults! {
             })
         });
     "mlock" "mlock-skipped" "mlock does nothing and returns 0"
+        ["mlock/flags" "mlock/range" "mlock/faults-in"]
         Act::Instead(|_, s| lock_call(s, LockCall::Lock).and_then(|_| Plan::skip()));
     "mlock" "onfault-is-mlock" "mlock2 with MLOCK_ONFAULT does what mlock should"
+        ["mlock/on-fault/faults-nothing-in" "mlock/flags"]
         Act::Instead(|_, s| {
             let range = lock_call(s, LockCall::LockOnFault)?;
             Plan::instead(s.actor, Op::Mlock { range, call: LockCall::Lock })
         });
     "mlock" "hole-is-fine" "mlock over a hole, a guard or PROT_NONE memory, and beyond the limit, returns 0"
+        ["mlock/hole" "mlock/first-unmapped" "mlock/guard-or-none-is-enomem" "mlock/limit"]
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Mlock { .. }) { swap(o, ENOMEM, None) });
     "mlock" "guards-in-locked" "guard install in locked memory returns 0"
+        ["mlock/refuses-advice"]
         Act::Outcome(|w, s, o| if w.locks(s.actor) && is_advice(s, Advice::GuardInstall).is_some() {
             swap(o, EINVAL, None)
         });
     "mlock" "future-forgotten" "mlockall with MCL_FUTURE does not lock what is mapped later"
+        ["mlock/all/future"]
         Act::Instead(future_forgotten);
     "mlock" "munlock-short" "munlock misses the last page"
+        ["mlock/flags" "mlock/range" "merge/changed"]
         Act::Instead(|_, s| {
             let range = resized(lock_call(s, LockCall::Unlock)?, -1)?;
             Plan::instead(s.actor, Op::Mlock { range, call: LockCall::Unlock })
         });
     "mlock" "inherited" "the child of a fork has its parent's locks"
+        ["mlock/fork-unlocks"]
         Act::View(lock_inherited);
     "mseal" "seal-skipped" "mseal does nothing and returns 0"
+        ["mseal/seals" "merge/split"]
         Act::Instead(|_, s| if matches!(s.op, Op::Mseal { .. }) { Plan::skip() } else { None });
     "mseal" "seals-up-to-hole" "mseal seals what lies before a hole"
+        ["mseal/hole-seals-nothing" "space/untouched"]
         Act::Instead(seals_up_to_hole);
     "mseal" "unmap-is-quiet" "munmap of sealed memory returns 0 and unmaps nothing"
+        ["mseal/munmap-is-eperm"]
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Munmap { .. }) { swap(o, EPERM, None) });
     "mseal" "mprotect-is-eacces" "mprotect of sealed memory returns EACCES"
+        ["mseal/mprotect-is-eperm"]
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Mprotect { .. }) { swap(o, EPERM, Some(EACCES)) });
     "mseal" "mremap-is-quiet" "mremap of sealed memory returns 0 and does nothing"
+        ["mseal/mremap-is-eperm"]
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Mremap { .. }) { swap(o, EPERM, None) });
     "mseal" "lost-in-fork" "the child of a fork has no seals"
+        ["fork/copies-vmas"]
         Act::View(|_, _, s, seen| if let Op::Fork { child } = s.op {
             for (_, space) in seen.spaces.iter_mut().filter(|(actor, _)| *actor == child) {
                 for flags in space.vmas.iter_mut().filter_map(|vma| vma.flags.as_mut()) {
@@ -255,16 +339,21 @@ faults! {
             }
         });
     "fork" "cow-broken" "a write to memory shared by fork reaches the other process too"
+        ["access/copy-on-write"]
         Act::Instead(cow_broken);
     "fork" "stays-exclusive" "pages shared by fork are still shown as mapped exclusively"
+        ["fork/shares-pages" "fork/shares-huge" "report/exclusive"]
         Act::View(|_, _, _, seen| each_page(seen, |page| if page.kind == PageKind::Anon { page.exclusive = true }));
     "exit" "unmaps-others" "the exit of one process unmaps its relative's first block"
+        ["space/untouched"]
         Act::Instead(exit_unmaps_others);
     "file" "sigbus-is-sigsegv" "an access behind the end of a file is SIGSEGV with SEGV_MAPERR"
+        ["file/beyond-end"]
         Act::Outcome(|_, _, o| if let Outcome::Access(a) = o {
             if let Some(fault) = &mut a.fault { if fault.signo == SIGBUS { (fault.signo, fault.code) = (SIGSEGV, MAPERR) } }
         });
     "file" "copies-are-pages-of-the-file" "private copies of a file's pages are shown as pages of the file"
+        ["file/private-copy"]
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             let vmas = &space.vmas;
             for run in &mut space.pages {
@@ -273,28 +362,39 @@ faults! {
             }
         });
     "file" "readonly-becomes-writable" "mprotect of what may never be written returns 0 instead of EACCES"
+        ["mprotect/may-write"]
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Mprotect { .. }) { swap(o, EACCES, None) });
     "file" "offset-of-the-next-page" "maps shows files a page further on"
+        ["mmap/file/maps" "mmap/shared/own-object" "secret/maps"]
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             space.vmas.iter_mut().for_each(|vma| vma.file_page = vma.file_page.map(|page| page + 1))
         });
     "file" "truncate-skipped" "ftruncate does nothing and returns 0"
+        ["file/truncate/shrinks" "file/truncate/grows"]
         Act::Instead(|_, s| if matches!(s.op, Op::Truncate { .. }) { Plan::skip() } else { None });
     "file" "hole-skipped" "fallocate punches no hole and returns 0"
+        ["file/hole/drops-pages"]
         Act::Instead(|_, s| if matches!(s.op, Op::PunchHole { .. }) { Plan::skip() } else { None });
     "file" "remove-is-dontneed" "MADV_REMOVE does what MADV_DONTNEED should"
+        ["madvise/remove/punches"]
         Act::Instead(|_, s| mistaken(s, Advice::Remove, Advice::DontNeed));
     "file" "seals-forgotten" "F_ADD_SEALS does nothing and returns 0"
+        ["seal/adds" "seal/no-writable-mapping" "seal/keeps-length" "seal/keeps-contents" "seal/future-write-checked-late"]
         Act::Instead(|_, s| if matches!(s.op, Op::Seal { .. }) { Plan::skip() } else { None });
     "file" "sealed-though-busy" "F_SEAL_WRITE returns 0 where a writable mapping forbids it"
+        ["seal/write-is-busy"]
         Act::Outcome(|_, _, o| swap(o, EBUSY, None));
     "thp-disable" "disable-skipped" "prctl(PR_SET_THP_DISABLE) does nothing and returns 0"
+        ["thp-disable/off" "thp-disable/except-advised"]
         Act::Instead(|_, s| if matches!(s.op, Op::SwitchHuge(_)) { Plan::skip() } else { None });
     "soft-dirty" "clear-skipped" "writing 4 to clear_refs does nothing and returns 0"
+        ["soft-dirty/clears"]
         Act::Instead(|_, s| if matches!(s.op, Op::ClearSoftDirty) { Plan::skip() } else { None });
     "soft-dirty" "loads-count" "pages that were only read show as soft-dirty"
+        ["soft-dirty/store-sets" "soft-dirty/clears"]
         Act::View(|_, _, _, seen| each_page(seen, |page| if page.kind == PageKind::Zero { page.soft_dirty = true }));
     "smaps" "guards-are-resident" "smaps counts guards in Rss"
+        ["report/sizes"]
         Act::View(|_, world, _, seen| for (actor, space) in &mut seen.spaces {
             let kib = u64::from(world.geometry().page_size) / 1024;
             for vma in &mut space.vmas {
@@ -304,47 +404,63 @@ faults! {
             }
         });
     "smaps" "pss-is-rss" "smaps divides no page by how often it is mapped"
+        ["report/sizes"]
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             for sizes in space.vmas.iter_mut().filter_map(|vma| vma.sizes.as_mut()) { sizes.pss = sizes.rss }
         });
     "uffd" "register-skipped" "UFFDIO_REGISTER does nothing and returns 0"
+        ["uffd/register"]
         Act::Instead(|_, s| if matches!(s.op, Op::Uffd { call: UffdCall::RegisterMissing, .. }) { Plan::skip() } else { None });
     "uffd" "copies-over-guards" "UFFDIO_COPY of several pages replaces guards (a probe would take a kernel that always does for an older one)"
+        ["uffd/fill/occupied"]
         Act::Instead(copies_over_guards);
     "uffd" "occupied-is-filled" "UFFDIO_COPY and UFFDIO_ZEROPAGE that find their first page in use say that they have filled all"
-        Act::Outcome(|w, s, o| if let (Op::Uffd { range, .. }, Outcome::Errno(EEXIST)) = (s.op, &*o) {
+        ["uffd/fill/occupied"]
+        Act::Outcome(|w, s, o| if let (Op::Uffd { range, call: UffdCall::Copy { .. } | UffdCall::ZeroPage }, Outcome::Errno(EEXIST)) = (s.op, &*o) {
             let g = w.geometry();
             *o = Outcome::Moved(Moved::of(range.into(), range.byte_len(g), Vec::new(), 0, g))
         });
     "uffd" "zeropage-takes-memory" "UFFDIO_ZEROPAGE copies zeros instead of mapping the zero page"
+        ["uffd/zeropage"]
         Act::View(|_, _, s, seen| if matches!(s.op, Op::Uffd { call: UffdCall::ZeroPage, .. }) {
             each_page(seen, |page| if page.kind == PageKind::Zero { page.kind = PageKind::Anon })
         });
     "uffd" "poison-is-as-missing" "an access to a poisoned page raises SIGBUS with BUS_ADRERR, as one to a missing page does"
+        ["uffd/poison/access"]
         Act::Outcome(|_, _, o| if let Outcome::Access(Access { fault: Some(Fault { signo: 7, code, .. }), .. }) = o {
             *code = 2
         });
     "transfer" "removes-guards" "the kernel's own accesses remove guards"
+        ["transfer/guard"]
         Act::Instead(removes_guards);
     "transfer" "pipe-counts-bytes" "write(2) to a pipe counts chunks that came through in part"
+        ["transfer/pipe/whole-chunks"]
         Act::Instead(pipe_counts_bytes);
     "transfer" "pins-shared" "process_vm_readv leaves pages shared that it reads"
+        ["transfer/process-vm/pin-unshares"]
         Act::Instead(pins_shared);
     "transfer" "mem-is-efault" "/proc/PID/mem says EFAULT instead of EIO"
+        ["transfer/vma-forbids" "secret/out-of-the-kernels-reach" "transfer/hole" "transfer/guard" "file/beyond-end" "transfer/mem/force-not-shared"]
         Act::Outcome(|_, _, o| swap(o, EIO, Some(EFAULT)));
     "transfer" "part-is-nothing" "a call that has moved a part of its bytes returns EFAULT"
+        ["transfer/to-the-byte" "process-madvise/first-error-stops" "transfer/guard" "transfer/hole"]
         Act::Outcome(part_is_nothing);
     "transfer" "copies-nothing" "what the kernel stores in memory shared by fork reaches the other process too"
+        ["access/copy-on-write" "transfer/faults-in" "space/untouched"]
         Act::Instead(copies_nothing);
     "process-madvise" "first-range-only" "process_madvise does its first range and returns the length of all"
+        ["process-madvise/one-by-one"]
         Act::Instead(first_range_only);
     "process-madvise" "always-oneself" "process_madvise for another process is done to the caller"
+        ["process-madvise/one-by-one" "process-madvise/needs-nice"]
         Act::Instead(always_oneself);
     "process-madvise" "part-is-error" "process_madvise that stops behind a range returns ENOMEM"
+        ["process-madvise/first-error-stops"]
         Act::Outcome(|_, s, o| if let (Op::ProcessMadvise { .. }, Outcome::Moved(m)) = (s.op, &*o) {
             if !m.all { *o = Outcome::Errno(ENOMEM) }
         });
     "mincore" "forgets" "mincore forgets the first resident page"
+        ["report/mincore"]
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             if let Some((start, len)) = space.resident.as_mut().and_then(|runs| runs.first_mut()) {
                 if *len > 1 { *start += 1; *len -= 1 }
