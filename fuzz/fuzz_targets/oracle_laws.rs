@@ -5,6 +5,11 @@
 
 use libfuzzer_sys::{fuzz_target, Corpus};
 
+/// The model has no unsafe code: a sanitizer that watches each of its small allocations takes two fifths of the time, and can find
+/// nothing there.
+#[global_allocator]
+static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fuzz::mutate_programs!();
 
 fuzz_target!(|data: &[u8]| -> Corpus {

@@ -5,6 +5,20 @@ use oracle::laws::check_program;
 use oracle::program::generate::generate;
 use oracle::program::mutate;
 use oracle::program::Program;
+use std::cell::RefCell;
+
+thread_local! {
+    /// The program that was handed out last, with its bytes: a fuzzer runs what it was given, then has it changed again.
+    static LAST: RefCell<Option<(Vec<u8>, Program)>> = const { RefCell::new(None) };
+}
+
+/// The program that these bytes were made of, if they are those handed out last.
+pub(super) fn made_of(bytes: &[u8]) -> Option<Program> {
+    LAST.with_borrow(|last| match last {
+        Some((text, program)) if text == bytes => Some(program.clone()),
+        _ => None,
+    })
+}
 
 /// Text that may be a program: what is understood reads back as it prints, and what is fit to run obeys every law.
 ///
@@ -34,7 +48,8 @@ pub fn program(bytes: &[u8]) -> Option<Program> {
 
 /// Bytes that stand for a program a little different, at most `most` of them. What stands for none becomes a generated one.
 pub fn mutated(bytes: &[u8], most: usize, seed: u32) -> Vec<u8> {
-    let program = program(bytes).unwrap_or_else(|| generate(seed.into()));
+    let program = made_of(bytes).or_else(|| program(bytes));
+    let program = program.unwrap_or_else(|| generate(seed.into()));
     short(mutate::mutate(&program, seed.into()), most)
 }
 
@@ -46,16 +61,28 @@ pub fn crossed(a: &[u8], b: &[u8], most: usize, seed: u32) -> Vec<u8> {
     }
 }
 
-/// The text of as many steps as fit; of none when not even one does.
-fn short(mut program: Program, most: usize) -> Vec<u8> {
+/// The text of as many steps as fit into `most` bytes; of none when not even one does.
+pub fn fitting(program: Program, most: usize) -> Vec<u8> {
+    fit(program, most).map_or(Vec::new(), |(text, _)| text)
+}
+
+/// The same, remembered until something else is handed out.
+fn short(program: Program, most: usize) -> Vec<u8> {
+    let fitted = fit(program, most);
+    let text = fitted.as_ref().map_or(Vec::new(), |(text, _)| text.clone());
+    LAST.set(fitted);
+    text
+}
+
+fn fit(mut program: Program, most: usize) -> Option<(Vec<u8>, Program)> {
     while !program.steps.is_empty() {
         let text = program.to_string();
         if text.len() <= most {
-            return text.into_bytes();
+            return Some((text.into_bytes(), program));
         }
         program.steps.pop();
     }
-    Vec::new()
+    None
 }
 
 #[cfg(test)]

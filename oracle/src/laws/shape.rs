@@ -4,10 +4,19 @@ use crate::judge::{PageKind, SpaceSeen};
 use crate::program::ActorId;
 use crate::space::{PageState, World};
 
+/// The address spaces that a step has changed are well formed.
+pub fn well_formed(before: &World, after: &World) -> Result<(), String> {
+    let mut changed = after.living().into_iter();
+    changed.try_for_each(|actor| match after.has_same_space(before, actor) {
+        true => Ok(()),
+        false => space(after, actor),
+    })
+}
+
 /// VMAs and page runs are in order, do not overlap, lie in the arena and in each other; guards are where they are said to be;
 /// huge pages fill their blocks.
-pub fn well_formed(world: &World, actor: ActorId) -> Result<(), String> {
-    let seen = world.seen(actor);
+fn space(world: &World, actor: ActorId) -> Result<(), String> {
+    let seen = world.seen_without_sizes(actor);
     let pages = world.geometry().arena_pages();
     let about = |what: &str| Err(format!("actor {actor}: {what}"));
     let mut at = 0;

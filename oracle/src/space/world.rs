@@ -152,6 +152,23 @@ impl World {
         living.map(|actor| (actor, self.seen(actor))).collect()
     }
 
+    /// [`World::shown`] without what smaps adds up.
+    pub(crate) fn shown_without_sizes(&self) -> Vec<(ActorId, SpaceSeen)> {
+        let living = self.living().into_iter();
+        living
+            .map(|actor| (actor, self.seen_without_sizes(actor)))
+            .collect()
+    }
+
+    /// Whether an actor's address space is the very one that it has in another world: nothing has written to it since.
+    pub(crate) fn has_same_space(&self, other: &World, actor: ActorId) -> bool {
+        let index = usize::from(actor);
+        match (self.actors.get(index), other.actors.get(index)) {
+            (Some(Some(a)), Some(Some(b))) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// The living actors, ascending.
     pub fn living(&self) -> Vec<ActorId> {
         (0..MAX_ACTORS).filter(|&a| self.mm(a).is_some()).collect()

@@ -3,6 +3,7 @@
 use super::tool;
 use anyhow::{bail, Context, Result};
 use harness::campaign::load_corpus;
+use harness::fuzzing::text;
 use std::path::{Path, PathBuf};
 
 /// The folders of one target.
@@ -73,7 +74,7 @@ impl Folders {
 }
 
 /// Writes the programs of the repository as seeds: for targets that mutate programs the ops alone, for those that read any text
-/// as they are. Returns how many.
+/// as they are. What is longer than the target reads ends earlier. Returns how many.
 ///
 /// # Errors
 /// The corpus cannot be read, or a seed not be written.
@@ -96,7 +97,11 @@ pub fn seed(workspace: &Path, target: &str, folder: &Path) -> Result<usize> {
                 .for_each(|step| step.comments.clear());
         }
         let path = folder.join(format!("{n}.prog"));
-        std::fs::write(&path, program.to_string()).with_context(|| path.display().to_string())?;
+        let text = match whole {
+            true => program.to_string().into_bytes(),
+            false => text::fitting(program, tool::length(target)),
+        };
+        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     }
     Ok(programs.len())
 }
@@ -109,11 +114,14 @@ mod tests {
     fn seeds_are_programs_that_targets_understand() {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let folder = tempfile::tempdir().unwrap();
-        let written = seed(&workspace, "simulated", folder.path()).unwrap();
-        assert!(written > 200);
-        for file in std::fs::read_dir(folder.path()).unwrap() {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            assert!(harness::fuzzing::text::program(&bytes).is_some());
+        for target in ["simulated", "oracle_laws"] {
+            let written = seed(&workspace, target, folder.path()).unwrap();
+            assert!(written > 200);
+            for file in std::fs::read_dir(folder.path()).unwrap() {
+                let bytes = std::fs::read(file.unwrap().path()).unwrap();
+                assert!(text::program(&bytes).is_some());
+                assert!(bytes.len() <= tool::length(target));
+            }
         }
         assert_eq!(seed(&workspace, "wire", folder.path()).unwrap(), 0);
     }
