@@ -2,9 +2,11 @@
 
 use harness::campaign::Pairing;
 use harness::fuzzing::machine::{Machine, Wrong};
-use harness::fuzzing::text;
+use harness::fuzzing::{marks, text};
 use harness::kernel::machine::VmSource;
+use harness::kernel::Execution;
 use libfuzzer_sys::Corpus;
+use oracle::program::Program;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, OnceLock};
 use vm_images::Arch;
@@ -55,7 +57,10 @@ pub fn run_pair(data: &[u8]) -> Corpus {
     };
     let program = Arc::new(program);
     let mut pair = PAIR.get().expect("booted").lock().expect("one thread");
-    match pair.run(program.clone()) {
+    let mut each = |program: &Program, both: [&Execution; 2]| {
+        marks::pair(program, both, &mut super::mark);
+    };
+    match pair.run(program.clone(), &mut each) {
         Ok(None) => Corpus::Keep,
         Ok(Some(what)) => panic!("{what}\n{program}"),
         Err(error) => give_up(error),

@@ -115,7 +115,7 @@ pub fn compare(
             break;
         }
         done += block.len() as u64;
-        result.block(&mut machines, block)?;
+        result.block(&mut machines, block, &mut |_, _| {})?;
         progress(done, total);
     }
     Ok(result.finish())
@@ -140,13 +140,18 @@ impl<'a> Pairing<'a> {
         })
     }
 
-    /// Runs a program on both. What differs and is not explained, in a line; `None`: nothing.
+    /// Runs a program on both; `each` sees the program as it ran and what each kernel did, where both came through. What differs and is
+    /// not explained, in a line; `None`: nothing.
     ///
     /// # Errors
     /// See [`PairError`].
-    pub fn run(&mut self, program: Arc<Program>) -> Result<Option<String>, PairError> {
+    pub fn run(
+        &mut self,
+        program: Arc<Program>,
+        each: &mut dyn FnMut(&Program, [&Execution; 2]),
+    ) -> Result<Option<String>, PairError> {
         let block = vec![(String::new(), program)];
-        self.comparison.block(&mut self.machines, block)?;
+        self.comparison.block(&mut self.machines, block, each)?;
         let [a, b] = &self.comparison.result.kernels;
         let kernels = format!("{} against {}, {}", a.release, b.release, a.arch);
         let mut all = std::mem::take(&mut self.comparison.unexplained).into_values();
@@ -226,11 +231,12 @@ impl Comparison {
         }
     }
 
-    /// Runs a block of programs on both and books what they show.
+    /// Runs a block of programs on both and books what they show; `each` as in [`Pairing::run`].
     fn block(
         &mut self,
         machines: &mut [Machine<'_>; 2],
         block: Vec<(String, Arc<Program>)>,
+        each: &mut dyn FnMut(&Program, [&Execution; 2]),
     ) -> Result<(), PairError> {
         let mut block = block;
         for machine in machines.iter() {
@@ -243,6 +249,9 @@ impl Comparison {
         let programs: Vec<Arc<Program>> = block.iter().map(|(_, p)| p.clone()).collect();
         let [a, b] = run_both(machines, &programs)?;
         for ((name, program), (a, b)) in block.into_iter().zip(a.into_iter().zip(b)) {
+            if let (Ran::Through(a), Ran::Through(b)) = (&a, &b) {
+                each(&program, [a, b]);
+            }
             let mut found = self.look(&program, &a, &b);
             if let (Found::Permitted, Ran::Through(a), Ran::Through(b)) = (&found, &a, &b) {
                 if self.keep_to_their_own(machines, &program, a, b)? {

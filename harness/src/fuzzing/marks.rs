@@ -13,6 +13,30 @@ pub fn of(program: &Program, execution: &Execution, judged: &Judged, mark: &mut 
     for rule in judged.rules.iter() {
         mark(number(("rule", rule.0)));
     }
+    seen(program, execution, mark);
+    match &judged.verdict {
+        ProgramVerdict::Suspect(story) => mark(number(("verdict", &story.bucket))),
+        ProgramVerdict::Poisoned => mark(number("poisoned")),
+        ProgramVerdict::Fine if judged.tally.allowed > 0 => mark(number("allowed")),
+        ProgramVerdict::Fine | ProgramVerdict::Infra(_) => {}
+    }
+}
+
+/// Marks what each of two kernels did with a program, and after which ops they show something else, each way apart.
+pub fn pair(program: &Program, both: [&Execution; 2], mark: &mut dyn FnMut(u64)) {
+    for (which, execution) in both.into_iter().enumerate() {
+        seen(program, execution, &mut |what| mark(number((which, what))));
+    }
+    let [a, b] = both;
+    let steps = program.steps.iter().zip(a.seen.iter().zip(&b.seen));
+    for (step, (a, b)) in steps.filter(|(_, (a, b))| a != b) {
+        let outcomes = (outcome(&a.outcome), outcome(&b.outcome));
+        mark(number(("differs", step.op.name(), outcomes)));
+    }
+}
+
+/// Marks what a kernel showed after each op.
+fn seen(program: &Program, execution: &Execution, mark: &mut dyn FnMut(u64)) {
     let nothing = Observation {
         outcome: Outcome::Ok,
         spaces: Vec::new(),
@@ -32,12 +56,6 @@ pub fn of(program: &Program, execution: &Execution, judged: &Judged, mark: &mut 
                 mark(number(("vma", op, own, look)));
             }
         }
-    }
-    match &judged.verdict {
-        ProgramVerdict::Suspect(story) => mark(number(("verdict", &story.bucket))),
-        ProgramVerdict::Poisoned => mark(number("poisoned")),
-        ProgramVerdict::Fine if judged.tally.allowed > 0 => mark(number("allowed")),
-        ProgramVerdict::Fine | ProgramVerdict::Infra(_) => {}
     }
 }
 
