@@ -1,21 +1,28 @@
 //! `cargo xtask triage`: what a run found, bucket by bucket, and what to do about it.
 
+mod prompt;
+
 use crate::exit::{say, Exit, UsageError};
-use crate::folders;
-use anyhow::{Context, Result};
+use crate::{folders, interrupt};
+use anyhow::{bail, Context, Result};
 use clap::builder::PossibleValuesParser;
 use clap::Args;
 use harness::campaign::{Bucket, Known, Status};
 use harness::report::{wrap, DIVERGENCE_COLUMNS};
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-/// Lists the buckets of a run, the most frequent first, with the commands that show, minimize and reproduce each.
+/// Lists the buckets of a run, those met on most kernels first, and asks what to do with them: show, minimize, reproduce, mark as known.
+///
+/// Where it cannot ask, because input or output is no terminal, it prints the list with the commands that do the same.
 ///
 /// Without a folder: the newest run under target/mmdiff/runs/. Exit code 1 when there is any bucket, 0 when there is none.
 ///
 /// Examples:
 ///   cargo xtask triage
+///   cargo xtask triage | less
 ///   cargo xtask triage --show d-0123456789
 ///   cargo xtask triage --known d-0123456789 --name fork-loses-guards --reasoning 'fork copies ...' --source 'commit 0123456'
 #[derive(Args)]
@@ -79,16 +86,32 @@ pub fn run(args: &TriageArgs, workspace: &Path) -> Result<Exit> {
     if let Some(id) = &args.known {
         return mark(args, &rows, find(&rows, id, &folder)?, &folder, workspace);
     }
-    say!("{}\n", folder.display());
     if !is_finished(&folder) {
         say!("the run did not come to its end: this is what it had\n");
     }
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        // From here on Ctrl-C is for the verb that runs; twice ends the prompt too.
+        interrupt::stop_flag();
+        let (mut lines, mut out) = (std::io::stdin().lock(), std::io::stdout());
+        return prompt::ask(&rows, &folder, &mut lines, &mut out, &mut verb);
+    }
+    say!("{}\n", folder.display());
     say!("{}", wrap(&list(&rows, &folder)));
     Ok(if rows.is_empty() {
         Exit::Fine
     } else {
         Exit::Found
     })
+}
+
+/// Carries out another verb, in a process of its own: Ctrl-C ends that, and the prompt comes back.
+fn verb(words: &[String]) -> Result<()> {
+    let own = std::env::current_exe().context("this program is not found")?;
+    let status = Command::new(own).args(words).status();
+    match status.context("this program cannot be run again")?.code() {
+        Some(0 | 1) => Ok(()),
+        _ => bail!("cargo xtask {} failed", words.join(" ")),
+    }
 }
 
 /// The newest run that has results: runs are named after the time.
@@ -176,13 +199,19 @@ fn find<'r>(rows: &'r [Row], id: &str, folder: &Path) -> Result<&'r Row> {
 }
 
 /// The buckets, those met on most kernels first.
-fn list(rows: &[Row], folder: &Path) -> String {
+fn buckets(rows: &[Row]) -> Vec<(&Bucket, Vec<&Row>)> {
     let mut buckets: BTreeMap<&Bucket, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         buckets.entry(&row.bucket).or_default().push(row);
     }
     let mut buckets: Vec<(&Bucket, Vec<&Row>)> = buckets.into_iter().collect();
     buckets.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
+    buckets
+}
+
+/// Each bucket with the commands that act on it.
+fn list(rows: &[Row], folder: &Path) -> String {
+    let buckets = buckets(rows);
     let mut text = format!("{} buckets\n", buckets.len());
     for (bucket, rows) in &buckets {
         let first = rows[0];
