@@ -2,6 +2,7 @@
 
 mod corpus;
 pub mod figures;
+mod minimizer;
 pub mod tool;
 
 use crate::exit::{say, Exit, UsageError};
