@@ -136,6 +136,27 @@ fn a_program_that_does_not_parse_is_2_and_shown_with_a_caret() {
     assert!(err.contains("none.prog"), "{err}");
 }
 
+/// What a fuzz target of messages leaves is bytes, and so is half of what one of programs leaves when it is killed.
+#[test]
+fn a_fuzz_artifact_that_is_no_program_is_2_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let artifact = dir.path().join("crash-0123");
+    let bytes = b"mmap 0+0..0+4 rw private fixed\n\xff\x00\x80";
+    std::fs::write(&artifact, bytes).unwrap();
+    let path = artifact.to_str().unwrap();
+    for words in [
+        &["show", path][..],
+        &["run", path],
+        &["minimize", path, "--simulated", "fork/loses-guards"],
+        &["reproducer", path],
+    ] {
+        let (_, err) = expect(2, words);
+        assert!(err.contains("crash-0123") && err.contains("31"), "{err}");
+    }
+    assert_eq!(std::fs::read(&artifact).unwrap(), bytes);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn a_kernel_that_is_none_is_2() {
     let dir = tempfile::tempdir().unwrap();
