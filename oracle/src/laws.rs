@@ -186,7 +186,7 @@ fn outcome_fits(step: &Step, branch: &Branch, g: Geometry) -> Result<(), String>
         }
         (Outcome::Access(_), _) => false,
         // Of threads that run at once, which laws are not about.
-        (Outcome::Each(_), _) => false,
+        (Outcome::Each(_) | Outcome::Together(_), _) => false,
         (Outcome::Moved(moved), Op::Transfer { way, vectors, .. }) => {
             let as_made = Moved::of(vectors, moved.bytes, moved.values.clone(), 0, g);
             let whole = vectors.bytes(g);

@@ -71,6 +71,7 @@ fn outcome(outcome: &Outcome) -> (u8, i32, i32) {
             Some(fault) => (5, fault.signo, fault.code),
         },
         Outcome::Each(each) => (6, each.len() as i32, 0),
+        Outcome::Together(steps) => (7, steps.len() as i32, 0),
     }
 }
 

@@ -40,6 +40,10 @@ pub fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
             let words: Vec<String> = each.iter().map(|one| outcome_words(one, g)).collect();
             words.join(", then ")
         }
+        Outcome::Together(steps) => {
+            let words: Vec<String> = steps.iter().map(|one| outcome_words(one, g)).collect();
+            words.join("; ")
+        }
     }
 }
 

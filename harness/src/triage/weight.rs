@@ -235,7 +235,7 @@ fn failing(program: &Program, g: Geometry) -> usize {
             continue;
         };
         failing += usize::from(match branch.outcome {
-            Outcome::Ok | Outcome::Elsewhere | Outcome::Each(_) => false,
+            Outcome::Ok | Outcome::Elsewhere | Outcome::Each(_) | Outcome::Together(_) => false,
             Outcome::Errno(_) => true,
             Outcome::Access(access) => access.fault.is_some(),
             Outcome::Moved(moved) => !moved.all,

@@ -39,6 +39,22 @@ pub(super) struct Difference {
     pub rank: u8,
 }
 
+impl Difference {
+    /// Stands for a difference that could not be found again.
+    pub fn none() -> Difference {
+        Difference {
+            class: Class::Errno,
+            actor: None,
+            pages: None,
+            expected: "one-of-the-ways".into(),
+            observed: "another".into(),
+            of: "what the threads returned",
+            note: None,
+            rank: 0,
+        }
+    }
+}
+
 /// The first difference, if any.
 pub(super) fn first_difference(
     expected: &Expected,
@@ -46,10 +62,12 @@ pub(super) fn first_difference(
     step: &Step,
 ) -> Option<Difference> {
     let works_on = step.op.other().unwrap_or(step.actor);
-    outcome(&expected.outcome, &seen.outcome).or_else(|| spaces(expected, seen, works_on))
+    outcome_difference(&expected.outcome, &seen.outcome)
+        .or_else(|| spaces(expected, seen, works_on))
 }
 
-fn outcome(expected: &Outcome, seen: &Outcome) -> Option<Difference> {
+/// The difference between what an op was to return and what it returned.
+pub(super) fn outcome_difference(expected: &Outcome, seen: &Outcome) -> Option<Difference> {
     if expected == seen {
         return None;
     }

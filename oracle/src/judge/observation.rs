@@ -30,6 +30,8 @@ pub enum Outcome {
     Access(Access),
     /// Of a thread that repeats its op: those outcomes that differ from the one before, in order. Never of an actor alone.
     Each(Vec<Outcome>),
+    /// Of a section, what each of its steps returned. Never of a step alone.
+    Together(Vec<Outcome>),
 }
 
 /// Result of a `read` or `write` op.

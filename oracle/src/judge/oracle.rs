@@ -15,6 +15,8 @@ use crate::rules::{
 };
 use crate::space::{Branch, PageState, World};
 
+mod together;
+
 /// Rules that permit more than one outcome.
 const PERMISSIONS: [usize; 4] = [
     index_of(&thp::MAY_FAIL),
@@ -30,6 +32,12 @@ pub struct Oracle {
     branches: Vec<Branch>,
     /// The step that led to `branches`.
     step: Option<Step>,
+    /// The steps that led there at once; empty when it was one.
+    section: Vec<Step>,
+    /// The section has too many ways to be gone through.
+    too_large: bool,
+    /// Which branch explained the last section.
+    way: Option<usize>,
     by_op: ByOp,
     /// VmFlags that ops could have changed since VmFlags were last seen: by which op, and the count.
     open_flags: Vec<(&'static str, Tightness)>,
@@ -42,6 +50,9 @@ impl Oracle {
             worlds: vec![World::new(profile, geometry, knobs)],
             branches: Vec::new(),
             step: None,
+            section: Vec::new(),
+            too_large: false,
+            way: None,
             by_op: ByOp::default(),
             open_flags: Vec::new(),
         }
@@ -58,6 +69,7 @@ impl Oracle {
     pub fn step(&mut self, step: &Step) {
         self.branches = self.worlds.iter().flat_map(|w| w.apply(step)).collect();
         self.step = Some(step.clone());
+        self.section.clear();
     }
 
     /// Judges what was seen after the last [`Oracle::step`] and keeps the branches that explain it. After a divergence
@@ -66,6 +78,9 @@ impl Oracle {
         let Some(step) = self.step.take() else {
             return Verdict::Agree;
         };
+        if !self.section.is_empty() {
+            return self.observe_together(seen);
+        }
         // Whether branches agree about VmFlags counts even where nobody has looked.
         let smaps = smaps_of(seen).max(match self.branches.len() {
             0 | 1 => Smaps::Nothing,
@@ -250,7 +265,7 @@ impl Oracle {
         if let Some(note) = &difference.note {
             text.push_str(&format!(" {note}."));
         }
-        if branch.outcome != seen.outcome {
+        if branch.outcome != seen.outcome && self.section.is_empty() {
             text.push_str(&format!(
                 " Returned {:?}, expected {:?}.",
                 seen.outcome, branch.outcome

@@ -52,6 +52,91 @@ fn judge(
 
 /// Whatever way the model goes, the oracle explains it, on every kind of kernel; and it stays with few worlds: one, but for
 /// what only later faults can tell.
+/// A section of two threads that meet.
+const SECTION: &str = "mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+4 tag 1\n|a guard-install 0+0..0+1\n|b read 0+0..0+1\n";
+
+/// The oracle right before what was seen of [`SECTION`], and its ways.
+fn before_the_section() -> (Oracle, Vec<crate::space::Branch>) {
+    let program = Program::load_concurrent(SECTION).unwrap();
+    let mut oracle = Oracle::new(&Profile::newest(), Geometry::K4, program.knobs);
+    for step in &program.steps[..2] {
+        oracle.step(step);
+        let branch = &oracle.expected()[0];
+        let seen = Observation {
+            outcome: branch.outcome.clone(),
+            spaces: branch.world.shown(),
+        };
+        oracle.observe(&seen);
+    }
+    oracle.together(&program.steps[2..]);
+    let ways = oracle.expected().to_vec();
+    (oracle, ways)
+}
+
+#[test]
+fn every_way_of_a_section_is_allowed_and_nothing_else() {
+    let (oracle, ways) = before_the_section();
+    assert!(ways.len() >= 3, "{}", ways.len());
+    for (number, way) in ways.iter().enumerate() {
+        let mut seen = Observation {
+            outcome: way.outcome.clone(),
+            spaces: way.world.shown(),
+        };
+        let mut allowed = oracle.clone();
+        assert_eq!(allowed.observe(&seen), Verdict::Agree);
+        assert_eq!(allowed.way(), Some(number));
+        assert_eq!(allowed.worlds(), [way.world.clone()]);
+        // The page is no guard in the end.
+        seen.spaces[0].1.pages.remove(0);
+        let Verdict::Divergence(what) = oracle.clone().observe(&seen) else {
+            panic!("allowed");
+        };
+        assert_eq!(
+            (what.class, what.observed.as_str()),
+            (Class::PageState, "empty")
+        );
+        assert!(
+            what.details.text.contains("No order"),
+            "{}",
+            what.details.text
+        );
+        // Install gives up.
+        let Outcome::Together(mut parts) = way.outcome.clone() else {
+            panic!("not a section");
+        };
+        parts[0] = Outcome::Errno(11);
+        seen.outcome = Outcome::Together(parts);
+        let Verdict::Divergence(what) = oracle.clone().observe(&seen) else {
+            panic!("allowed");
+        };
+        assert_eq!(
+            (what.class, what.observed.as_str()),
+            (Class::Errno, "EAGAIN")
+        );
+    }
+}
+
+#[test]
+fn a_section_that_is_too_large_is_poisoned() {
+    let (mut oracle, ways) = before_the_section();
+    let seen = Observation {
+        outcome: ways[0].outcome.clone(),
+        spaces: ways[0].world.shown(),
+    };
+    let text = "mmap 0+0..2+0 rw private fixed\n|a guard-install 0+0..2+0\n|a guard-install 0+0..2+0\n|b* write 0+1..0+9 tag 1\n\
+                |c* write 1+1..1+9 tag 2\n|d* read 0+0..0+8\n";
+    let program = Program::load_concurrent(text).unwrap();
+    oracle.step(&program.steps[0]);
+    let branch = oracle.expected()[0].clone();
+    oracle.observe(&Observation {
+        outcome: branch.outcome.clone(),
+        spaces: branch.world.shown(),
+    });
+    oracle.together(&program.steps[1..]);
+    let rule = RuleId("limits/section-too-large");
+    assert_eq!(oracle.observe(&seen), Verdict::Poisoned { rule });
+}
+
 #[test]
 fn the_model_explains_itself() {
     let kernels = [

@@ -59,6 +59,10 @@ pub(super) fn outcome(seen: &Outcome) -> String {
             let words: Vec<String> = each.iter().map(outcome).collect();
             words.join("+")
         }
+        Outcome::Together(steps) => {
+            let words: Vec<String> = steps.iter().map(outcome).collect();
+            words.join("|")
+        }
     }
 }
 

@@ -70,60 +70,27 @@ pub fn explore_within(
     most: usize,
 ) -> Result<Exploration, TooLarge> {
     let script = Script::of(section);
-    let first = State {
-        world: world.clone().compact(),
-        lanes: script.lanes.iter().map(|_| Lane::new()).collect(),
-        repeats: script.lanes.iter().map(|lane| lane.repeats).collect(),
-        stale: Vec::new(),
-    };
-    let mut search = Search {
-        nodes: vec![Node {
-            from: None,
-            rules: RuleSet::EMPTY,
-        }],
-        known: HashMap::from([(first.clone(), 0)]),
-    };
-    let mut waiting = VecDeque::from([(first, 0)]);
+    let mut search = Search::new(world, &script);
     let mut finals: Vec<Final> = Vec::new();
-    let mut rules = RuleSet::EMPTY;
-    while let Some((state, at)) = waiting.pop_front() {
-        if state.has_ended(&script) {
-            let outcomes = state.outcomes(&script, section.len());
-            let known = finals
-                .iter()
-                .any(|f| f.outcomes == outcomes && f.world == state.world);
-            if !known {
-                let (how, rules) = search.way_to(at);
-                finals.push(Final {
-                    world: state.world,
-                    outcomes,
-                    rules,
-                    how,
-                });
-            }
-            continue;
+    let rules = search.run(&script, most, |search, at, state| {
+        if !state.has_ended(&script) {
+            return true;
         }
-        for number in 0..script.lanes.len() {
-            for mut taken in lane::next(&state, &script, number) {
-                taken.state.world = taken.state.world.compact();
-                rules.merge(&taken.rules);
-                let node = search.nodes.len();
-                if let Entry::Vacant(place) = search.known.entry(taken.state.clone()) {
-                    place.insert(node);
-                    let lane = script.lanes[number].letter;
-                    let what = taken.what;
-                    search.nodes.push(Node {
-                        from: Some((at, Move { lane, what })),
-                        rules: taken.rules,
-                    });
-                    waiting.push_back((taken.state, node));
-                }
-            }
+        let outcomes = state.outcomes(&script, section.len());
+        let known = finals
+            .iter()
+            .any(|f| f.outcomes == outcomes && f.world == state.world);
+        if !known {
+            let (how, rules) = search.way_to(at);
+            finals.push(Final {
+                world: state.world.clone(),
+                outcomes,
+                rules,
+                how,
+            });
         }
-        if search.nodes.len() > most {
-            return Err(TooLarge { most });
-        }
-    }
+        true
+    })?;
     Ok(Exploration {
         finals,
         states: search.nodes.len(),
@@ -137,14 +104,79 @@ struct Node {
     rules: RuleSet,
 }
 
-struct Search {
+/// The states that have been met, those reached in the fewest steps first.
+pub(super) struct Search {
     nodes: Vec<Node>,
     known: HashMap<State, usize>,
+    waiting: VecDeque<(State, usize)>,
+    /// A state that whoever looks on wants to remember.
+    pub best: usize,
 }
 
 impl Search {
+    /// Before the first step.
+    pub fn new(world: &World, script: &Script) -> Search {
+        let first = State {
+            world: world.clone().compact(),
+            lanes: script.lanes.iter().map(|_| Lane::new()).collect(),
+            repeats: script.lanes.iter().map(|lane| lane.repeats).collect(),
+            stale: Vec::new(),
+        };
+        Search {
+            nodes: vec![Node {
+                from: None,
+                rules: RuleSet::EMPTY,
+            }],
+            known: HashMap::from([(first.clone(), 0)]),
+            waiting: VecDeque::from([(first, 0)]),
+            best: 0,
+        }
+    }
+
+    /// Meets every state. `look_on` is shown each one, once, and says whether to go on from there. The rules of all steps.
+    pub fn run(
+        &mut self,
+        script: &Script,
+        most: usize,
+        mut look_on: impl FnMut(&mut Search, usize, &State) -> bool,
+    ) -> Result<RuleSet, TooLarge> {
+        let mut rules = RuleSet::EMPTY;
+        while let Some((state, at)) = self.waiting.pop_front() {
+            if !look_on(self, at, &state) {
+                continue;
+            }
+            for number in 0..script.lanes.len() {
+                for mut taken in lane::next(&state, script, number) {
+                    taken.state.world = taken.state.world.compact();
+                    rules.merge(&taken.rules);
+                    let node = self.nodes.len();
+                    if let Entry::Vacant(place) = self.known.entry(taken.state.clone()) {
+                        place.insert(node);
+                        let lane = script.lanes[number].letter;
+                        let what = taken.what;
+                        self.nodes.push(Node {
+                            from: Some((at, Move { lane, what })),
+                            rules: taken.rules,
+                        });
+                        self.waiting.push_back((taken.state, node));
+                    }
+                }
+            }
+            if self.nodes.len() > most {
+                return Err(TooLarge { most });
+            }
+        }
+        Ok(rules)
+    }
+
+    /// Steps from the start to a state.
+    pub fn steps_to(&self, node: usize) -> usize {
+        let before = |at: &usize| self.nodes[*at].from.as_ref().map(|(before, _)| *before);
+        std::iter::successors(Some(node), before).count() - 1
+    }
+
     /// The steps from the start to a state, and their rules.
-    fn way_to(&self, node: usize) -> (Vec<Move>, RuleSet) {
+    pub fn way_to(&self, node: usize) -> (Vec<Move>, RuleSet) {
         let (mut how, mut rules) = (Vec::new(), RuleSet::EMPTY);
         let mut at = node;
         while let Some((before, step)) = &self.nodes[at].from {

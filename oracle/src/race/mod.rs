@@ -15,6 +15,8 @@
 //! | `exclusive` | calls that keep everybody else out |
 //! | `stale` | translations that a processor still remembers |
 //! | `explore` | all orders |
+//! | `explain` | how far what was seen can be explained |
+//! | `promises` | what holds whatever the order |
 //!
 //! Three things are left out on purpose, and make no difference that a program can see: which of several mmap-lock readers the
 //! kernel would rather serve by a lock of the VMA alone, preemption inside a page-table lock, and the order in which a
@@ -22,8 +24,10 @@
 
 mod access;
 mod exclusive;
+mod explain;
 mod explore;
 mod lane;
+pub mod promises;
 pub(crate) mod rules;
 mod stale;
 mod state;
@@ -31,4 +35,5 @@ mod state;
 mod tests;
 mod walk;
 
+pub use explain::{explain, Explanation, Stuck};
 pub use explore::{explore, explore_within, Exploration, Final, Move, TooLarge, MOST_STATES};

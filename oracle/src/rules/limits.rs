@@ -31,6 +31,14 @@ pub const COLLAPSE_OF_FILES: Rule = Rule {
     about: &[Class::Errno, Class::PageState, Class::Residency],
 };
 
+pub const SECTION_TOO_LARGE: Rule = Rule {
+    name: "limits/section-too-large",
+    text: "A section whose threads can meet in more states than are kept (60,000) runs, but is not judged, nor what follows it.",
+    source: "a bound of the model",
+    since: "all",
+    about: &[Class::Errno, Class::PageState],
+};
+
 /// Whether the model knows what happens under these settings.
 pub(crate) fn modelled(knobs: &Knobs) -> bool {
     !knobs.khugepaged && !knobs.ksm && knobs.shmem_thp == ShmemThp::Never

@@ -60,6 +60,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &limits::OUT_OF_MEMORY,
     &limits::KNOBS,
     &limits::COLLAPSE_OF_FILES,
+    &limits::SECTION_TOO_LARGE,
     &tables::ZAP,
     &tables::ZAP_WHOLE_HUGE,
     &tables::ZAP_SPLITS_HUGE,

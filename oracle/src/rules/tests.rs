@@ -249,6 +249,7 @@ fn every_rule_has_a_case() {
     let elsewhere = [
         super::limits::OUT_OF_MEMORY.name,
         super::limits::KNOBS.name,
+        super::limits::SECTION_TOO_LARGE.name,
         // No release is without it for good; see `a_kernel_without_secret_memory`.
         super::secret::MISSING.name,
         // The same; see `a_kernel_without_userfaultfd`.

@@ -116,7 +116,9 @@ fn fault_matches(f: &Fault, signo: i32, code: Option<i32>, at: Option<Pos>, g: G
 /// An outcome in words, for messages.
 fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
     match outcome {
-        Outcome::Each(each) => format!("{} outcomes of threads", each.len()),
+        Outcome::Each(all) | Outcome::Together(all) => {
+            format!("{} outcomes of threads", all.len())
+        }
         Outcome::Ok => "success".into(),
         Outcome::Elsewhere => "a mapping elsewhere".into(),
         Outcome::Errno(e) => errno_name(*e).map_or_else(|| format!("errno {e}"), String::from),

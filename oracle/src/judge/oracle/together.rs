@@ -1,0 +1,160 @@
+//! Sections: what several threads did at once is allowed when one of all orders of the kernel's steps explains it.
+
+use super::{expected, smaps_of, Oracle, PERMISSIONS};
+use crate::judge::compare::{first_difference, outcome_difference, Difference};
+use crate::judge::{Divergence, Observation, Outcome, Verdict};
+use crate::program::Step;
+use crate::race::explore;
+use crate::rules::{limits, RuleId, RULES};
+use crate::space::{Branch, World};
+
+impl Oracle {
+    /// Every world takes every way that the section may end. Where there are more states than are kept, the next observation is
+    /// poisoned ([`limits::SECTION_TOO_LARGE`]).
+    pub fn together(&mut self, section: &[Step]) {
+        self.branches.clear();
+        self.too_large = false;
+        for world in &self.worlds {
+            match explore(world, section) {
+                Ok(all) => {
+                    let ways = all.finals.into_iter().map(|way| Branch {
+                        world: way.world,
+                        outcome: Outcome::Together(way.outcomes),
+                        rules: way.rules,
+                    });
+                    self.branches.extend(ways);
+                }
+                Err(_) => self.too_large = true,
+            }
+        }
+        self.step = section.first().cloned();
+        self.section = section.to_vec();
+    }
+
+    /// Which of [`Oracle::expected`], as it was before the last observation, is the first that explained it.
+    pub fn way(&self) -> Option<usize> {
+        self.way
+    }
+
+    /// Judges what was seen after a section.
+    pub(super) fn observe_together(&mut self, seen: &Observation) -> Verdict {
+        let section = std::mem::take(&mut self.section);
+        let known = limits::modelled(self.worlds[0].knobs());
+        if self.too_large || !known {
+            let rule = match known {
+                true => &limits::SECTION_TOO_LARGE,
+                false => &limits::KNOBS,
+            };
+            return Verdict::Poisoned {
+                rule: RuleId(rule.name),
+            };
+        }
+        let smaps = smaps_of(seen);
+        let alike: Vec<usize> = (0..self.branches.len())
+            .filter(|&i| self.branches[i].outcome == seen.outcome)
+            .collect();
+        let mut kept: Vec<usize> = Vec::new();
+        let mut nearest: Option<(usize, Difference)> = None;
+        for i in alike {
+            match first_difference(&expected(&self.branches[i], smaps), seen, &section[0]) {
+                None => kept.push(i),
+                Some(difference) => {
+                    if nearest
+                        .as_ref()
+                        .is_none_or(|(_, n)| n.rank < difference.rank)
+                    {
+                        nearest = Some((i, difference));
+                    }
+                }
+            }
+        }
+        self.way = kept.first().copied();
+        let verdict = match (kept.is_empty(), nearest) {
+            (false, _) => self.permission(&kept),
+            (true, Some((i, difference))) => {
+                let divergence = self.divergence(&section[0], i, &difference, seen);
+                Verdict::Divergence(Box::new(self.told_of_threads(divergence, &section, seen)))
+            }
+            (true, None) => Verdict::Divergence(Box::new(self.no_such_outcomes(&section, seen))),
+        };
+        let branches = std::mem::take(&mut self.branches);
+        let all = kept.is_empty();
+        let mut worlds: Vec<World> = Vec::new();
+        for (i, branch) in branches.into_iter().enumerate() {
+            if (all || kept.contains(&i)) && !worlds.contains(&branch.world) {
+                worlds.push(branch.world);
+            }
+        }
+        self.worlds = worlds;
+        verdict
+    }
+
+    /// Agree when a way without any permission explains it, else the permission.
+    fn permission(&self, ways: &[usize]) -> Verdict {
+        let permission = |way: &usize| {
+            let rules = &self.branches[*way].rules;
+            PERMISSIONS.iter().find(|p| rules.contains_index(**p))
+        };
+        let mut needed = None;
+        for way in ways {
+            match permission(way) {
+                None => return Verdict::Agree,
+                Some(rule) => needed = needed.or(Some(*rule)),
+            }
+        }
+        needed.map_or(Verdict::Agree, |rule| Verdict::Allowed {
+            rule: RuleId(RULES[rule].name),
+        })
+    }
+
+    /// No way has these outcomes: the one that has most of them, and where it parts.
+    fn no_such_outcomes(&self, section: &[Step], seen: &Observation) -> Divergence {
+        let parts = |outcome: &Outcome| match outcome {
+            Outcome::Together(parts) => parts.clone(),
+            other => vec![other.clone()],
+        };
+        let observed = parts(&seen.outcome);
+        let like = |branch: &Branch| {
+            let pairs = parts(&branch.outcome);
+            pairs.iter().zip(&observed).filter(|(e, o)| e == o).count()
+        };
+        // The first of those that are most like it: `max_by_key` takes the last.
+        let best = (0..self.branches.len())
+            .rev()
+            .max_by_key(|&i| like(&self.branches[i]))
+            .unwrap_or(0);
+        let expected = self.branches.get(best).map(|b| parts(&b.outcome));
+        let expected = expected.unwrap_or_default();
+        let difference = expected
+            .iter()
+            .zip(&observed)
+            .enumerate()
+            .find_map(|(i, (e, o))| outcome_difference(e, o).map(|d| (i, d)));
+        let (at, difference) = difference.unwrap_or_else(|| (0, Difference::none()));
+        let step = section.get(at).unwrap_or(&section[0]);
+        let divergence = self.divergence(step, best, &difference, seen);
+        self.told_of_threads(divergence, section, seen)
+    }
+
+    /// Says which threads returned what, and that no order explains it.
+    fn told_of_threads(
+        &self,
+        mut divergence: Divergence,
+        section: &[Step],
+        seen: &Observation,
+    ) -> Divergence {
+        let mut text = format!(
+            "No order of the kernel's steps explains what the threads saw ({} ways are allowed; the nearest differs so: {})",
+            self.branches.len(),
+            divergence.details.text.trim_end_matches('.')
+        );
+        if let Outcome::Together(parts) = &seen.outcome {
+            for (step, outcome) in section.iter().zip(parts) {
+                text += &format!("; `{step}` returned {outcome:?}");
+            }
+        }
+        text.push('.');
+        divergence.details.text = text;
+        divergence
+    }
+}

@@ -1,0 +1,374 @@
+//! What guard regions promise whatever else runs at the same time. These are asked of every run, beside the ways that the
+//! explorer allows, and need no model of the kernel's steps: only the program and what was seen.
+
+use crate::geometry::Geometry;
+use crate::judge::{Fault, Observation, Outcome, PageKind, PageSeen, SpaceSeen, VmFlag};
+use crate::program::{ActorId, Advice, Op, Program, Step};
+use crate::rules::errno::{EINVAL, ENOMEM, EPERM};
+use std::ops::Range;
+
+/// SIGSEGV with SEGV_MAPERR: what an access to a guard gets.
+const GUARDED: (i32, i32) = (11, 1);
+
+/// A promise that a run has broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Which one: `install-stays`, ...
+    pub promise: &'static str,
+    /// Step of the program.
+    pub step: usize,
+    /// What was seen instead.
+    pub text: String,
+}
+
+/// What a kernel shows of guards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// smaps has a flag for VMAs that may hold guards (`gu`).
+    pub flag: bool,
+    /// The mechanism gives up and tells its caller: the patch of 2024.
+    pub may_give_up: bool,
+}
+
+/// The promises that the sections of a program have broken; `seen` has what was seen after each step.
+pub fn broken(program: &Program, seen: &[Observation], shown: Shown, g: Geometry) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let mut at = 0;
+    while at < program.steps.len() {
+        let Some(section) = program.section(at) else {
+            at += 1;
+            continue;
+        };
+        at = section.end;
+        if let Some(after) = seen.get(..section.end) {
+            Section {
+                program,
+                range: section,
+                seen: after,
+                shown,
+                g,
+            }
+            .check(&mut broken);
+        }
+    }
+    broken
+}
+
+struct Section<'a> {
+    program: &'a Program,
+    range: Range<usize>,
+    /// Up to the section's last step.
+    seen: &'a [Observation],
+    shown: Shown,
+    g: Geometry,
+}
+
+impl Section<'_> {
+    fn steps(&self) -> impl Iterator<Item = (usize, &Step, &Outcome)> {
+        self.range
+            .clone()
+            .map(|i| (i, &self.program.steps[i], &self.seen[i].outcome))
+    }
+
+    fn check(&self, broken: &mut Vec<Broken>) {
+        for (i, step, outcome) in self.steps() {
+            if advice(&step.op) == Some(Advice::GuardInstall) {
+                self.result(i, outcome, broken);
+            }
+        }
+        let Some(actor) = self
+            .range
+            .clone()
+            .next()
+            .map(|i| self.program.steps[i].actor)
+        else {
+            return;
+        };
+        let Some(after) = self.seen.last().and_then(|o| space(o, actor)) else {
+            return;
+        };
+        self.stays(after, broken);
+        self.outside(actor, after, broken);
+        if self.shown.flag {
+            self.flagged(after, broken);
+        }
+    }
+
+    /// It returns 0, EINVAL, EPERM or ENOMEM, and EAGAIN never.
+    fn result(&self, step: usize, outcome: &Outcome, broken: &mut Vec<Broken>) {
+        let all = match outcome {
+            Outcome::Each(each) => each.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for outcome in all {
+            let fine = match outcome {
+                Outcome::Errno(EINVAL | EPERM | ENOMEM) | Outcome::Ok => true,
+                _ => self.shown.may_give_up,
+            };
+            if !fine {
+                broken.push(Broken {
+                    promise: "install-returns",
+                    step,
+                    text: format!("guard install returned {outcome:?}"),
+                });
+            }
+        }
+    }
+
+    /// Once it has returned 0, and nobody takes them away, its pages are guards, and who has met one gets through no more.
+    fn stays(&self, after: &SpaceSeen, broken: &mut Vec<Broken>) {
+        for (i, step, outcome) in self.steps() {
+            let installs = advice(&step.op) == Some(Advice::GuardInstall);
+            let Some(pages) = self.pages(&step.op) else {
+                continue;
+            };
+            if !installs || *outcome != Outcome::Ok || self.taken_away(i, &pages) {
+                continue;
+            }
+            let naked = pages.clone().find(|page| !is_guard(after, *page));
+            if let Some(page) = naked {
+                broken.push(Broken {
+                    promise: "install-stays",
+                    step: i,
+                    text: format!("page {page} is no guard after the section"),
+                });
+            }
+            for (j, other, outcome) in self.steps() {
+                let inside = self
+                    .pages(&other.op)
+                    .is_some_and(|p| pages.start <= p.start && p.end <= pages.end);
+                let Outcome::Each(each) = outcome else {
+                    continue;
+                };
+                let met = each.iter().position(|o| fault(o).is_some_and(is_of_guard));
+                let through = met.and_then(|met| each[met..].iter().find(|o| ok(o)));
+                if let (true, Some(_)) = (inside, through) {
+                    broken.push(Broken {
+                        promise: "install-stays",
+                        step: j,
+                        text: "an access got through after another had met the guard".into(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whether an op of another thread, or a later one of the same, may take guards away from these pages.
+    fn taken_away(&self, install: usize, pages: &Range<i64>) -> bool {
+        let mine = self.program.steps[install].lane;
+        self.steps().any(|(i, step, _)| {
+            let takes = match step.op {
+                Op::Madvise { advice, .. } => advice == Advice::GuardRemove,
+                Op::Munmap { .. } | Op::Mmap { .. } | Op::Mremap { .. } => true,
+                _ => false,
+            };
+            let overlaps = |p: Range<i64>| p.start < pages.end && pages.start < p.end;
+            let concerned = match step.op {
+                // Two ranges.
+                Op::Mremap { .. } => true,
+                _ => self.pages(&step.op).is_some_and(overlaps),
+            };
+            takes && concerned && (step.lane != mine || i > install)
+        })
+    }
+
+    /// Pages that no op of the section names hold what they held before it.
+    fn outside(&self, actor: ActorId, after: &SpaceSeen, broken: &mut Vec<Broken>) {
+        let Some(first) = self.range.start.checked_sub(1) else {
+            return;
+        };
+        let Some(before) = space(&self.seen[first], actor) else {
+            return;
+        };
+        let by_file = self
+            .steps()
+            .any(|(_, s, _)| matches!(s.op, Op::Truncate { .. } | Op::PunchHole { .. }));
+        if by_file {
+            return;
+        }
+        let named = |page: i64| {
+            self.steps()
+                .any(|(_, step, _)| step.op.ranges().any(|r| self.range_of(r).contains(&page)))
+        };
+        for page in 0..i64::from(self.g.arena_pages()) {
+            let (Some(was), Some(is)) = (page_of(before, page), page_of(after, page)) else {
+                continue;
+            };
+            let (Some(held), Some(holds)) = (was.1, is.1) else {
+                continue;
+            };
+            if held != holds && !named(page) {
+                broken.push(Broken {
+                    promise: "nothing-outside",
+                    step: self.range.start,
+                    text: format!("page {page}, which no op names, held {held:?}, holds {holds:?}"),
+                });
+                return;
+            }
+        }
+    }
+
+    /// Where there is a guard, the VMA is marked.
+    fn flagged(&self, after: &SpaceSeen, broken: &mut Vec<Broken>) {
+        for vma in &after.vmas {
+            let Some(flags) = &vma.flags else { continue };
+            let guard = (vma.start..vma.end).find(|page| is_guard(after, (*page).into()));
+            if let (Some(page), false) = (guard, flags.contains(&VmFlag(*b"gu"))) {
+                broken.push(Broken {
+                    promise: "guard-is-flagged",
+                    step: self.range.start,
+                    text: format!("page {page} is a guard in a VMA without gu"),
+                });
+            }
+        }
+    }
+
+    fn pages(&self, op: &Op) -> Option<Range<i64>> {
+        op.range().map(|range| self.range_of(range))
+    }
+
+    fn range_of(&self, range: crate::geometry::Range) -> Range<i64> {
+        let end = range.end.page_index(self.g) + i64::from(!range.end.is_page_aligned());
+        range.start.page_index(self.g)..end
+    }
+}
+
+fn advice(op: &Op) -> Option<Advice> {
+    match op {
+        Op::Madvise { advice, .. } => Some(*advice),
+        _ => None,
+    }
+}
+
+fn space(seen: &Observation, actor: ActorId) -> Option<&SpaceSeen> {
+    seen.spaces
+        .iter()
+        .find(|(a, _)| *a == actor)
+        .map(|(_, space)| space)
+}
+
+/// A page's entry and what it holds, if the entry is not empty.
+fn page_of(space: &SpaceSeen, page: i64) -> Option<(PageSeen, Option<crate::space::Content>)> {
+    let page = u32::try_from(page).ok()?;
+    let i = space.pages.partition_point(|run| run.start <= page);
+    let run = space.pages[..i].last()?;
+    let n = page - run.start;
+    (n < run.len).then(|| (run.page, run.page.content.map(|first| first.plus(n))))
+}
+
+/// Kernels before 6.15 show a guard as a swap entry that is none of a swap device.
+fn is_guard(space: &SpaceSeen, page: i64) -> bool {
+    let kind = page_of(space, page).map(|(seen, _)| seen.kind);
+    matches!(kind, Some(PageKind::Guard | PageKind::Swap))
+}
+
+fn fault(outcome: &Outcome) -> Option<Fault> {
+    match outcome {
+        Outcome::Access(access) => access.fault,
+        _ => None,
+    }
+}
+
+fn is_of_guard(fault: Fault) -> bool {
+    (fault.signo, fault.code) == GUARDED
+}
+
+fn ok(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Access(access) if access.fault.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::{Access, Oracle};
+    use crate::profile::Profile;
+
+    const SHOWN: Shown = Shown {
+        flag: true,
+        may_give_up: false,
+    };
+
+    /// A run of a program as the model has it, whole op after whole op.
+    fn run(text: &str) -> (Program, Vec<Observation>) {
+        let program = Program::load_concurrent(text).unwrap();
+        let mut world = crate::space::World::new(&Profile::newest(), Geometry::K4, program.knobs)
+            .with_free_pages(1 << 20);
+        let mut seen = Vec::new();
+        for step in &program.steps {
+            let branch = world.apply(step).swap_remove(0);
+            world = branch.world;
+            let outcome = match step.lane {
+                Some(lane) if lane.repeats => Outcome::Each(vec![branch.outcome]),
+                _ => branch.outcome,
+            };
+            seen.push(Observation {
+                outcome,
+                spaces: world.shown(),
+            });
+        }
+        (program, seen)
+    }
+
+    const STORM: &str =
+        "mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+4 tag 1\n|a guard-install 0+0..0+2\n\
+                         |b* write 0+0..0+1 tag 2\n";
+
+    fn promises(program: &Program, seen: &[Observation]) -> Vec<&'static str> {
+        let all = broken(program, seen, SHOWN, Geometry::K4);
+        all.iter().map(|b| b.promise).collect()
+    }
+
+    #[test]
+    fn a_run_that_keeps_all_of_them() {
+        let (program, seen) = run(STORM);
+        assert_eq!(promises(&program, &seen), [""; 0]);
+    }
+
+    #[test]
+    fn each_is_missed_when_it_is_broken() {
+        let (program, good) = run(STORM);
+        let mut seen = good.clone();
+        seen[2].outcome = Outcome::Errno(11);
+        assert_eq!(promises(&program, &seen), ["install-returns"]);
+
+        let mut seen = good.clone();
+        seen[3].spaces[0].1.pages.remove(0);
+        assert_eq!(promises(&program, &seen), ["install-stays"]);
+
+        let mut seen = good.clone();
+        let met = seen[3].outcome.clone();
+        let Outcome::Each(first) = &met else { panic!() };
+        let through = Outcome::Access(Access {
+            pages: 1,
+            ..Access::default()
+        });
+        seen[3].outcome = Outcome::Each(vec![first[0].clone(), through]);
+        assert_eq!(promises(&program, &seen), ["install-stays"]);
+
+        let mut seen = good.clone();
+        let last = seen[3].spaces[0].1.pages.last_mut().unwrap();
+        last.page.content = Some(crate::space::Content::ZERO);
+        assert_eq!(promises(&program, &seen), ["nothing-outside"]);
+
+        let mut seen = good;
+        for vma in &mut seen[3].spaces[0].1.vmas {
+            vma.flags
+                .iter_mut()
+                .for_each(|f| f.retain(|f| f.0 != *b"gu"));
+        }
+        assert_eq!(promises(&program, &seen), ["guard-is-flagged"]);
+    }
+
+    #[test]
+    fn who_takes_guards_away_breaks_no_promise() {
+        let (program, seen) = run(
+            "mmap 0+0..0+4 rw private fixed\n|a guard-install 0+0..0+2\n|b guard-remove 0+1..0+2\n",
+        );
+        assert_eq!(promises(&program, &seen), [""; 0]);
+        let mut oracle = Oracle::new(&Profile::newest(), Geometry::K4, program.knobs);
+        oracle.step(&program.steps[0]);
+        oracle.observe(&seen[0]);
+        oracle.together(&program.steps[1..]);
+        assert_eq!(oracle.expected().len(), 2);
+    }
+}
