@@ -1,6 +1,7 @@
 //! Loads and stores that may fault: each is one instruction at a known address, and the signal handler moves on to a
 //! known other one.
 
+use crate::thread::{stack_number, STACKS};
 use std::arch::global_asm;
 use std::ptr::addr_of;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
@@ -77,9 +78,21 @@ extern "C" {
     static mmdiff_store_end: u8;
 }
 
-static SIGNAL: AtomicI32 = AtomicI32::new(0);
-static CODE: AtomicI32 = AtomicI32::new(0);
-static ADDRESS: AtomicU64 = AtomicU64::new(0);
+/// The last fault of a thread.
+struct Last {
+    signal: AtomicI32,
+    code: AtomicI32,
+    address: AtomicU64,
+}
+
+/// By the number of the stack that the thread stands on.
+static LAST: [Last; STACKS] = [const {
+    Last {
+        signal: AtomicI32::new(0),
+        code: AtomicI32::new(0),
+        address: AtomicU64::new(0),
+    }
+}; STACKS];
 
 /// Loads eight bytes at `at`, `at + stride`, ... into `out` until it is full or a load faults. Returns how many worked;
 /// when that is not all, [`last_fault`] tells why.
@@ -98,12 +111,13 @@ pub unsafe fn store(at: u64, stride: u64, count: u64, value: u64) -> u64 {
     unsafe { mmdiff_store(at, stride, count, value) }
 }
 
-/// Signal number, si_code and si_addr of the last fault.
+/// Signal number, si_code and si_addr of this thread's last fault.
 pub fn last_fault() -> (i32, i32, u64) {
+    let last = &LAST[stack_number()];
     (
-        SIGNAL.load(Relaxed),
-        CODE.load(Relaxed),
-        ADDRESS.load(Relaxed),
+        last.signal.load(Relaxed),
+        last.code.load(Relaxed),
+        last.address.load(Relaxed),
     )
 }
 
@@ -142,9 +156,10 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
         crate::sys::exit(70);
     };
     *pc = next;
-    SIGNAL.store(signal, Relaxed);
-    CODE.store(code, Relaxed);
-    ADDRESS.store(address, Relaxed);
+    let last = &LAST[stack_number()];
+    last.signal.store(signal, Relaxed);
+    last.code.store(code, Relaxed);
+    last.address.store(address, Relaxed);
 }
 
 #[cfg(target_arch = "x86_64")]

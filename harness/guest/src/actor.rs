@@ -10,7 +10,8 @@ use crate::perform::{Bench, Traces};
 use crate::sys::{self, Errno};
 use crate::transfer::Ends;
 use crate::uffd::Uffd;
-use crate::{arena::Arena, boot};
+use crate::walks::Walks;
+use crate::{arena::Arena, boot, heap, section};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use wire::bounded::MAX_ACTORS;
 use wire::layout::{self, Phase, Progress};
@@ -39,10 +40,12 @@ pub struct Actor {
     pub uffd: Uffd,
     /// What this process's ops have left behind.
     pub traces: Traces,
+    /// Counts the kernel's walks over page tables in sections, if that is wanted.
+    pub walks: Option<Walks>,
 }
 
 /// Why an actor cannot go on.
-pub struct Failure(String);
+pub struct Failure(pub String);
 
 impl From<String> for Failure {
     fn from(why: String) -> Self {
@@ -77,6 +80,11 @@ impl Actor {
         if let Some(first) = program.steps.first().filter(|step| step.actor != 0) {
             self.give_up(&format!("the first step is one of actor {}", first.actor));
         }
+        self.go_on(program, judged);
+    }
+
+    /// Does what is ours to do whenever it is our turn, until the program has ended. Only actor 0 returns.
+    fn go_on(&mut self, program: &Program, judged: bool) {
         loop {
             let progress = self.control.progress();
             let step = progress.step;
@@ -120,15 +128,25 @@ impl Actor {
     fn op(&mut self, program: &Program, number: u32, judged: bool) -> Result<(), Failure> {
         let step = program.steps[number as usize];
         self.progress(Phase::Op, number);
+        if step.lane.is_some() {
+            return self.section(program, number, judged);
+        }
         let last = number as usize + 1 == program.steps.len();
         if last {
             self.last_op_fault(program.fault);
         }
         let result = match step.op {
-            Op::Fork { child } => match self.fork(child, program.fault)? {
-                Some(result) => result,
+            Op::Fork { child } => match self.make_child(child)? {
+                Some(result) => {
+                    self.forked |= result == OpResult::Ret(0);
+                    result
+                }
                 // We are the child: the parent goes on, and hands us the turn when it is ours.
-                None => return Ok(()),
+                None => {
+                    self.be_born(child, program.fault)?;
+                    self.control.await_turn(child);
+                    return Ok(());
+                }
             },
             Op::Exit => {
                 self.control.leaving.store(self.pid(), Relaxed);
@@ -156,7 +174,54 @@ impl Actor {
         if !judged {
             return self.next_step(program, number);
         }
-        self.control.stage(&result)?;
+        self.stage_result(&[result])?;
+        self.look_next(number)
+    }
+
+    /// Runs the section that begins with a step.
+    fn section(&mut self, program: &Program, number: u32, judged: bool) -> Result<(), Failure> {
+        let steps = section::range(program, number);
+        let last = steps.end as u32 - 1;
+        let walks = self.walks.map(|walks| walks.count());
+        let ended = section::run(self, program, steps.clone(), judged)?;
+        if let (Some(walks), Some(before)) = (self.walks, walks) {
+            self.control
+                .tally
+                .walked(walks.count()?.saturating_sub(before?));
+        }
+        self.control.tally.meet(ended.meeting);
+        let forks = |number: usize| matches!(program.steps[number].op, Op::Fork { .. });
+        self.forked |= steps.clone().any(forks);
+        self.listen();
+        if !judged {
+            return self.next_step(program, last);
+        }
+        for (number, results) in steps.zip(&ended.results) {
+            self.stage_result(results)?;
+            if number as u32 != last {
+                // Nothing is looked at before all threads have ended.
+                self.control.stage_length(0)?;
+                self.control.step_complete();
+            }
+        }
+        self.look_next(last)
+    }
+
+    /// Reports what the op of a step returned, all results that differ from the one before. The views are to follow.
+    fn stage_result(&self, results: &[OpResult]) -> Result<(), Failure> {
+        let (first, more) = results
+            .split_first()
+            .ok_or_else(|| Failure("an op without a result".to_owned()))?;
+        self.control.stage(first)?;
+        self.control.stage_length(more.len())?;
+        for result in more {
+            self.control.stage(result)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on to whoever looks first after a step.
+    fn look_next(&mut self, number: u32) -> Result<(), Failure> {
         self.control.stage_length(self.control.living().count())?;
         match self.control.living().next() {
             Some(first) => self.hand_on(Phase::Look, number, first),
@@ -173,7 +238,9 @@ impl Actor {
     fn look(&mut self, program: &Program, number: u32) -> Result<(), Failure> {
         self.progress(Phase::Look, number);
         self.await_leaving();
-        let Step { look, actor, op } = program.steps[number as usize];
+        let Step {
+            look, actor, op, ..
+        } = program.steps[number as usize];
         let flags_to = match look {
             Look::Cheap => None,
             Look::Flags => (actor == self.me)
@@ -261,8 +328,8 @@ impl Actor {
         self.control.await_turn(self.me);
     }
 
-    /// Makes `child`. The parent gets the op's result; the child gets `None`, once it has the turn.
-    fn fork(&mut self, child: u8, fault: Option<GuestFault>) -> Result<Option<OpResult>, Failure> {
+    /// Makes `child`. The parent gets the op's result; the child, which has but the thread that called, gets `None`.
+    pub fn make_child(&self, child: u8) -> Result<Option<OpResult>, Failure> {
         let slot = usize::from(child);
         if slot >= MAX_ACTORS || self.control.is_alive(child) {
             return Err(Failure(format!("there cannot be another actor {child}")));
@@ -272,16 +339,12 @@ impl Actor {
         // A child of the worker, whoever forks: it waits for all of them.
         let parent = if self.me == 0 { 0 } else { libc::CLONE_PARENT };
         let flags = (parent | libc::SIGCHLD) as u64;
-        // SAFETY: this process has one thread; the child goes on with a copy of its memory, like fork(2).
-        match unsafe { sys::call(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) } {
-            Ok(0) => {
-                self.me = child;
-                self.be_born(fault)?;
-                self.control.await_turn(child);
-                Ok(None)
-            }
+        // SAFETY: the child goes on with a copy of our memory, like fork(2), and nobody is at the heap meanwhile.
+        let made =
+            heap::undisturbed(|| unsafe { sys::call(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) });
+        match made {
+            Ok(0) => Ok(None),
             Ok(pid) => {
-                self.forked = true;
                 self.control.pids[slot].store(pid as i32, Release);
                 Ok(Some(OpResult::Ret(0)))
             }
@@ -292,7 +355,18 @@ impl Actor {
         }
     }
 
-    fn be_born(&mut self, fault: Option<GuestFault>) -> Result<(), Failure> {
+    /// The life of an actor that a thread has forked, on that thread's stack.
+    pub fn begin(&mut self, child: u8, program: &Program, judged: bool) -> ! {
+        if let Err(Failure(why)) = self.be_born(child, program.fault) {
+            self.give_up(&why);
+        }
+        self.control.await_turn(child);
+        self.go_on(program, judged);
+        sys::exit(0)
+    }
+
+    fn be_born(&mut self, child: u8, fault: Option<GuestFault>) -> Result<(), Failure> {
+        self.me = child;
         self.uffd.close();
         self.control.populate();
         self.eyes.reopen(self.user)?;
@@ -307,7 +381,7 @@ impl Actor {
     }
 
     /// Faults that stand for a kernel gone wrong.
-    fn last_op_fault(&self, fault: Option<GuestFault>) {
+    pub fn last_op_fault(&self, fault: Option<GuestFault>) {
         match fault {
             Some(GuestFault::Hang) => loop {
                 // SAFETY: waits for a signal; none that is handled comes.

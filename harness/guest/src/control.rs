@@ -3,14 +3,17 @@
 
 use crate::log;
 use crate::sys::{self, Errno};
+use crate::tally::Tally;
 use serde::Serialize;
 use std::cell::UnsafeCell;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{
     AtomicI32, AtomicU32, AtomicU64, AtomicU8,
     Ordering::{Acquire, Relaxed, Release},
 };
 use wire::bounded::MAX_ACTORS;
 use wire::layout::{Phase, Progress, MAX_PAYLOAD};
+use wire::MAX_LANES;
 
 /// Entries in each scratch array: what one PMD block of 4 KiB pages has. Longer runs are taken in pieces.
 pub const SCRATCH: usize = 512;
@@ -50,6 +53,15 @@ impl State {
             _ => State::Running,
         }
     }
+}
+
+/// A thread of a section, for the watchdog.
+#[repr(C)]
+pub struct LaneState {
+    /// Zero when there is none.
+    pub tid: AtomicU32,
+    /// The step that it performs.
+    pub step: AtomicU32,
 }
 
 /// One entry of PAGEMAP_SCAN's answer.
@@ -100,6 +112,12 @@ pub struct Control {
     pub op_limit_ms: AtomicU32,
     /// The batch wants observations.
     pub judged: AtomicU32,
+    /// The batch wants its programs run again and again; `round` is the repetition then.
+    pub raced: AtomicU32,
+    /// What has come of the repetitions of the program that runs.
+    pub tally: Tally,
+    /// The threads of the section that runs.
+    pub lanes: [LaneState; MAX_LANES],
     /// Knobs that are set now, as `knobs` packs them.
     pub knobs: AtomicU64,
 
@@ -298,6 +316,9 @@ impl Control {
         for view in &self.views {
             view.1.store(0, Relaxed);
         }
+        for lane in &self.lanes {
+            lane.tid.store(0, Relaxed);
+        }
         self.steps_done.store(0, Relaxed);
         self.staged_done.store(0, Relaxed);
         self.staged.store(0, Relaxed);
@@ -368,6 +389,17 @@ impl Control {
             .store(self.steps_done.load(Relaxed) + 1, Release);
     }
 
+    /// A number for what the complete steps say: executions of one program with the same number are the same.
+    ///
+    /// # Safety
+    /// As [`Control::execution`].
+    pub unsafe fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        // SAFETY: complete steps have been staged.
+        hasher.write(unsafe { self.staged_bytes(0, self.staged_done.load(Relaxed)) });
+        hasher.finish()
+    }
+
     /// The whole execution, ready to be sent: the complete steps, with a head put before them.
     ///
     /// # Safety
@@ -412,6 +444,7 @@ mod tests {
         for ret in [0, -22] {
             let result = OpResult::Ret(ret);
             control.stage(&result).unwrap();
+            control.stage_length(0).unwrap();
             control.stage_length(2).unwrap();
             control.stage_view(0, &full).unwrap();
             control
@@ -424,6 +457,7 @@ mod tests {
             };
             steps.push(StepSeen {
                 result,
+                more: vec![],
                 actors: vec![(0, seen(&full)), (3, seen(&View::Full(Space::default())))],
             });
         }

@@ -3,9 +3,13 @@
 //!
 //! Blocks are powers of two; those given back wait in a list for the next of their size. What is too large, or comes when
 //! the pool is used up, is the system's business: no program of a sane host makes us need so much.
+//!
+//! Threads of an actor share the pool, one at a time. Whoever forks keeps the others out meanwhile ([`undisturbed`]), so that
+//! the child's copy is whole.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes in the pool. What a batch of programs takes, decoded, is a tenth of it.
 const POOL: usize = 4 << 20;
@@ -27,8 +31,24 @@ struct Pool {
     free: [*mut u8; SIZES],
 }
 
-// SAFETY: the guest's processes have one thread each, and signal handlers do not allocate.
+// SAFETY: the pool is used under the lock, and signal handlers do not allocate.
 unsafe impl Sync for Heap {}
+
+/// Somebody uses a pool.
+static IN_USE: AtomicBool = AtomicBool::new(false);
+
+/// Does something while nobody else takes memory or gives any back. `what` must not do so either.
+pub fn undisturbed<T>(what: impl FnOnce() -> T) -> T {
+    while IN_USE
+        .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
+        std::hint::spin_loop();
+    }
+    let done = what();
+    IN_USE.store(false, Ordering::Release);
+    done
+}
 
 impl Heap {
     pub const fn new() -> Heap {
@@ -85,8 +105,8 @@ impl Pool {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if let Some(number) = size_of(layout) {
-            // SAFETY: one thread, and the reference does not leave this call.
-            let block = unsafe { &mut *self.0.get() }.take(number);
+            // SAFETY: under the lock, and the reference does not leave this call.
+            let block = undisturbed(|| unsafe { &mut *self.0.get() }.take(number));
             if !block.is_null() {
                 return block;
             }
@@ -97,8 +117,8 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         match size_of(layout).filter(|_| self.is_ours(block)) {
-            // SAFETY: one thread; taken with the same layout, so with the same number.
-            Some(number) => unsafe { (*self.0.get()).give(block, number) },
+            // SAFETY: under the lock; taken with the same layout, so with the same number.
+            Some(number) => undisturbed(|| unsafe { (*self.0.get()).give(block, number) }),
             // SAFETY: it came from there.
             None => unsafe { System.dealloc(block, layout) },
         }
@@ -181,6 +201,30 @@ mod tests {
             // SAFETY: taken with this layout.
             unsafe { heap.dealloc(block, layout) };
         }
+    }
+
+    #[test]
+    fn threads_take_turns() {
+        static HEAP: Heap = Heap::new();
+        let layout = Layout::from_size_align(100, 8).unwrap();
+        std::thread::scope(|scope| {
+            for mark in 1..=4_u8 {
+                scope.spawn(move || {
+                    for _ in 0..5_000 {
+                        // SAFETY: not empty; as large as that; taken with this layout.
+                        unsafe {
+                            let block = HEAP.alloc(layout);
+                            block.write_bytes(mark, 100);
+                            let bytes = std::slice::from_raw_parts(block, 100);
+                            assert!(bytes.iter().all(|b| *b == mark));
+                            HEAP.dealloc(block, layout);
+                        }
+                    }
+                });
+            }
+        });
+        // SAFETY: nobody else has it.
+        assert!(unsafe { (*HEAP.0.get()).used } <= 4 * 128);
     }
 
     #[test]

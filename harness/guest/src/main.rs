@@ -13,6 +13,10 @@
 //! | [`heap`] | memory of our own that does not grow |
 //! | [`control`] | memory shared by supervisor, worker and actors |
 //! | [`actor`] | turns, fork, exit |
+//! | [`section`] | threads of an actor that run at once |
+//! | [`thread`] | making threads |
+//! | [`tally`] | what comes of repetitions |
+//! | [`walks`] | how often the kernel walks page tables |
 //! | [`files`] | files that programs map |
 //! | [`perform`] | the ops under test |
 //! | [`transfer`] | calls that have the kernel read and write memory |
@@ -34,10 +38,14 @@ mod look;
 mod memory;
 mod perform;
 mod probe;
+mod section;
 mod supervisor;
 mod sys;
+mod tally;
+mod thread;
 mod transfer;
 mod uffd;
+mod walks;
 mod worker;
 
 use bar::{Bar, Device};

@@ -51,6 +51,20 @@ pub struct Traces {
     pub locks_lost: bool,
 }
 
+impl Traces {
+    /// What two threads have left behind.
+    pub fn and(self, other: Traces) -> Traces {
+        Traces {
+            locks_future: self.locks_future | other.locks_future,
+            locked_current: self.locked_current | other.locked_current,
+            sealed: self.sealed | other.sealed,
+            locks: self.locks | other.locks,
+            thp_disabled: self.thp_disabled | other.thp_disabled,
+            locks_lost: self.locks_lost | other.locks_lost,
+        }
+    }
+}
+
 fn ret(result: Result<u64, Errno>, fault: Option<GuestFault>) -> OpResult {
     match result {
         Ok(value) => OpResult::Ret(value as i64),

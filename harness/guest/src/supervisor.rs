@@ -4,9 +4,9 @@
 use crate::actor::tell_host;
 use crate::bar::Bar;
 use crate::boot;
-use crate::control::State;
+use crate::control::{Control, State};
 use crate::sys;
-use crate::worker::{self, send, send_complaints, Setup};
+use crate::worker::{self, send, send_complaints, send_tally, Setup};
 use std::sync::atomic::Ordering::Relaxed;
 use wire::layout::{self, Phase, Progress};
 use wire::{End, Response};
@@ -133,12 +133,18 @@ impl Supervisor {
             }
             return;
         }
-        let limit = u64::from(control.op_limit_ms.load(Relaxed)) * 1_000_000;
+        // Threads may have to wait for each other, and for a processor.
+        let threads = control.lanes.iter().any(|lane| lane.tid.load(Relaxed) != 0);
+        let patience = if threads { 5 } else { 1 };
+        let limit = u64::from(control.op_limit_ms.load(Relaxed)) * 1_000_000 * patience;
         if now - self.since < limit {
             return;
         }
         let pid = control.pids[usize::from(progress.actor) % control.pids.len()].load(Relaxed);
-        let stack = stack_of(pid);
+        let stack = match threads_of(control, pid) {
+            threads if threads.is_empty() => stack_of(&format!("/proc/{pid}")),
+            threads => threads,
+        };
         if still() {
             self.finish(End::Hang {
                 step: progress.step,
@@ -179,17 +185,38 @@ impl Supervisor {
             control.complain(&text);
         }
         send_complaints(&self.bar, control);
-        if control.judged.load(Relaxed) != 0 || end != End::Done {
-            let id = control.program_id.load(Relaxed);
+        let id = control.program_id.load(Relaxed);
+        let raced = control.raced.load(Relaxed) != 0;
+        let done = end == End::Done;
+        let report = match (raced, done) {
+            // SAFETY: no actor is left, or it is stuck for good.
+            (true, true) => control.tally.count(unsafe { control.fingerprint() }),
+            (true, false) => control.tally.count_unlike(),
+            (false, _) => control.judged.load(Relaxed) != 0 || !done,
+        };
+        if report {
             // SAFETY: no actor is left, or it is stuck for good.
             send(&self.bar, control, unsafe { control.execution(id, end) });
+        }
+        if raced && !done {
+            // One that did not end is enough.
+            send_tally(&self.bar, control, id, None);
         }
         if stuck {
             self.give_up("a process cannot be killed");
         }
-        control
-            .program
-            .store(control.program.load(Relaxed) + 1, Relaxed);
+        if raced && done {
+            control
+                .round
+                .store(control.round.load(Relaxed) + 1, Relaxed);
+        } else {
+            control
+                .program
+                .store(control.program.load(Relaxed) + 1, Relaxed);
+            if raced {
+                control.round.store(0, Relaxed);
+            }
+        }
         tell_host(&self.bar, Progress::IDLE);
         self.make_worker();
         self.moves = control.moves.load(Relaxed);
@@ -221,10 +248,26 @@ fn dead(pid: i32) -> Option<i32> {
     (state == "Z" || state == "X").then(|| fields.last().and_then(|f| f.parse().ok()).unwrap_or(0))
 }
 
+/// Where each thread of the section that runs is stuck; empty when none runs.
+fn threads_of(control: &Control, pid: i32) -> String {
+    let mut text = String::new();
+    for (lane, name) in control.lanes.iter().zip('a'..) {
+        let tid = lane.tid.load(Relaxed);
+        if tid != 0 {
+            let step = lane.step.load(Relaxed);
+            let stack = stack_of(&format!("/proc/{pid}/task/{tid}"));
+            let share = stack.chars().take(STACK / control.lanes.len() - 64);
+            text += &format!("thread {name} in op {step}:\n");
+            text.extend(share);
+            text.push('\n');
+        }
+    }
+    text
+}
+
 /// What /proc tells about where a task is stuck.
-fn stack_of(pid: i32) -> String {
-    let read =
-        |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+fn stack_of(folder: &str) -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).unwrap_or_default();
     let mut text = format!(
         "wchan {}\nsyscall {}\n{}",
         read("wchan").trim(),

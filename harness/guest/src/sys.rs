@@ -22,15 +22,46 @@ pub const MREMAP_DONTUNMAP: i32 = 4;
 /// As that call: pointers among `args` must be valid for what it does with them, and it must not change memory or
 /// mappings that Rust relies on.
 pub unsafe fn call(number: i64, args: [u64; 6]) -> Result<u64, Errno> {
-    let [a, b, c, d, e, f] = args;
     // SAFETY: the caller's promise.
-    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
-    if result == -1 {
-        // SAFETY: errno is this thread's own.
-        Err(Errno(unsafe { *libc::__errno_location() }))
-    } else {
-        Ok(result as u64)
+    let result = unsafe { raw(number as u64, args) } as i64;
+    // No call returns what looks like an errno but one that failed: include/linux/err.h, MAX_ERRNO.
+    match result {
+        -4095..=-1 => Err(Errno(-result as i32)),
+        _ => Ok(result as u64),
     }
+}
+
+/// The instruction. Not libc's function: threads of an actor share one errno, since they are made without libc.
+#[cfg(target_arch = "x86_64")]
+unsafe fn raw(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> u64 {
+    let result;
+    // SAFETY: the caller's promise; the kernel keeps every register but these.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe fn raw(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> u64 {
+    let result;
+    // SAFETY: the caller's promise; the kernel keeps every register but x0.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") a => result,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f,
+            options(nostack),
+        );
+    }
+    result
 }
 
 /// Opens a file; close-on-exec does not matter, nothing here calls exec.

@@ -24,6 +24,7 @@ use crate::perform::{self, Traces};
 use crate::sys;
 use crate::transfer::Ends;
 use crate::uffd::Uffd;
+use crate::walks::Walks;
 use std::sync::atomic::Ordering::Relaxed;
 use wire::layout::{self, Phase, Progress};
 use wire::{ring, End, FileKind, Mode, Program, Request, Response};
@@ -104,6 +105,7 @@ impl Worker {
             forked: false,
             uffd: Uffd::default(),
             traces: Traces::default(),
+            walks: None,
         };
         Ok(Worker {
             setup,
@@ -168,11 +170,23 @@ impl Worker {
             control.batch_started.store(sys::now(), Relaxed);
             self.bar.set(layout::BATCH, seq);
         }
-        let (rounds, judged) = match mode {
-            Mode::Judged => (1, true),
-            Mode::Bare { rounds } => (rounds, false),
-        };
+        match mode {
+            Mode::Judged => self.rounds(programs, 1, true),
+            Mode::Bare { rounds } => self.rounds(programs, rounds, false),
+            Mode::Raced { repetitions, walks } => self.raced(programs, repetitions, walks),
+        }
+        control.in_batch.store(0, Relaxed);
+        let nanos = sys::now() - control.batch_started.load(Relaxed);
+        let done = wire::encode(&Response::BatchDone { seq, nanos }).unwrap_or_default();
+        send(&self.bar, control, &done);
+        self.idle();
+    }
+
+    /// Plays all programs, and all again, so many times.
+    fn rounds(&mut self, programs: &[Program], rounds: u32, judged: bool) {
+        let control = self.setup.control;
         control.judged.store(judged.into(), Relaxed);
+        control.raced.store(0, Relaxed);
         while control.round.load(Relaxed) < rounds {
             // A worker that replaces another goes on where that one stopped.
             while let Some(program) = programs.get(control.program.load(Relaxed) as usize) {
@@ -180,30 +194,69 @@ impl Worker {
                 control
                     .program
                     .store(control.program.load(Relaxed) + 1, Relaxed);
-                self.played += 1;
-                let Traces {
-                    sealed,
-                    locked_current,
-                    locks_lost,
-                    ..
-                } = self.actor.traces;
-                let knows_us = program.knobs.khugepaged || program.knobs.ksm;
-                let spoilt = sealed || locked_current || locks_lost;
-                if self.played >= PROGRAMS || knows_us || spoilt {
-                    control.set_state(State::Replace);
-                    sys::exit(0);
-                }
+                self.replace_if_spoilt(program);
             }
             control.program.store(0, Relaxed);
             control
                 .round
                 .store(control.round.load(Relaxed) + 1, Relaxed);
         }
-        control.in_batch.store(0, Relaxed);
-        let nanos = sys::now() - control.batch_started.load(Relaxed);
-        let done = wire::encode(&Response::BatchDone { seq, nanos }).unwrap_or_default();
-        send(&self.bar, control, &done);
-        self.idle();
+    }
+
+    /// Plays each program so many times before the next one.
+    fn raced(&mut self, programs: &[Program], repetitions: u32, walks: bool) {
+        let control = self.setup.control;
+        control.judged.store(1, Relaxed);
+        control.raced.store(1, Relaxed);
+        let no_walks = match walks {
+            true => self.count_walks().err(),
+            false => None,
+        };
+        while let Some(program) = programs.get(control.program.load(Relaxed) as usize) {
+            while control.round.load(Relaxed) < repetitions {
+                if control.round.load(Relaxed) == 0 {
+                    control.tally.reset();
+                }
+                self.program(program, true);
+                control
+                    .round
+                    .store(control.round.load(Relaxed) + 1, Relaxed);
+                self.replace_if_spoilt(program);
+            }
+            send_tally(&self.bar, control, program.id, no_walks.clone());
+            control
+                .program
+                .store(control.program.load(Relaxed) + 1, Relaxed);
+            control.round.store(0, Relaxed);
+        }
+        self.actor.walks = None;
+    }
+
+    fn count_walks(&mut self) -> Result<(), String> {
+        let user = self.actor.user;
+        sys::set_user(-1, 0, -1).map_err(|e| format!("setresuid: {e}"))?;
+        let walks = Walks::open();
+        sys::set_user(-1, user, -1).map_err(|e| format!("setresuid: {e}"))?;
+        sys::own_proc_files();
+        self.actor.walks = Some(walks?);
+        Ok(())
+    }
+
+    /// Ends this worker when another program must not be played by it.
+    fn replace_if_spoilt(&mut self, program: &Program) {
+        self.played += 1;
+        let Traces {
+            sealed,
+            locked_current,
+            locks_lost,
+            ..
+        } = self.actor.traces;
+        let knows_us = program.knobs.khugepaged || program.knobs.ksm;
+        let spoilt = sealed || locked_current || locks_lost;
+        if self.played >= PROGRAMS || knows_us || spoilt {
+            self.setup.control.set_state(State::Replace);
+            sys::exit(0);
+        }
     }
 
     fn idle(&self) {
@@ -232,7 +285,9 @@ impl Worker {
         self.clean_up();
         self.actor.listen();
         send_complaints(&self.bar, control);
-        if judged {
+        // SAFETY: no other actor lives.
+        let new = || control.tally.count(unsafe { control.fingerprint() });
+        if judged && (control.raced.load(Relaxed) == 0 || new()) {
             // SAFETY: no other actor lives.
             send(&self.bar, control, unsafe {
                 control.execution(program.id, End::Done)
@@ -315,6 +370,12 @@ pub fn send_complaints(bar: &Bar, control: &Control) {
         };
         send(bar, control, &wire::encode(&log).unwrap_or_default());
     }
+}
+
+/// Sends what came of the repetitions of a program.
+pub fn send_tally(bar: &Bar, control: &Control, id: u64, no_walks: Option<String>) {
+    let raced = Response::Raced(control.tally.told(id, no_walks));
+    send(bar, control, &wire::encode(&raced).unwrap_or_default());
 }
 
 /// Sends a message, waiting for room if the host is slow.

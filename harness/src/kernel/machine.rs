@@ -2,7 +2,10 @@
 
 use super::convert::{from_wire, to_wire, Views};
 use super::vm::{Vm, VmConfig, VmError};
-use super::{BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared};
+use super::{
+    BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Meetings, Prepared,
+    Raced,
+};
 use oracle::geometry::Geometry;
 use oracle::profile::{Arch, Profile, Release};
 use std::collections::BTreeMap;
@@ -175,6 +178,11 @@ impl VmKernel {
         }
     }
 
+    fn execution(&self, execution: wire::Execution, prepared: &Prepared) -> Execution {
+        let (g, views) = (self.info.geometry, self.views);
+        from_wire(execution, &prepared.program, prepared.smaps, g, views)
+    }
+
     /// Process id of QEMU.
     pub fn qemu_pid(&self) -> u32 {
         self.vm.qemu_pid()
@@ -254,6 +262,42 @@ impl Kernel for VmKernel {
         self.request(batch, Mode::Judged)
     }
 
+    fn race(
+        &mut self,
+        prepared: &Prepared,
+        repetitions: u32,
+        walks: bool,
+    ) -> Result<Raced, KernelError> {
+        let mode = Mode::Raced { repetitions, walks };
+        self.request(std::slice::from_ref(prepared), mode)?;
+        let mut raced = Raced::default();
+        loop {
+            match self.receive()? {
+                Response::Execution(execution) => {
+                    let execution = self.execution(execution, prepared);
+                    raced.executions.push((execution, 0));
+                }
+                Response::Raced(told) if told.counts.len() == raced.executions.len() => {
+                    for ((_, count), told) in raced.executions.iter_mut().zip(told.counts) {
+                        *count = told;
+                    }
+                    raced.unkept = told.unkept;
+                    raced.meetings = Meetings {
+                        overlapped: told.overlapped,
+                        apart: told.apart,
+                        first: told.first,
+                    };
+                    (raced.walks, raced.no_walks) = (told.walks, told.no_walks);
+                }
+                Response::BatchDone { .. } => {
+                    self.asked.remove(&prepared.id);
+                    return Ok(raced);
+                }
+                other => return Err(self.strange(&other)),
+            }
+        }
+    }
+
     fn next(&mut self) -> Result<Event, KernelError> {
         match self.receive()? {
             Response::Execution(execution) => {
@@ -264,14 +308,7 @@ impl Kernel for VmKernel {
                         console: self.vm.console_tail(),
                     });
                 };
-                let execution: Execution = from_wire(
-                    execution,
-                    &prepared.program,
-                    prepared.smaps,
-                    self.info.geometry,
-                    self.views,
-                );
-                Ok(Event::Execution(execution))
+                Ok(Event::Execution(self.execution(execution, &prepared)))
             }
             Response::BatchDone { nanos, .. } => Ok(Event::BatchDone { nanos }),
             other => Err(self.strange(&other)),

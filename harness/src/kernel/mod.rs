@@ -191,6 +191,40 @@ pub enum Event {
     },
 }
 
+/// What came of the repetitions of a program in which threads run at once.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Raced {
+    /// Executions that differ from each other, and how often each was seen.
+    pub executions: Vec<(Execution, u32)>,
+    /// Executions of which nothing is known but their number, because there were too many kinds before.
+    pub unkept: u32,
+    pub meetings: Meetings,
+    /// Repetitions by how often the kernel walked page tables during the section, and in the last place, as often or more. Empty
+    /// where it was not counted.
+    pub walks: Vec<u32>,
+    /// Why walks were not counted although that was asked for.
+    pub no_walks: Option<String>,
+}
+
+/// How the threads of a section met, over all repetitions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Meetings {
+    /// Repetitions in which ops of two threads were under way at the same time.
+    pub overlapped: u32,
+    /// Repetitions by how far apart the first two threads began: less than 1 ns, 2 ns, 4 ns, ...
+    pub apart: Vec<u32>,
+    /// Repetitions by the thread that began first.
+    pub first: Vec<u32>,
+}
+
+impl Meetings {
+    /// Repetitions in which the first two threads began less than so many nanoseconds, a power of two, apart.
+    pub fn within(&self, nanos: u64) -> u32 {
+        let bins = nanos.ilog2() as usize + 1;
+        self.apart.iter().take(bins).sum()
+    }
+}
+
 /// Why a kernel can run no more programs. The kernel is dead afterwards: the campaign boots another.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KernelError {
@@ -277,6 +311,24 @@ pub trait Kernel: Send {
 
     /// Waits for the next execution or the end of a batch.
     fn next(&mut self) -> Result<Event, KernelError>;
+
+    /// Runs a program with a section again and again, its threads starting at other moments each time. With `walks`, counts how
+    /// often the kernel walks page tables. Only for use with nothing in flight.
+    ///
+    /// # Errors
+    /// As [`Kernel::next`]; a kind of kernel that has no threads.
+    fn race(
+        &mut self,
+        prepared: &Prepared,
+        repetitions: u32,
+        walks: bool,
+    ) -> Result<Raced, KernelError> {
+        let _ = (prepared, repetitions, walks);
+        Err(KernelError::Lost {
+            why: format!("{} has no threads to run at once", self.info().label),
+            console: String::new(),
+        })
+    }
 
     /// Runs one batch to its end: submit, then collect. Only for use with nothing in flight.
     fn run(&mut self, batch: &[Prepared]) -> Result<Vec<Execution>, KernelError> {

@@ -5,4 +5,5 @@ mod boots;
 mod deaths;
 mod host;
 mod isolation;
+mod races;
 mod rig;

@@ -77,6 +77,7 @@ pub fn knobs() -> Knobs {
 pub fn step(actor: u8, op: Op) -> Step {
     Step {
         actor,
+        lane: None,
         op,
         look: wire::Look::Full,
     }

@@ -15,6 +15,10 @@ pub const MAX_STEPS: usize = 1024;
 pub const MAX_ACTORS: usize = 16;
 /// Most pages in an arena, and so most runs or VMAs in one view: three PMD blocks of 8192 pages.
 pub const MAX_PAGES: usize = 3 * 8192;
+/// Most executions of one program that are told apart when it is run again and again.
+pub const MAX_KEPT: usize = 512;
+/// Most results of one step beside the first.
+pub const MAX_MORE: usize = 32;
 /// Most names in [`crate::Hello::missing`].
 pub const MAX_NAMES: usize = 64;
 

@@ -19,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -288,10 +288,27 @@ pub enum FileKind {
     Secret,
 }
 
+/// Most threads of one section.
+pub const MAX_LANES: usize = 4;
+/// Most steps that one thread of a section has.
+pub const MAX_LANE_STEPS: usize = 4;
+
+/// A thread of a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Below [`MAX_LANES`].
+    pub number: u8,
+    /// It performs its one step again and again, at least once, until the threads that do not have ended.
+    pub repeats: bool,
+}
+
 /// One op by one actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub actor: u8,
+    /// Steps that follow each other and have a lane are one section: its threads, all of one actor, start together. Only after the
+    /// last step of a section is anything looked at.
+    pub lane: Option<Lane>,
     pub op: Op,
     /// What is looked at after it.
     pub look: Look,
@@ -405,6 +422,13 @@ pub enum Mode {
     /// The same calls with the same isolation, without observation: what the kernel and the isolation alone cost. The
     /// whole batch is run `rounds` times.
     Bare { rounds: u32 },
+    /// Run each program so many times, with its threads starting at other moments each time. An execution that has not been seen
+    /// before is reported as in [`Mode::Judged`]; after a program's last one, [`Response::Raced`] counts them.
+    Raced {
+        repetitions: u32,
+        /// Count how often the kernel walks page tables in each section.
+        walks: bool,
+    },
 }
 
 /// Host to guest.
@@ -439,8 +463,35 @@ pub enum Response {
         step: u32,
         text: String,
     },
+    /// A program of a batch in [`Mode::Raced`] is through.
+    Raced(Raced),
     /// The guest cannot do what was asked; the text says why.
     Error(String),
+}
+
+/// What came of the repetitions of one program.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Raced {
+    pub id: u64,
+    /// How often each of the executions that were reported was seen, in their order.
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_KEPT }>")]
+    pub counts: Vec<u32>,
+    /// Executions that were not reported: they were seen when [`bounded::MAX_KEPT`] others had been.
+    pub unkept: u32,
+    /// Repetitions in which ops of two threads were under way at the same time.
+    pub overlapped: u32,
+    /// Repetitions by how far apart the first two threads began: less than 1 ns, 2 ns, 4 ns, ...
+    #[serde(deserialize_with = "bounded::vec::<_, _, 32>")]
+    pub apart: Vec<u32>,
+    /// Repetitions by the thread that began first.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_LANES>")]
+    pub first: Vec<u32>,
+    /// Repetitions by how often the kernel walked page tables in the sections, and in the last place, as often or more; empty when
+    /// it was not counted.
+    #[serde(deserialize_with = "bounded::vec::<_, _, 32>")]
+    pub walks: Vec<u32>,
+    /// Why walks were not counted although that was asked for.
+    pub no_walks: Option<String>,
 }
 
 /// What happened to one program.
@@ -480,6 +531,9 @@ pub enum End {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepSeen {
     pub result: OpResult,
+    /// Of a thread that repeats its op: the results after the first that differ from the one before.
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_MORE }>")]
+    pub more: Vec<OpResult>,
     /// One per living actor, ascending.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_ACTORS }>")]
     pub actors: Vec<(u8, View)>,

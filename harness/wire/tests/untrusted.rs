@@ -6,7 +6,7 @@ use wire::layout::{self, Phase, Progress};
 use wire::ring::{Memory, RingError, REQUESTS, RESPONSES};
 use wire::{
     decode, encode, End, Execution, Fault, File, FileKind, Hello, Knobs, Mode, Op, OpResult,
-    PageRun, Program, Request, Response, Space, Step, StepSeen, View, Vma,
+    PageRun, Program, Raced, Request, Response, Space, Step, StepSeen, View, Vma,
 };
 
 fn examples() -> Vec<Response> {
@@ -43,6 +43,7 @@ fn examples() -> Vec<Response> {
     };
     let step = StepSeen {
         result,
+        more: vec![],
         actors: vec![(0, View::Full(space)), (2, View::Unchanged)],
     };
     let moved = StepSeen {
@@ -51,6 +52,7 @@ fn examples() -> Vec<Response> {
             values: vec![(1, 7), (1, 0)],
             stray: 1,
         },
+        more: vec![OpResult::Ret(-14)],
         actors: vec![(0, View::Unchanged)],
     };
     vec![
@@ -74,6 +76,15 @@ fn examples() -> Vec<Response> {
             step: 2,
             text: "WARNING: ".to_owned(),
         },
+        Response::Raced(Raced {
+            id: 7,
+            counts: vec![1, 1999],
+            overlapped: 1000,
+            apart: vec![0, 3],
+            first: vec![4, 5],
+            no_walks: Some("no".to_owned()),
+            ..Raced::default()
+        }),
         Response::Error("no".to_owned()),
     ]
 }
@@ -101,6 +112,10 @@ fn request() -> Request {
             }],
             steps: vec![Step {
                 actor: 0,
+                lane: Some(wire::Lane {
+                    number: 3,
+                    repeats: true,
+                }),
                 op: Op::Madvise {
                     at: -4096,
                     len: 1,

@@ -71,6 +71,10 @@ const _: () = assert!(wire::MEMLOCK_BLOCKS == oracle::geometry::MEMLOCK_BLOCKS);
 // As many ranges as a program's call may have.
 const _: () = assert!(wire::MAX_RANGES == MAX_VECTORS);
 
+// As many threads and steps of one as a section may have.
+const _: () =
+    assert!(wire::MAX_LANES == program::MAX_LANES && wire::MAX_LANE_STEPS == program::MAX_LANE_OPS);
+
 /// The PROT_* bits of a protection.
 fn prot_bits(prot: Prot) -> u32 {
     (if prot.read { PROT_READ } else { 0 })
@@ -403,6 +407,10 @@ pub fn to_wire(prepared: &Prepared, g: Geometry) -> wire::Program {
             .enumerate()
             .map(|(index, step)| wire::Step {
                 actor: step.actor,
+                lane: step.lane.map(|lane| wire::Lane {
+                    number: lane.number,
+                    repeats: lane.repeats,
+                }),
                 op: op(step, g, &files),
                 look: prepared.smaps.look(program, index),
             })
@@ -489,7 +497,14 @@ fn observation(
     g: Geometry,
     views: Views,
 ) -> Result<Observation, Bad> {
-    let outcome = outcome(step.result, &program.steps[index].op, g)?;
+    let here = &program.steps[index];
+    let outcome = outcomes(step.result, step.more, here, g)?;
+    // Of a section, only the last step is looked at.
+    let next = program.steps.get(index + 1);
+    let on_the_way = here.lane.is_some() && next.is_some_and(|step| step.lane.is_some());
+    if on_the_way && !step.actors.is_empty() {
+        return Err("views while threads run at once".to_owned().into());
+    }
     let mut spaces: Vec<(u8, SpaceSeen)> = Vec::with_capacity(step.actors.len());
     for (actor, view) in step.actors {
         if !actor_exists(program, index, actor) {
@@ -525,6 +540,27 @@ fn actor_exists(program: &Program, index: usize, actor: u8) -> bool {
         || program.steps[..=index]
             .iter()
             .any(|step| matches!(step.op, Op::Fork { child } if child == actor))
+}
+
+/// What the op of a step returned: of a thread that repeats it, each outcome that differs from the one before.
+fn outcomes(
+    first: wire::OpResult,
+    more: Vec<wire::OpResult>,
+    step: &Step,
+    g: Geometry,
+) -> Result<Outcome, Bad> {
+    let first = outcome(first, &step.op, g)?;
+    if !step.lane.is_some_and(|lane| lane.repeats) {
+        return match more.len() {
+            0 => Ok(first),
+            n => Err(format!("{n} results more than one op has").into()),
+        };
+    }
+    let mut each = vec![first];
+    for result in more {
+        each.push(outcome(result, &step.op, g)?);
+    }
+    Ok(Outcome::Each(each))
 }
 
 fn outcome(result: wire::OpResult, op: &Op, g: Geometry) -> Result<Outcome, Bad> {

@@ -40,6 +40,7 @@ fn mmap() -> Op {
 /// A step of actor 0 that returned `result` and shows one VMA of eight pages with `pages` in it.
 fn seen(result: wire::OpResult, pages: Vec<wire::PageRun>) -> wire::StepSeen {
     wire::StepSeen {
+        more: vec![],
         result,
         actors: vec![(
             0,
@@ -269,6 +270,7 @@ fn what_makes_no_sense_is_garbage() {
     let mut twice = mmap_seen();
     twice.actors.push(twice.actors[0].clone());
     let unchanged = wire::StepSeen {
+        more: vec![],
         result: wire::OpResult::Ret(0),
         actors: vec![(0, wire::View::Unchanged)],
     };

@@ -58,9 +58,11 @@ impl Flight {
             (Response::Execution(e), None) => {
                 garbage(format!("an execution of {:#x}, unasked", e.id))
             }
+            (Response::Raced(raced), Some(batch)) => batch.raced(raced.id),
+            (Response::Raced(_), None) => garbage("a tally, unasked".to_owned()),
             (Response::BatchDone { seq, .. }, Some(batch)) => {
                 let left = match batch.mode {
-                    Mode::Judged => batch.programs.len(),
+                    Mode::Judged | Mode::Raced { .. } => batch.programs.len(),
                     Mode::Bare { .. } => 0,
                 };
                 if batch.seq != *seq || left > 0 {
@@ -89,10 +91,22 @@ impl Batch {
         }
     }
 
+    fn raced(&mut self, program: u64) -> Result<(), VmError> {
+        let of_races = matches!(self.mode, Mode::Raced { .. });
+        match self.programs.pop_front() {
+            Some((id, _)) if of_races && id == program => Ok(()),
+            _ => Err(VmError::Garbage(format!(
+                "a tally of {program:#x}, out of turn"
+            ))),
+        }
+    }
+
     fn check(&mut self, execution: &Execution) -> Result<(), VmError> {
         let id = execution.id;
         let known = match self.mode {
             Mode::Judged => self.programs.pop_front().filter(|p| p.0 == id),
+            // One for each kind of execution, and at the end a tally.
+            Mode::Raced { .. } => self.programs.front().copied().filter(|p| p.0 == id),
             // Reported only when something goes wrong, in any round.
             Mode::Bare { .. } => self.programs.iter().find(|p| p.0 == id).copied(),
         };
@@ -162,6 +176,45 @@ mod tests {
             flight.check(&response).unwrap();
         }
         assert!(flight.is_empty());
+    }
+
+    #[test]
+    fn a_race_has_any_number_of_executions_and_one_tally() {
+        let raced = |id| {
+            Response::Raced(wire::Raced {
+                id,
+                ..Default::default()
+            })
+        };
+        let mode = Mode::Raced {
+            repetitions: 9,
+            walks: false,
+        };
+        let asked = || {
+            let mut flight = Flight::default();
+            flight.add(&batch(1, &[7, 8], mode));
+            flight
+        };
+        let mut flight = asked();
+        for response in [
+            execution(7),
+            execution(7),
+            raced(7),
+            execution(8),
+            raced(8),
+            done(1),
+        ] {
+            flight.check(&response).unwrap();
+        }
+        assert!(flight.is_empty());
+        for wrong in [vec![execution(8)], vec![raced(8)], vec![raced(7), done(1)]] {
+            let mut flight = asked();
+            let last = wrong.iter().map(|r| flight.check(r)).last();
+            assert!(matches!(last, Some(Err(VmError::Garbage(_)))), "{wrong:?}");
+        }
+        let mut judged = Flight::default();
+        judged.add(&batch(1, &[7], Mode::Judged));
+        assert!(judged.check(&raced(7)).is_err());
     }
 
     #[test]
