@@ -14,6 +14,7 @@ pub mod campaign;
 pub mod fuzzing;
 pub mod kernel;
 pub mod laws;
+pub mod race;
 pub mod report;
 pub mod reproducer;
 pub mod triage;

@@ -1,7 +1,7 @@
-//! The programs of docs/examples/races: whatever the order, guard install keeps its promises; and the explorer, which takes ops
+//! The programs of corpus/races: whatever the order, guard install keeps its promises; and the explorer, which takes ops
 //! apart, also finds every order in which they run whole, as the rules for one thread alone have it.
 
-use oracle::geometry::Geometry;
+use oracle::geometry::{Geometry, Range};
 use oracle::judge::{Outcome, SpaceSeen};
 use oracle::profile::{Arch, Named, Profile};
 use oracle::program::{ActorId, Advice, Op, Program, Step};
@@ -23,7 +23,7 @@ struct Race {
 }
 
 fn files() -> Vec<PathBuf> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/races");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/races");
     let entries = std::fs::read_dir(folder).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
     files.sort();
@@ -37,14 +37,18 @@ fn races(profile: &Profile) -> Vec<Race> {
         let text = std::fs::read_to_string(&path).unwrap();
         let program =
             Program::load_concurrent(&text).unwrap_or_else(|e| panic!("{}", e.render(&name)));
-        assert_eq!(program.to_string(), text, "{name} is not in canonical form");
+        if program.to_string() != text && std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(&path, program.to_string()).unwrap();
+        } else {
+            assert_eq!(program.to_string(), text, "{name} is not in canonical form");
+        }
         let first = program.steps.iter().position(|s| s.lane.is_some()).unwrap();
         let mut before = World::new(profile, G, program.knobs).with_free_pages(1 << 20);
         for step in &program.steps[..first] {
             before = before.apply(step).swap_remove(0).world;
         }
         let steps = program.steps[program.section(first).unwrap()].to_vec();
-        let all = explore(&before, &steps).unwrap();
+        let all = explore(&before, &steps).unwrap_or_else(|e| panic!("{name}: {e}"));
         Race {
             name,
             before,
@@ -61,9 +65,12 @@ fn profiles() -> Vec<Profile> {
         .to_vec()
 }
 
-/// Pages of a range.
+/// Pages of an op's range.
 fn pages(op: &Op) -> std::ops::Range<i64> {
-    let range = op.range().unwrap();
+    pages_of(op.range().unwrap())
+}
+
+fn pages_of(range: Range) -> std::ops::Range<i64> {
     range.start.page_index(G)..range.end.page_index(G)
 }
 
@@ -103,12 +110,9 @@ fn install_keeps_its_promises_in_every_order() {
             }
             // Pages that no op names are as they were, huge pages that were split apart.
             for page in 0..G.arena_pages() {
-                let ops = race
-                    .steps
-                    .iter()
-                    .map(|s| &s.op)
-                    .filter(|op| op.range().is_some());
-                if ops.clone().any(|op| pages(op).contains(&page.into())) {
+                let mut ranges = race.steps.iter().flat_map(|s| s.op.ranges());
+                let by_file = race.steps.iter().any(|s| s.op.file().is_some());
+                if by_file || ranges.any(|range| pages_of(range).contains(&page.into())) {
                     continue;
                 }
                 let held = |state: PageState| match state {

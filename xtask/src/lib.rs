@@ -18,6 +18,7 @@ mod measured;
 mod merge;
 mod minimize;
 mod mutants;
+mod races;
 mod report;
 mod reproducer;
 mod rig;
@@ -59,6 +60,7 @@ enum Verb {
     Report(report::ReportArgs),
     Reproducer(reproducer::ReproducerArgs),
     Show(show::ShowArgs),
+    Races(races::RacesArgs),
     Verdict(verdict::VerdictArgs),
     Bisect(bisect::BisectArgs),
     Compare(compare::CompareArgs),
@@ -94,6 +96,7 @@ pub fn main() -> std::process::ExitCode {
         Verb::Reproducer(args) => reproducer::run(args, &workspace),
         Verb::Verdict(args) => verdict::run(args, &workspace),
         Verb::Bisect(args) => bisect::run(args, &workspace),
+        Verb::Races(args) => races::run(&args, &workspace),
         Verb::Show(args) => show::run(args),
         Verb::Compare(args) => compare::run(args, &workspace),
         Verb::Laws(args) => laws::run(args, &workspace),

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 /// of the kernel's steps that leads there.
 ///
 /// Examples:
-///   cargo xtask show docs/examples/races/01-pmd-border.prog
+///   cargo xtask show corpus/races/01-pmd-border.prog
 ///   cargo xtask show corpus/guard/install.prog
 ///   cargo xtask show --profile 6.12 --page-size 16384 --arch aarch64 my.prog
 ///   cargo xtask show --profile 6.18.5 --against 7.3 corpus/vma/12-growing-a-guarded-mapping.prog

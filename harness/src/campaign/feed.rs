@@ -141,11 +141,35 @@ pub enum CorpusError {
     Empty { path: PathBuf },
 }
 
-/// Reads a `.prog` file, or every `.prog` file under a folder, in the order of their names.
+/// The folder of a corpus whose programs are for `cargo xtask races`, since threads run at once in them.
+const RACES: &str = "races";
+
+/// Reads a `.prog` file, or every `.prog` file under a folder, in the order of their names. A folder named `races` below it is
+/// left to [`load_concurrent_corpus`].
 ///
 /// # Errors
 /// A path cannot be read, a program does not parse or makes no sense, or there is no program at all.
 pub fn load_corpus(path: &Path) -> Result<Vec<CorpusProgram>, CorpusError> {
+    let mut files = corpus_files(path)?;
+    files.retain(|file| {
+        let below = file.strip_prefix(path).unwrap_or(file);
+        !below.parent().is_some_and(|folder| folder.ends_with(RACES))
+    });
+    files.into_iter().map(|path| load_program(&path)).collect()
+}
+
+/// The same for files in which threads may run at once.
+///
+/// # Errors
+/// As [`load_corpus`].
+pub fn load_concurrent_corpus(path: &Path) -> Result<Vec<CorpusProgram>, CorpusError> {
+    let files = corpus_files(path)?;
+    let load = |path: PathBuf| load_concurrent_program(&path);
+    files.into_iter().map(load).collect()
+}
+
+/// The files of a corpus, in the order of their names.
+fn corpus_files(path: &Path) -> Result<Vec<PathBuf>, CorpusError> {
     let mut files = Vec::new();
     collect(path, &mut files)?;
     files.sort();
@@ -154,7 +178,7 @@ pub fn load_corpus(path: &Path) -> Result<Vec<CorpusProgram>, CorpusError> {
             path: path.to_path_buf(),
         });
     }
-    files.into_iter().map(|path| load_program(&path)).collect()
+    Ok(files)
 }
 
 /// Reads one program.

@@ -1,5 +1,6 @@
 //! From an execution to a verdict on the whole program.
 
+use super::piece::{piece_of, pieces};
 use super::story::{ending, tell, Ending, Stop, Story};
 use super::Tally;
 use crate::kernel::Execution;
@@ -38,6 +39,7 @@ pub enum ProgramVerdict {
 
 /// One step on its way through the judge, for those who want to look on.
 pub struct StepView<'a> {
+    /// Of a section, its first step.
     pub index: usize,
     pub step: &'a Step,
     /// What the most usual world shows before the op.
@@ -63,20 +65,25 @@ pub fn judge(
     };
     let mut rules = RuleSet::EMPTY;
     let mut stopped = None;
-    for (index, (step, seen)) in program.steps.iter().zip(&execution.seen).enumerate() {
-        oracle.step(step);
+    for piece in pieces(program) {
+        let Some(seen) = piece.seen(&execution.seen) else {
+            break;
+        };
+        let (index, step) = (piece.range.start, &piece.steps[0]);
+        piece.play(&mut oracle);
         if let Some(branch) = oracle.expected().first() {
             rules.merge(&branch.rules);
         }
-        tally.ops += 1;
-        stopped = match oracle.observe(seen) {
+        let ops = piece.steps.len() as u64;
+        tally.ops += ops;
+        stopped = match oracle.observe(&seen) {
             Verdict::Agree => {
-                tally.agree += 1;
-                failed_expectation(step, seen, geometry).map(|failed| (index, Stop::from(failed)))
+                tally.agree += ops;
+                failed_expectation(step, &seen, geometry).map(|failed| (index, Stop::from(failed)))
             }
             Verdict::Allowed { .. } => {
-                tally.allowed += 1;
-                failed_expectation(step, seen, geometry).map(|failed| (index, Stop::from(failed)))
+                tally.allowed += ops;
+                failed_expectation(step, &seen, geometry).map(|failed| (index, Stop::from(failed)))
             }
             Verdict::Poisoned { .. } => {
                 tally.poisoned = 1;
@@ -95,7 +102,11 @@ pub fn judge(
         None => match ending(execution) {
             Ending::Done => ProgramVerdict::Fine,
             Ending::Infra(why) => ProgramVerdict::Infra(why),
-            Ending::Unreturned(stop) => told(execution.seen.len(), Stop::Unreturned(stop)),
+            Ending::Unreturned(stop) => {
+                let at = execution.seen.len();
+                let begun = piece_of(program, at).map_or(at, |piece| piece.range.start);
+                told(begun, Stop::Unreturned(stop))
+            }
         },
         Some((_, Stop::Poisoned)) => ProgramVerdict::Poisoned,
         Some((index, stop)) => told(index, stop),
@@ -118,17 +129,20 @@ pub fn walk(
 ) {
     let mut oracle =
         Oracle::new(profile, geometry, program.knobs).with_free_pages(execution.free_pages);
-    for (index, (step, seen)) in program.steps.iter().zip(&execution.seen).enumerate() {
+    for piece in pieces(program) {
+        let Some(seen) = piece.seen(&execution.seen) else {
+            return;
+        };
         let before = oracle.worlds()[0].clone();
-        oracle.step(step);
+        piece.play(&mut oracle);
         let allowed = oracle.expected().to_vec();
-        let verdict = oracle.observe(seen);
+        let verdict = oracle.observe(&seen);
         look_on(StepView {
-            index,
-            step,
+            index: piece.range.start,
+            step: &piece.steps[0],
             before: &before,
             allowed: &allowed,
-            observed: seen,
+            observed: &seen,
             verdict: &verdict,
         });
         if !matches!(verdict, Verdict::Agree | Verdict::Allowed { .. }) {

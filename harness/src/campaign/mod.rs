@@ -31,6 +31,7 @@ mod known;
 mod lane;
 mod needs;
 mod pair;
+mod piece;
 mod probed;
 mod results;
 mod row;
@@ -46,14 +47,15 @@ pub use boundary::{differences, Change, Difference};
 pub use bucket::{divergence_id, Bucket};
 pub use cpu::CpuAccount;
 pub use feed::{
-    load_concurrent_program, load_corpus, load_program, program_seed, CorpusError, CorpusProgram,
-    Feed, Programs, BLOCK,
+    load_concurrent_corpus, load_concurrent_program, load_corpus, load_program, program_seed,
+    CorpusError, CorpusProgram, Feed, Programs, BLOCK,
 };
 pub use item::{Block, Place, Shard};
 pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
 pub use known::{Finding, Known, KnownError, Status};
 pub use needs::{lacks, suited};
 pub use pair::{compare, PairError, PairResult, PairSettings, Pairing, Unexplained};
+pub use piece::{piece_of, pieces, Piece};
 pub use results::{Discard, Listener, Progress, Quiet, Reported, RowResult, Sink, Summary};
 pub use run::{before, run, seed_of, Amount, CampaignError, Part, Settings};
 pub use story::{crash_story, Kind, Story};

@@ -2,13 +2,15 @@
 //! played again on the model, up to the op.
 
 use super::judge::ProgramVerdict;
+use super::piece::{piece_of, pieces, Piece};
 use super::Bucket;
 use crate::kernel::{End, Execution};
 use oracle::geometry::Geometry;
 use oracle::judge::{Class, Divergence, Observation, Oracle, Outcome, SpaceSeen};
 use oracle::profile::Profile;
-use oracle::program::{ActorId, Expect, Program, Step};
+use oracle::program::{ActorId, Expect, Program};
 use oracle::space::Branch;
+use std::borrow::Cow;
 
 /// What kind of suspect it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,18 +146,20 @@ pub(super) fn tell(
     index: usize,
     stop: Stop,
 ) -> ProgramVerdict {
-    let Some(step) = program.steps.get(index) else {
+    let Some(piece) = piece_of(program, index) else {
         return ProgramVerdict::Infra("the program ended behind its last op".to_string());
     };
     let mut oracle =
         Oracle::new(profile, geometry, program.knobs).with_free_pages(execution.free_pages);
-    for (step, seen) in program.steps[..index].iter().zip(&execution.seen) {
-        oracle.step(step);
-        oracle.observe(seen);
+    for before in pieces(program).take_while(|p| p.range.end <= piece.range.start) {
+        if let Some(seen) = before.seen(&execution.seen) {
+            before.play(&mut oracle);
+            oracle.observe(&seen);
+        }
     }
-    let mut story = story_at(&mut oracle, step, index);
+    let mut story = story_at(&mut oracle, &piece);
     story.path = execution.seen[..index.min(execution.seen.len())].to_vec();
-    story.observed = execution.seen.get(index).cloned();
+    story.observed = piece.seen(&execution.seen).map(Cow::into_owned);
     match stop {
         Stop::Poisoned => return ProgramVerdict::Poisoned,
         Stop::Divergence(divergence) => {
@@ -208,14 +212,14 @@ pub fn crash_story(
     what: &str,
     console: String,
 ) -> Option<Story> {
-    let step = program.steps.get(at)?;
+    let piece = piece_of(program, at)?;
     let mut oracle = Oracle::new(profile, geometry, program.knobs);
-    for step in &program.steps[..at] {
-        oracle.step(step);
+    for before in pieces(program).take_while(|p| p.range.end <= piece.range.start) {
+        before.play(&mut oracle);
         let usual = expectation(oracle.expected());
         oracle.observe(&usual);
     }
-    let mut story = story_at(&mut oracle, step, at);
+    let mut story = story_at(&mut oracle, &piece);
     let unreturned = if class == Class::Hang {
         Unreturned {
             class,
@@ -253,17 +257,17 @@ fn expectation(allowed: &[Branch]) -> Observation {
     )
 }
 
-/// A story about `step`, which the oracle has not taken yet; nothing is said yet about what was seen.
-fn story_at(oracle: &mut Oracle, step: &Step, index: usize) -> Story {
+/// A story about a piece that the oracle has not taken yet; nothing is said yet about what was seen.
+fn story_at(oracle: &mut Oracle, piece: &Piece<'_>) -> Story {
     let before = oracle.worlds()[0].shown();
-    oracle.step(step);
+    piece.play(oracle);
     let allowed = oracle.expected();
     Story {
         kind: Kind::Divergence,
         class: Class::PageState,
-        step: index,
+        step: piece.range.start,
         bucket: Bucket {
-            op: step.op.name().to_string(),
+            op: piece.name(),
             rule: String::new(),
             expected: String::new(),
             observed: String::new(),

@@ -51,7 +51,7 @@ impl Program {
         match self.steps.iter().position(|step| step.lane.is_some()) {
             Some(step) => Err(CheckError {
                 step: Some(step),
-                message: "threads that run at once are not for kernels yet: `cargo xtask show` tells what they may come to"
+                message: "threads run at once here: `cargo xtask races` runs such programs, `cargo xtask show` tells what they may come to"
                     .into(),
             }),
             None => self.check_concurrent(),

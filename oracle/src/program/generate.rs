@@ -15,6 +15,7 @@
 //! | `transfers` | memory that the kernel reads and writes |
 //! | `locks` | which of the mlock family, and mseal |
 //! | `remaps` | mremap |
+//! | `races` | programs in which threads run at once |
 
 mod collapse;
 pub(super) mod dice;
@@ -22,11 +23,13 @@ mod files;
 mod locks;
 mod ops;
 mod places;
+mod races;
 mod remaps;
 mod transfers;
 mod uffds;
 
 pub use dice::expand;
+pub use races::{generate_race, race};
 
 use super::{Knobs, Op, Program, Step, Thp, UffdCall, MAX_STEPS};
 use crate::geometry::Geometry;
@@ -272,7 +275,7 @@ pub(super) fn succeeds(outcome: &Outcome) -> bool {
         Outcome::Errno(_) => false,
         Outcome::Access(a) => a.fault.is_none(),
         Outcome::Moved(moved) => moved.all,
-        Outcome::Each(each) => each.iter().all(succeeds),
+        Outcome::Each(all) | Outcome::Together(all) => all.iter().all(succeeds),
     }
 }
 
