@@ -81,7 +81,7 @@ pub fn judge_raced(
         ways: Vec::new(),
     };
     let shown = Shown {
-        flag: profile.maybe_guard,
+        flag: profile.maybe_guard && !profile.flags_read_early,
         may_give_up: profile.rfc_gives_up,
     };
     let kinds = raced.executions.iter().map(|(execution, count)| Kind {

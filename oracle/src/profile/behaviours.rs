@@ -139,6 +139,14 @@ behaviours! {
         spans: &[since(6, 19), span(BOTH, Release(6, 18, 44), Release(6, 19, 0))],
         probe: Some(probes::MAYBE_GUARD),
     }
+    flags_read_early {
+        what: "calls that change the flags of a VMA, or split it, read them before they lock the VMA for writing, and write all of them \
+               back: the mark that guard install sets meanwhile, with the VMA locked for reading, is lost",
+        source: "6.19, mm/madvise: allow guard page install/remove under VMA lock; mm/mprotect.c mprotect_fixup, mm/mlock.c \
+                 apply_vma_lock_flags, mm/madvise.c madvise_update_vma, mm/vma.c __split_vma of 7.3; seen on 7.3. No probe: a race",
+        spans: &[since(6, 19)],
+        probe: None,
+    }
     pt_reclaim {
         what: "MADV_DONTNEED over a whole block frees its empty page table (CONFIG_PT_RECLAIM)",
         source: "6.14, mm: pgtable: reclaim empty PTE page in madvise(MADV_DONTNEED); on arm64 seen from 7.0 on, not on 6.19",

@@ -1,10 +1,14 @@
 //! Calls that keep everybody else out while they work, and calls that need no mmap lock.
 
-use super::rules::{EXCLUSIVE, MUNMAP_DOWNGRADES};
+use super::rules::{EXCLUSIVE, FLAGS_READ_EARLY, MUNMAP_DOWNGRADES};
 use super::stale::Stale;
-use super::state::{Lock, Script, State, Taken};
-use crate::program::{Op, Step};
+use super::state::{At, Lock, Script, State, Taken};
+use crate::geometry::Geometry;
+use crate::program::{ActorId, AdviceReach, Op, Step};
 use crate::rules::registry::index_of;
+use crate::space::mm::Mm;
+use crate::space::World;
+use std::sync::Arc;
 
 /// How a call holds the mmap lock once its effect is there, until it returns.
 fn lock(op: &Op) -> Lock {
@@ -23,28 +27,126 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
     }
     let step = Step::new(script.actor, *op);
     let before = state.world.actors[usize::from(script.actor)].clone();
-    for branch in state.world.apply(&step) {
-        let mut next = state.clone();
-        next.world = branch.world;
-        match &before {
-            Some(mm) if state.others_access(lane, script) => {
-                next.stale.push(Stale {
-                    lane,
-                    mm: mm.clone(),
-                    start: 0,
-                    end: state.world.geometry().arena_pages(),
-                    gone: Vec::new(),
-                });
-                next.effect(lane, branch.outcome, lock);
-            }
-            _ => next.finish(lane, branch.outcome),
+    let early = state.world.profile().flags_read_early && splits(op);
+    let then = match (&state.lanes[lane].at, &before) {
+        (At::HasReadFlags(then), _) => Some(then.clone()),
+        (_, Some(mm)) if early && state.others_install(lane, script) => {
+            let mut next = state.clone();
+            next.lanes[lane].at = At::HasReadFlags(mm.clone());
+            let what = format!("begins {} and reads the flags of the VMA", op.name());
+            return out.push(Taken::new(next, what, &[index_of(&EXCLUSIVE)]));
         }
+        _ => None,
+    };
+    for branch in state.world.apply(&step) {
         let rule = match op {
             Op::Munmap { .. } => index_of(&MUNMAP_DOWNGRADES),
             _ => index_of(&EXCLUSIVE),
         };
-        let mut taken = Taken::new(next, format!("does {}", op.name()), &[rule]);
-        taken.rules.merge(&branch.rules);
-        out.push(taken);
+        let mut worlds = vec![(branch.world.clone(), vec![rule])];
+        if let Some(then) = &then {
+            let lost = lost(&branch.world, then, op, script.actor);
+            worlds.extend(
+                lost.into_iter()
+                    .map(|w| (w, vec![rule, index_of(&FLAGS_READ_EARLY)])),
+            );
+        }
+        for (world, rules) in worlds {
+            let mut next = state.clone();
+            next.world = world;
+            match &before {
+                Some(mm) if state.others_access(lane, script) => {
+                    next.stale.push(Stale {
+                        lane,
+                        mm: mm.clone(),
+                        start: 0,
+                        end: state.world.geometry().arena_pages(),
+                        gone: Vec::new(),
+                    });
+                    next.effect(lane, branch.outcome.clone(), lock);
+                }
+                _ => next.finish(lane, branch.outcome.clone()),
+            }
+            let mut taken = Taken::new(next, format!("does {}", op.name()), &rules);
+            taken.rules.merge(&branch.rules);
+            out.push(taken);
+        }
     }
+}
+
+/// Whether a call changes flags of VMAs or splits them.
+fn splits(op: &Op) -> bool {
+    match op {
+        Op::Madvise { advice, .. } => advice.reach() >= AdviceReach::Flags,
+        Op::Mmap { .. }
+        | Op::Munmap { .. }
+        | Op::Mprotect { .. }
+        | Op::Mlock { .. }
+        | Op::Mseal { .. }
+        | Op::Mremap { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether it writes back all flags of the VMAs in its range.
+fn rewrites(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Madvise { .. } | Op::Mprotect { .. } | Op::Mlock { .. }
+    )
+}
+
+/// The machines that may come of a call which has read flags when the address space was `then`: the mark of a VMA that had none then
+/// is lost in the range, when the call writes all flags back, in what was split off, or in both.
+fn lost(world: &World, then: &Mm, op: &Op, actor: ActorId) -> Vec<World> {
+    let g = world.geometry();
+    let range = op.range().map(|r| pages(r, g));
+    let Some(mm) = world.actors[usize::from(actor)].as_ref() else {
+        return Vec::new();
+    };
+    let had_none = |page: u32| {
+        let vma = then.vma_index(page).map(|i| &then.vmas[i]);
+        vma.is_some_and(|vma| !vma.maybe_guard)
+    };
+    let mut inside = Vec::new();
+    let mut outside = Vec::new();
+    for (i, vma) in mm.vmas.iter().enumerate() {
+        if !vma.maybe_guard || !had_none(vma.start) {
+            continue;
+        }
+        let split = then.vma_index(vma.start).is_some_and(|at| {
+            let was = &then.vmas[at];
+            (was.start, was.end) != (vma.start, vma.end)
+        });
+        let reached = |&(start, end): &(u32, u32)| vma.start < end && start < vma.end;
+        if range.as_ref().is_some_and(reached) {
+            if rewrites(op) {
+                inside.push(i);
+            }
+        } else if split {
+            outside.push(i);
+        }
+    }
+    let without = |marks: &[usize]| {
+        let mut world = world.clone();
+        if let Some(mm) = &mut world.actors[usize::from(actor)] {
+            let mm = Arc::make_mut(mm);
+            marks.iter().for_each(|&i| mm.vmas[i].maybe_guard = false);
+        }
+        world
+    };
+    let both = [inside.clone(), outside.clone()].concat();
+    let mut sets = vec![inside, outside, both];
+    sets.retain(|set| !set.is_empty());
+    sets.dedup();
+    sets.iter().map(|set| without(set)).collect()
+}
+
+/// First page and the one after the last.
+fn pages(range: crate::geometry::Range, g: Geometry) -> (u32, u32) {
+    let page = |pos: crate::geometry::Pos| {
+        let page = pos.page_index(g).clamp(0, i64::from(g.arena_pages()));
+        u32::try_from(page).unwrap_or(0)
+    };
+    (page(range.start), page(range.end))
 }

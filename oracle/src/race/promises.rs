@@ -24,7 +24,7 @@ pub struct Broken {
 /// What a kernel shows of guards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
-    /// smaps has a flag for VMAs that may hold guards (`gu`).
+    /// smaps has a flag for VMAs that may hold guards (`gu`), and the kernel does not lose it.
     pub flag: bool,
     /// The mechanism gives up and tells its caller: the patch of 2024.
     pub may_give_up: bool,

@@ -61,6 +61,18 @@ pub const EXCLUSIVE: Rule = Rule {
     about: ANY,
 };
 
+pub const FLAGS_READ_EARLY: Rule = Rule {
+    name: "race/exclusive/reads-flags-early",
+    text: "A call that changes the flags of a VMA, or splits it, takes them from the VMA before it locks it for writing. Guard install \
+           needs no more than the VMA locked for reading, and sets VM_MAYBE_GUARD (`gu`) meanwhile; the call writes back what it \
+           has read, and the mark is lost while the guards are there. Fork then does not copy the page tables of shared memory: the \
+           child has no guards. A fault of these kernels (docs/findings.md).",
+    source: "mm/mprotect.c mprotect_fixup, mm/mlock.c apply_vma_lock_flags, mm/madvise.c madvise_update_vma, mm/vma.c __split_vma: \
+             vm_area_dup before vma_start_write; against mm/madvise.c try_vma_read_lock, madvise_guard_install",
+    since: "6.19",
+    about: &[Class::VmFlags, Class::PageState, Class::Value, Class::Signal],
+};
+
 pub const MUNMAP_DOWNGRADES: Rule = Rule {
     name: "race/munmap/downgrades",
     text: "munmap takes the VMAs out first and then empties page tables with the lock held for reading: an access may still find \

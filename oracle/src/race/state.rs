@@ -2,9 +2,11 @@
 
 use super::stale::Stale;
 use crate::judge::{Access, Outcome};
-use crate::program::{ActorId, Op, Step};
+use crate::program::{ActorId, Advice, Op, Step};
 use crate::rules::RuleSet;
+use crate::space::mm::Mm;
 use crate::space::World;
+use std::sync::Arc;
 
 /// The threads of a section, as they are written.
 #[derive(Debug, Clone)]
@@ -75,6 +77,9 @@ pub(super) enum At {
     Access(Access),
     /// Advice; holds the mmap lock for reading.
     Walk(Walk),
+    /// It holds the mmap lock for writing and has read the flags of its VMAs, which it has not locked yet: whoever needs no more than a
+    /// VMA locked for reading goes on. The address space as it was then.
+    HasReadFlags(Arc<Mm>),
     /// Its effect is there; it holds the mmap lock, for writing unless it has downgraded, and others may not know yet.
     Done { outcome: Outcome, lock: Lock },
 }
@@ -116,7 +121,8 @@ impl Lane {
     pub fn lock(&self) -> Lock {
         match &self.at {
             At::Before | At::Access(_) => Lock::None,
-            At::Walk(_) => Lock::Read,
+            // So it is for those that lock a VMA, and `exclusive` lets no other call in.
+            At::Walk(_) | At::HasReadFlags(_) => Lock::Read,
             At::Done { lock, .. } => *lock,
         }
     }
@@ -133,11 +139,29 @@ impl State {
         self.others(lane).any(|other| other.lock() != Lock::None)
     }
 
+    /// Whether another thread holds the mmap lock for writing, though it has not locked any VMA.
+    pub fn another_has_read_flags(&self, lane: usize) -> bool {
+        self.others(lane)
+            .any(|other| matches!(other.at, At::HasReadFlags(_)))
+    }
+
     fn others(&self, lane: usize) -> impl Iterator<Item = &Lane> {
         let others = self.lanes.iter().enumerate();
         others
             .filter(move |(i, _)| *i != lane)
             .map(|(_, other)| other)
+    }
+
+    /// Whether another thread may still install guards.
+    pub fn others_install(&self, lane: usize, script: &Script) -> bool {
+        let others = script.lanes.iter().zip(&self.lanes).enumerate();
+        others.filter(|(i, _)| *i != lane).any(|(_, (script, at))| {
+            let left = script.ops.get(at.op..).unwrap_or(&[]);
+            let installs = |op: &Op| {
+                matches!(op, Op::Madvise { advice, .. } if *advice == Advice::GuardInstall)
+            };
+            left.iter().any(|(_, op)| installs(op))
+        })
     }
 
     /// Whether another thread may still load or store something.

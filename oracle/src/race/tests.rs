@@ -4,7 +4,7 @@ use super::{explore, explore_within, Exploration, Final, TooLarge};
 use crate::geometry::Geometry;
 use crate::judge::Outcome;
 use crate::profile::{Arch, Named, Profile};
-use crate::program::Program;
+use crate::program::{Op, Program, Step};
 use crate::rules::{RuleId, RULES};
 use crate::space::{PageState, World};
 
@@ -207,6 +207,35 @@ fn a_section_that_is_too_large_says_so() {
     assert_eq!(told, TooLarge { most: 5 });
 }
 
+const LOST_MARK: &str = "mmap 0+0..0+4 rw shared fixed
+write 0+0..0+4 tag 1
+|a guard-install 0+1..0+3
+|b mprotect 0+0..0+4 r
+";
+
+#[test]
+fn a_mark_that_is_lost_costs_the_child_its_guards() {
+    let child_reads = |profile: &str| {
+        let all = ways(LOST_MARK, &self::profile(profile));
+        let fork = Step::new(0, Op::Fork { child: 1 });
+        let mut seen: Vec<PageState> = all
+            .finals
+            .iter()
+            .map(|end| end.world.apply(&fork).swap_remove(0).world.page(1, 1))
+            .collect();
+        seen.dedup();
+        assert!(all.finals.iter().all(|end| guarded(end, 1, 3)));
+        seen
+    };
+    // The parent's guards are there in any case.
+    assert_eq!(child_reads("6.18.5"), [PageState::Guard]);
+    let lost = child_reads("7.3");
+    assert!(
+        lost.contains(&PageState::Guard) && lost.len() == 2,
+        "{lost:?}"
+    );
+}
+
 #[test]
 fn every_rule_about_threads_is_met_by_a_section() {
     let storm = "mmap 0+0..0+2 rw private fixed
@@ -224,10 +253,76 @@ write 0+0..0+1 tag 1
     let mut met = ways(storm, &profile("7.3")).rules;
     met.merge(&ways(gentle, &profile("7.3")).rules);
     met.merge(&ways(PMD_BORDER, &profile("rfc-2024")).rules);
+    met.merge(&ways(LOST_MARK, &profile("7.3")).rules);
     let about_threads = RULES.iter().filter(|r| r.name.starts_with("race/"));
     let unmet: Vec<&str> = about_threads
         .map(|r| r.name)
         .filter(|name| !met.contains(RuleId(name)))
         .collect();
     assert!(unmet.is_empty(), "{unmet:?}");
+}
+
+/// Every end that can be reached, by going down every path without remembering states: those of the path that it stands on apart, so
+/// that a thread which begins again does not keep it from ending.
+fn ends_by_hand(
+    state: &super::state::State,
+    script: &super::state::Script,
+    path: &mut Vec<super::state::State>,
+    ends: &mut Vec<(Vec<super::state::Lane>, World)>,
+) {
+    if path.contains(state) {
+        return;
+    }
+    let mut any = false;
+    path.push(state.clone());
+    for lane in 0..script.lanes.len() {
+        for mut taken in super::lane::next(state, script, lane) {
+            any = true;
+            taken.state.world = taken.state.world.compact();
+            ends_by_hand(&taken.state, script, path, ends);
+        }
+    }
+    path.pop();
+    let end = (state.lanes.clone(), state.world.clone());
+    if !any && !ends.contains(&end) {
+        ends.push(end);
+    }
+}
+
+#[test]
+fn a_search_that_merges_nothing_comes_to_the_same_ends() {
+    let texts = [
+        "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+1 tag 1\n|a guard-install 0+0..0+1\n|b read 0+0..0+1\n",
+        "mmap 0+0..0+2 rw private fixed\n|a guard-install 0+0..0+2\n|b write 0+1..0+2 tag 2\n",
+        "mmap 0+0..0+2 rw private fixed\nguard-install 0+0..0+1\n|a guard-remove 0+0..0+1\n|b write 0+0..0+1 tag 2\n|c read 0+0..0+1\n",
+        "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\n|a guard-install 0+0..0+1\n|b munmap 0+0..0+1\n",
+        "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\n|a guard-install 0+0..0+1\n|b fork 1\n|c dontneed 0+0..0+2\n",
+    ];
+    for text in texts {
+        let program = Program::load_concurrent(text).unwrap();
+        let first = program.steps.iter().position(|s| s.lane.is_some()).unwrap();
+        let mut world = World::new(&profile("7.3"), Geometry::K4, program.knobs);
+        for step in &program.steps[..first] {
+            world = world.apply(step).swap_remove(0).world;
+        }
+        let steps = &program.steps[first..];
+        let script = super::state::Script::of(steps);
+        let start = super::state::State {
+            world: world.clone().compact(),
+            lanes: script
+                .lanes
+                .iter()
+                .map(|_| super::state::Lane::new())
+                .collect(),
+            repeats: script.lanes.iter().map(|lane| lane.repeats).collect(),
+            stale: Vec::new(),
+        };
+        let mut ends = Vec::new();
+        ends_by_hand(&start, &script, &mut Vec::new(), &mut ends);
+        let merged = explore(&world, steps).unwrap().finals;
+        assert_eq!(ends.len(), merged.len(), "{text}");
+        for end in &merged {
+            assert!(ends.iter().any(|(_, world)| *world == end.world), "{text}");
+        }
+    }
 }

@@ -53,6 +53,10 @@ pub(super) fn next(
         }
     };
     let (start, end, outside) = span.clip(ctx.geometry());
+    let begun = matches!(state.lanes[lane].at, At::Walk(_));
+    if !begun && state.another_has_read_flags(lane) && !locks_a_vma(&ctx, advice, start, end) {
+        return;
+    }
     let mut walk = match &state.lanes[lane].at {
         At::Walk(walk) => walk.clone(),
         _ => Walk {
@@ -138,6 +142,16 @@ impl State {
             });
         }
     }
+}
+
+/// Whether advice needs no mmap lock, but one VMA locked for reading: the range is in it, and it has the anon_vma that it needs
+/// (mm/madvise.c is_vma_lock_sufficient).
+fn locks_a_vma(ctx: &Ctx, advice: Advice, start: u32, end: u32) -> bool {
+    let vma = ctx.mm.vma_index(start).map(|i| &ctx.mm.vmas[i]);
+    vma.is_some_and(|vma| {
+        let needs = advice == Advice::GuardInstall && vma.is_anon();
+        end <= vma.end && vma.uffd == Default::default() && (!needs || vma.anon_vma.is_some())
+    })
 }
 
 /// The part of the page table that holds `at`: up to its end, or the part's.

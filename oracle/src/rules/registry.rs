@@ -358,6 +358,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &race::INSTALL_GIVES_UP,
     &race::TABLE_BY_TABLE,
     &race::EXCLUSIVE,
+    &race::FLAGS_READ_EARLY,
     &race::MUNMAP_DOWNGRADES,
     &race::STALE,
 ];

@@ -39,12 +39,16 @@ impl Oracle {
     /// Judges what was seen after a section.
     pub(super) fn observe_together(&mut self, seen: &Observation) -> Verdict {
         let section = std::mem::take(&mut self.section);
-        let known = limits::modelled(self.worlds[0].knobs());
-        if self.too_large || !known {
-            let rule = match known {
-                true => &limits::SECTION_TOO_LARGE,
-                false => &limits::KNOBS,
-            };
+        let limit = if !limits::modelled(self.worlds[0].knobs()) {
+            Some(&limits::KNOBS)
+        } else if self.too_large {
+            Some(&limits::SECTION_TOO_LARGE)
+        } else if self.not_modelled() {
+            Some(&limits::COLLAPSE_OF_FILES)
+        } else {
+            None
+        };
+        if let Some(rule) = limit {
             return Verdict::Poisoned {
                 rule: RuleId(rule.name),
             };
