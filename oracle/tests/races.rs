@@ -5,7 +5,7 @@ use oracle::geometry::{Geometry, Range};
 use oracle::judge::{Outcome, SpaceSeen};
 use oracle::profile::{Arch, Named, Profile};
 use oracle::program::{ActorId, Advice, Op, Program, Step};
-use oracle::race::{explore, Exploration};
+use oracle::race::{explore, whole_orders, Exploration};
 use oracle::space::{PageState, World};
 use std::path::PathBuf;
 
@@ -143,10 +143,8 @@ fn whole_ops_in_any_order_are_among_the_ways() {
             .iter()
             .map(|end| (end.outcomes.clone(), end.world.shown()))
             .collect();
-        let mut found = Vec::new();
-        let nothing = vec![None; race.steps.len()];
-        play(&race.before, &race.steps, nothing, &mut found);
-        for seen in found {
+        for (outcomes, world) in whole_orders(&race.before, &race.steps) {
+            let seen = (outcomes, world.shown());
             orders += 1;
             assert!(
                 ways.contains(&seen),
@@ -158,23 +156,4 @@ fn whole_ops_in_any_order_are_among_the_ways() {
         }
     }
     assert!(orders > 20, "{orders} orders");
-}
-
-/// Every order of whole ops in which each thread keeps its own.
-fn play(world: &World, steps: &[Step], done: Vec<Option<Outcome>>, found: &mut Vec<Seen>) {
-    if let Some(outcomes) = done.iter().cloned().collect::<Option<Vec<Outcome>>>() {
-        return found.push((outcomes, world.shown()));
-    }
-    for (i, step) in steps.iter().enumerate() {
-        let earlier = (0..i).any(|e| steps[e].lane == step.lane && done[e].is_none());
-        if done[i].is_some() || earlier {
-            continue;
-        }
-        let alone = Step::new(step.actor, step.op);
-        for branch in world.apply(&alone) {
-            let mut done = done.clone();
-            done[i] = Some(branch.outcome);
-            play(&branch.world, steps, done, found);
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `text` | the text form; programs as a fuzzer's bytes, changed with their meaning kept |
 //! | `laws` | the laws of `oracle::laws` on such a program |
+//! | `race` | sections of threads: all orders of the kernel's steps, against promises and the judge |
 //! | `simulated` | the whole pipeline on the simulated kernel |
 //! | `machine` | a real kernel, for as long as a fuzzer runs |
 //! | `message` | what a guest may send |
@@ -14,6 +15,7 @@ pub mod laws;
 pub mod machine;
 pub mod marks;
 pub mod message;
+pub mod race;
 pub mod simulated;
 pub mod tally;
 pub mod text;

@@ -16,6 +16,7 @@
 //! | `stale` | translations that a processor still remembers |
 //! | `explore` | all orders |
 //! | `explain` | how far what was seen can be explained |
+//! | `orders` | all orders of whole ops, to check the explorer against |
 //! | `promises` | what holds whatever the order |
 //!
 //! Three things are left out on purpose, and make no difference that a program can see: which of several mmap-lock readers the
@@ -27,6 +28,7 @@ mod exclusive;
 mod explain;
 mod explore;
 mod lane;
+mod orders;
 pub mod promises;
 pub(crate) mod rules;
 mod stale;
@@ -37,3 +39,4 @@ mod walk;
 
 pub use explain::{explain, Explanation, Stuck};
 pub use explore::{explore, explore_within, Exploration, Final, Move, TooLarge, MOST_STATES};
+pub use orders::whole_orders;

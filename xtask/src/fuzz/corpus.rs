@@ -80,7 +80,7 @@ impl Folders {
 /// The corpus cannot be read, or a seed not be written.
 pub fn seed(workspace: &Path, target: &str, folder: &Path) -> Result<usize> {
     let whole = match target {
-        "wire" | "simulated_arbitrary" => return Ok(0),
+        "wire" | "simulated_arbitrary" | "race" => return Ok(0),
         "program_text" => true,
         _ => false,
     };

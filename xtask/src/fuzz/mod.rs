@@ -29,6 +29,7 @@ const INTERRUPTED: i32 = 72;
 ///   wire                 whatever a guest may send
 ///   simulated            the whole pipeline on the simulated kernel, honest or with deliberate faults
 ///   simulated_arbitrary  the same on bytes that the generator reads: what mutation of programs is compared with
+///   race                 sections of threads: all orders of the kernel's steps against promises, the judge, and whole ops
 ///   vm_x86_64            a real kernel in one VM that lives as long as the run, judged by the oracle
 ///   vm_aarch64           the same on arm64
 ///   vm_pair              two real kernels (x86-64) against each other and the oracle
