@@ -5,7 +5,9 @@ use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, measured};
 use anyhow::{Context, Result};
 use clap::Args;
-use harness::campaign::{load_concurrent_corpus, suited, CorpusProgram, ProgramVerdict};
+use harness::campaign::{
+    load_concurrent_corpus, program_seed, suited, CorpusProgram, ProgramVerdict,
+};
 use harness::kernel::machine::VmSource;
 use harness::kernel::{
     probe, BootError, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Smaps,
@@ -15,9 +17,11 @@ use harness::race::{
 };
 use harness::report::{outcome_words, wrap};
 use oracle::profile::Profile;
+use oracle::program::generate::generate_race;
 use oracle::program::{Program, Step};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Processors of a VM: threads shall really run at once.
@@ -37,6 +41,7 @@ const CPUS: u32 = 2;
 ///   cargo xtask races
 ///   cargo xtask races corpus/races/01-pmd-border.prog --kernels 7.3 --arch x86_64 --repetitions 10000
 ///   cargo xtask races --kernels 6.18,6.19,7.0 --repetitions 500 --rounds
+///   cargo xtask races --generated 500 --seed 7 --repetitions 20 --kernels 7.3
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct RacesArgs {
@@ -48,6 +53,12 @@ pub struct RacesArgs {
     /// How often each program is run on each kernel.
     #[arg(long, value_name = "N", default_value_t = 500)]
     repetitions: u32,
+    /// Generated programs beside those of the corpus, each with a section of threads.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    generated: u64,
+    /// Chooses the generated programs; the same on every machine.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
     /// Count by probes in the kernel how often it walks page tables: once for each round of guard install. Takes time.
     #[arg(long)]
     rounds: bool,
@@ -82,6 +93,13 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
     for path in paths {
         programs.extend(load_concurrent_corpus(path)?);
     }
+    programs.extend((0..args.generated).map(|number| {
+        let seed = program_seed(args.seed, 0, number);
+        CorpusProgram {
+            name: format!("{}-{number}", args.seed),
+            program: Arc::new(generate_race(seed)),
+        }
+    }));
     let folder = folders::run_folder(workspace, args.out.as_deref());
     let consoles = folder.join("consoles");
     std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;

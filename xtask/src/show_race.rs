@@ -3,11 +3,12 @@
 use crate::exit::{say, Exit};
 use crate::show::strips;
 use anyhow::Result;
+use harness::race::timeline;
 use harness::report::{outcome_words, wrap};
 use oracle::geometry::Geometry;
 use oracle::profile::Profile;
 use oracle::program::{Program, Step};
-use oracle::race::{explore, Final};
+use oracle::race::explore;
 use oracle::space::World;
 
 /// Pages that are free, so that huge pages are to be had: with less, every fault could go two ways, and so it would be printed.
@@ -65,7 +66,7 @@ fn ways(world: &World, steps: &[Step], g: Geometry, rules: bool) -> Result<Optio
             );
         }
         say!("{}", spaces(&end.world, g));
-        say!("     for example so:\n{}", example(end));
+        say!("     for example so:\n{}", timeline(&end.how));
     }
     if rules {
         let names: Vec<String> = all.rules.iter().map(|r| r.to_string()).collect();
@@ -79,13 +80,5 @@ fn spaces(world: &World, g: Geometry) -> String {
     shown
         .iter()
         .map(|(actor, space)| strips(*actor, space, g))
-        .collect()
-}
-
-/// The steps of the threads, a line each.
-fn example(end: &Final) -> String {
-    let lines = end.how.iter();
-    lines
-        .map(|step| format!("       {}: {}\n", step.lane, step.what))
         .collect()
 }

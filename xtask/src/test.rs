@@ -12,7 +12,7 @@ use std::time::Instant;
 /// Runs everything that CI runs, and ends with the line `N passed, N failed`.
 ///
 /// Formatting, clippy, all tests, the HTML report in headless Chromium, a real boot of the newest kernel on x86-64 and arm64 with some hundred judged programs
-/// and the corpus, the laws that no rule has a say in, every deliberate fault of the simulated kernel, and the fuzz targets that
+/// and the corpus, threads that run at once there, the laws that no rule has a say in, every deliberate fault of the simulated kernel, and the fuzz targets that
 /// need no kernel for some seconds each (needs the nightly toolchain; without it the check is skipped, and the closing line says so).
 #[derive(Args)]
 pub struct TestArgs {
@@ -109,6 +109,23 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
                     arch,
                     "--programs",
                     "300",
+                ],
+            );
+        }
+        for arch in ["x86_64", "aarch64"] {
+            checks.own(
+                &me,
+                &format!("threads that run at once on a real kernel, {arch}"),
+                &[
+                    "races",
+                    "--kernels",
+                    "7.3",
+                    "--arch",
+                    arch,
+                    "--repetitions",
+                    "20",
+                    "--generated",
+                    "10",
                 ],
             );
         }

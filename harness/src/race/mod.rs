@@ -9,4 +9,4 @@ mod judge;
 mod report;
 
 pub use judge::{explanation, judge_raced, Fate, Judgement, Kind, Way};
-pub use report::{explanation_text, Row, WayRow};
+pub use report::{explanation_text, timeline, Row, WayRow};

@@ -7,7 +7,7 @@ use oracle::geometry::Geometry;
 use oracle::judge::strip::{render, windows};
 use oracle::judge::SpaceSeen;
 use oracle::program::{ActorId, Program, Step};
-use oracle::race::Explanation;
+use oracle::race::{Explanation, Move};
 use serde::Serialize;
 
 /// One program on one kernel: a row of races.csv.
@@ -94,9 +94,7 @@ pub fn explanation_text(told: &Explanation, section: &[Step], g: Geometry) -> St
         true => "Every op may have returned what it did, for example so, but then memory looks otherwise:\n".to_owned(),
         false => format!("{returned} of {all} results can be explained, for example so:\n"),
     };
-    for step in &told.longest {
-        text += &format!("   {}: {}\n", step.lane, step.what);
-    }
+    text += &timeline(&told.longest);
     for stuck in told.stuck.iter().filter(|_| returned < all) {
         let allowed: Vec<String> = stuck.allowed.iter().map(|o| outcome_words(o, g)).collect();
         let step = section
@@ -110,6 +108,47 @@ pub fn explanation_text(told: &Explanation, section: &[Step], g: Geometry) -> St
         );
     }
     text
+}
+
+/// Columns of one thread's part of a timeline.
+const COLUMN: usize = 34;
+
+/// An order of steps as a picture: a column for each thread, time going down.
+pub fn timeline(steps: &[Move]) -> String {
+    let mut lanes: Vec<char> = steps.iter().map(|step| step.lane).collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    let row = |cell: &dyn Fn(char) -> String| {
+        let cells = lanes.iter().map(|lane| format!("{:COLUMN$}", cell(*lane)));
+        format!("   {}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    let mut text = row(&|lane| format!("thread {lane}"));
+    text += &row(&|_| "-".repeat(COLUMN));
+    for step in steps {
+        let lines = fill(&step.what, COLUMN);
+        for line in lines {
+            text += &row(&|lane| match lane == step.lane {
+                true => line.clone(),
+                false => "|".to_owned(),
+            });
+        }
+    }
+    text
+}
+
+/// Words in lines of at most `width` characters; a longer word has a line of its own.
+fn fill(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Places and what they hold, those that hold nothing left out.
@@ -182,9 +221,30 @@ fn strips(spaces: &[(ActorId, SpaceSeen)], g: Geometry) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeline_has_a_column_for_each_thread() {
+        let step = |lane, what: &str| Move {
+            lane,
+            what: what.to_owned(),
+        };
+        let text = timeline(&[
+            step('a', "takes the lock and comes to the VMA at 0+0"),
+            step('b', "loads from page 0+1"),
+        ]);
+        let expected = "   thread a                            thread b
+   ----------------------------------  ----------------------------------
+   takes the lock and comes to the     |
+   VMA at 0+0                          |
+   |                                   loads from page 0+1
+";
+        assert_eq!(text, expected);
+    }
+
     #[test]
     fn histograms_leave_out_what_is_empty() {
-        assert_eq!(super::histogram(&[0, 3, 0, 9]), "1:3 3:9");
-        assert_eq!(super::histogram(&[]), "");
+        assert_eq!(histogram(&[0, 3, 0, 9]), "1:3 3:9");
+        assert_eq!(histogram(&[]), "");
     }
 }
