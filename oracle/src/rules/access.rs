@@ -290,7 +290,7 @@ fn huge_page(state: &mut State, zero_page_stands_there: bool) {
     };
     let ctx = &mut state.ctx;
     if !zero_page_stands_there && ctx.mm.vmas[i].uffd.missing {
-        hit!(ctx, uffd::MISSING);
+        hit!(ctx, uffd::missing::MISSING);
         anon_vma::prepare(ctx, i);
         state.missing = Some(page);
         return;
@@ -394,7 +394,7 @@ fn next(state: &mut State) -> Next {
         || anon
             && slot.is_none()
             && !thp::possible(ctx, i, page)
-            && uffd::missing(ctx, i, page, write);
+            && uffd::missing::missing(ctx, i, page, write);
     let next = match (anon, write) {
         _ if is_missing => of_file::beyond_end(purpose),
         (true, false) => load_anon(state, i, page, end, slot),

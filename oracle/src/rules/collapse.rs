@@ -153,7 +153,7 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
         let filled = ctx.mm.slots.runs_in(from, to);
         let filled = filled.filter(|r| r.slot != Slot::Zero);
         if filled.map(|r| r.end - r.start).sum::<u32>() < to - from {
-            hit!(ctx, uffd::COLLAPSE);
+            hit!(ctx, uffd::missing::COLLAPSE);
             return Err(EBUSY);
         }
     }

@@ -93,7 +93,7 @@ pub(crate) fn read_fault(ctx: &mut Ctx, i: usize, page: u32) -> bool {
         hit!(ctx, BEYOND_END);
         return false;
     }
-    if uffd::present(ctx, i, page, page + 1) == page {
+    if uffd::missing::present(ctx, i, page, page + 1) == page {
         return false;
     }
     if cache(ctx, i, page, page + 1) {
@@ -139,7 +139,7 @@ pub(crate) fn copy(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: New) -> u
         hit!(ctx, BEYOND_END);
         return end;
     }
-    let end = uffd::present(ctx, i, start, end);
+    let end = uffd::missing::present(ctx, i, start, end);
     if end == start {
         return end;
     }

@@ -125,7 +125,7 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
             vma.locked = Locked::No;
         }
         if vma.uffd != Uffd::default() {
-            hit!(ctx, uffd::FORK);
+            hit!(ctx, uffd::lost::FORK);
             vma.uffd = Uffd::default();
         }
         if vma.hints.wipe_on_fork {

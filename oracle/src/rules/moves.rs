@@ -173,17 +173,17 @@ pub(super) fn relocate(
         };
     }
     if registered && ctx.world.profile.uffd_moved_stays_apart {
-        hit!(ctx, uffd::MOVED_APART);
+        hit!(ctx, uffd::lost::MOVED_APART);
         look_at = (false, false);
     }
     merge::add_beside(ctx, copy, merge::Origin::Moved, look_at);
     if start == end {
-        uffd::moved(ctx, to);
+        uffd::lost::moved(ctx, to);
         return;
     }
     hit!(ctx, KEEPS_PAGES);
     move_tables(ctx, (start, end), to);
-    uffd::moved(ctx, to);
+    uffd::lost::moved(ctx, to);
     if keep_source {
         complete(ctx, start, end);
     } else {

@@ -455,7 +455,7 @@ impl Call {
             if at > start || rest < end {
                 hit!(ctx, MANY);
                 if registered {
-                    hit!(ctx, uffd::MOVED_ALONE);
+                    hit!(ctx, uffd::lost::MOVED_ALONE);
                 } else if own_area {
                     hit!(ctx, MANY_REFUSED);
                 }

@@ -59,7 +59,7 @@ pub(super) fn store_shared(
             hit!(ctx, file::BEYOND_END);
             return beyond_end(purpose);
         }
-        end = uffd::present(ctx, i, start, end);
+        end = uffd::missing::present(ctx, i, start, end);
         if end == start {
             return beyond_end(purpose);
         }

@@ -12,151 +12,151 @@ pub(super) const CASES: &[Case] = &[
          uffd-zeropage 0+0..0+0.8 => EINVAL\n    => 0+0 |....|\n",
     ),
     Case::new(
-        &uffd::REGISTERS,
+        &uffd::register::REGISTERS,
         "thp never\n\nmmap 0+0..0+6 rw private fixed\nwrite 0+1..0+2 tag 1\nguard-install 0+2..0+3\nuffd-register-missing 0+1..0+4 => ok\n\
              => 0+0 |.|aG.|..|\nuffd-register-missing 0+4..0+5 => ok\n    => 0+0 |.|aG..|.|\nuffd-register-missing 0+6..0+8 => EINVAL\n\
          uffd-register-missing 0+5..0+8 => ok\n    => 0+0 |.|aG...|__\nuffd-register-missing 0+1..0+2 => ok\n    => 0+0 |.|aG...|__\n",
     )
     .flags(&[(0, "!um"), (1, "um"), (5, "um")]),
     Case::new(
-        &uffd::INSIDE_APART,
+        &uffd::register::INSIDE_APART,
         "mmap 0+0..0+6 rw private fixed\nuffd-register-missing 0+3..0+4 => ok\nuffd-register-missing 0+2..0+3 => ok\n\
          uffd-register-missing 0+1..0+2 => ok\n    => 0+0 |.|.|.|.|..|\nuffd-register-missing 0+0..0+6 => ok\n    => 0+0 |..|.|...|\n",
     )
     .on(6, 1, Arch::X86_64),
     Case::new(
-        &uffd::KINDS,
+        &uffd::register::KINDS,
         "mmap 0+0..0+2 rw private fixed\nmmap 0+2..0+4 rw private ramfs0 fixed\nuffd-register-missing 0+0..0+4 => EINVAL\n\
          uffd-register-missing 0+0..0+2 => ok\nuffd-unregister 0+0..0+4 => EINVAL\nmmap 0+4..0+5 rw shared fixed\n\
          mmap 0+5..0+6 rw private memfd0 fixed\nuffd-register-missing 0+4..0+6 => ok\n",
     )
     .flags(&[(0, "um"), (2, "!um"), (4, "um"), (5, "um")]),
     Case::new(
-        &uffd::DROPPABLE,
+        &uffd::register::DROPPABLE,
         "mmap 0+0..0+2 rw droppable fixed\nuffd-register-missing 0+0..0+2 => EINVAL\nuffd-unregister 0+0..0+2 => EINVAL\n",
     ),
     Case::new(
-        &uffd::DROPPABLE,
+        &uffd::register::DROPPABLE,
         "mmap 0+0..0+2 rw droppable fixed\nuffd-register-missing 0+0..0+2 => ok\n",
     )
     .on(6, 12, Arch::X86_64)
     .flags(&[(0, "um")]),
     Case::new(
-        &uffd::MAY_WRITE,
+        &uffd::register::MAY_WRITE,
         "mmap 0+0..0+2 rw private fixed\nmmap 0+2..0+4 r shared memfd0 readonly fixed\nuffd-register-missing 0+0..0+4 => EPERM\n",
     )
     .flags(&[(0, "!um")]),
     Case::new(
-        &uffd::UNREGISTERS,
+        &uffd::register::UNREGISTERS,
         "thp never\n\nmmap 0+0..0+6 rw private fixed\nuffd-unregister 0+0..0+6 => ok\nuffd-register-missing 0+0..0+6\nguard-install 0+1..0+2\n\
          uffd-unregister 0+2..0+4 => ok\n    => 0+0 |.G|..|..|\nread 0+2..0+3 => reads 0\nuffd-unregister 0+0..0+6 => ok\n\
              => 0+0 |.Gz...|\n",
     )
     .flags(&[(0, "!um")]),
     Case::new(
-        &uffd::MISSING,
+        &uffd::missing::MISSING,
         "thp never\n\nmmap 0+0..0+6 rw private fixed\nwrite 0+0..0+1 tag 1\nread 0+1..0+2\nguard-install 0+2..0+3\n\
          uffd-register-missing 0+0..0+6\nwrite 0+0..0+2 tag 2 => ok\nread 0+2..0+3 => SIGSEGV MAPERR 0+2\n\
          read 0+3..0+4 => SIGBUS ADRERR 0+3\nwrite 0+4..0+5 tag 3 => SIGBUS ADRERR 0+4\npipe-write 0+5..0+6 => EFAULT\n\
          populate-read 0+3..0+4 => EFAULT\nmlock 0+3..0+4 => ENOMEM\nguard-remove 0+2..0+3\nread 0+2..0+3 => SIGBUS ADRERR\n",
     ),
     Case::new(
-        &uffd::MISSING,
+        &uffd::missing::MISSING,
         "thp always\n\nmmap 0+0..1+0 rw private fixed\nuffd-register-missing 0+0..1+0\nwrite 0+0..0+1 tag 1 => SIGBUS\n\
          read 0+0..0+1 => SIGBUS\nuffd-unregister 0+0..1+0\nwrite 0+0..0+1 tag 1 => ok\n    => 0+0 |A*pmd|\n",
     ),
     Case::new(
-        &uffd::MISSING_SHARED,
+        &uffd::missing::MISSING_SHARED,
         "mmap 0+0..0+4 rw shared memfd0+22 fixed\ntruncate memfd0 26\nuffd-register-missing 0+0..0+4\nread 0+0..0+4 => SIGBUS ADRERR 0+2\n\
              => 0+0 |ff..|\nwrite 0+1..0+3 tag 1 => SIGBUS ADRERR 0+2\nmmap 1+0..1+4 rw private memfd0+22 fixed\n\
          uffd-register-missing 1+0..1+4\nwrite 1+0..1+4 tag 2 => SIGBUS ADRERR 1+2\n    => 1+0 |aa..|\n",
     ),
     Case::new(
-        &uffd::ONE_VMA,
+        &uffd::fill::ONE_VMA,
         "mmap 0+0..0+2 rw private fixed\nmmap 0+2..0+4 r private fixed\nuffd-zeropage 0+0..0+1 => ENOENT\nuffd-register-missing 0+0..0+4\n\
          uffd-copy 0+1..0+3 tag 1 => ENOENT\nuffd-copy 0+8..0+9 tag 1 => ENOENT\nuffd-zeropage 0-1..0+1 => ENOENT\n",
     ),
     Case::new(
-        &uffd::PREPARES_FIRST,
+        &uffd::fill::PREPARES_FIRST,
         "mmap 0+0..0+2 rw private fixed\nuffd-zeropage 0+0..0+1 => ENOENT\nmmap 0+4..0+6 rw private fixed\n\
          mremap 0+0..0+2 0+2..0+4 fixed => ok\n    => 0+2 |..|..|\n",
     ),
     Case::new(
-        &uffd::COPIES,
+        &uffd::fill::COPIES,
         "mmap 0+0..0+4 none private fixed\nuffd-register-missing 0+0..0+4\nuffd-copy 0+0..0+2 tag 7 => ok\n    => 0+0 |aa..|\n\
          mprotect 0+0..0+4 rw\nread 0+0..0+2 => reads 7*2\nmmap 1+0..1+2 rw shared fixed\nuffd-register-missing 1+0..1+2\n\
          uffd-copy 1+0..1+2 tag 8 => ok\nread 1+0..1+2 => reads 8*2\n    => 1+0 |ff|\n",
     ),
     Case::new(
-        &uffd::ZEROES,
+        &uffd::fill::ZEROES,
         "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+6 rw private memfd0 fixed\nmmap 0+8..0+9 rw shared fixed\nuffd-register-missing 0+0..0+9\n\
          uffd-zeropage 0+0..0+2 => ok\nuffd-zeropage 0+4..0+6 => ok\nuffd-zeropage 0+8..0+9 => ok\n    => 0+0 |zz|__|zz|__|f|\n\
          read 0+4..0+6 => reads 0*2\nwrite 0+4..0+5 tag 2 => ok\nread 0+4..0+6 => reads 2 0\n",
     ),
     Case::new(
-        &uffd::OCCUPIED,
+        &uffd::fill::OCCUPIED,
         "thp never\n\nmmap 0+0..0+6 rw private fixed\nguard-install 0+2..0+3\nuffd-register-missing 0+0..0+6\nuffd-copy 0+0..0+4 tag 1 => up-to 0+2\n\
          uffd-copy 0+2..0+4 tag 1 => EEXIST\nuffd-zeropage 0+1..0+2 => EEXIST\nuffd-zeropage 0+3..0+4 => ok\n    => 0+0 |aaGz..|\n\
          mmap 1+0..1+2 rw shared memfd0 fixed\nuffd-register-missing 1+0..1+2\nuffd-copy 1+0..1+1 tag 1 => EEXIST\n",
     ),
     Case::new(
-        &uffd::OCCUPIED,
+        &uffd::fill::OCCUPIED,
         "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nuffd-register-missing 0+0..1+0\nuffd-copy 0+3..0+4 tag 1 => EEXIST\n\
              => 0+0 |A*pmd|\n",
     ),
     Case::new(
-        &uffd::OVERWRITES_GUARDS,
+        &uffd::fill::OVERWRITES_GUARDS,
         "mmap 0+0..0+2 rw private fixed\nguard-install 0+0..0+2\nuffd-register-missing 0+0..0+2\nuffd-zeropage 0+0..0+1 => EEXIST\n\
          uffd-copy 0+0..0+1 tag 1 => ok\n    => 0+0 |aG|\nmmap 1+0..1+2 rw shared fixed\nguard-install 1+0..1+2\n\
          uffd-register-missing 1+0..1+2\nuffd-zeropage 1+0..1+1 => ok\n    => 1+0 |fG|\n",
     )
     .on(6, 16, Arch::X86_64),
     Case::new(
-        &uffd::BEYOND_END,
+        &uffd::fill::BEYOND_END,
         "mmap 0+0..0+4 rw shared memfd1+23 fixed\nmmap 0+8..0+12 rw private memfd1+23 fixed\nuffd-register-missing 0+0..0+12\n\
          uffd-copy 0+0..0+4 tag 1 => up-to 0+1\nuffd-copy 0+9..0+10 tag 1 => EFAULT\nguard-install 0+10..0+11\nuffd-copy 0+10..0+11 tag 1 => EFAULT\nuffd-zeropage 0+9..0+10 => EFAULT\n",
     ),
     Case::new(
-        &uffd::BEYOND_END_ENOMEM,
+        &uffd::fill::BEYOND_END_ENOMEM,
         "mmap 0+0..0+4 rw shared memfd1+23 fixed\nuffd-register-missing 0+0..0+4\nguard-install 0+2..0+3\nuffd-copy 0+1..0+2 tag 1 => ENOMEM\n\
          uffd-zeropage 0+2..0+3 => ENOMEM\nuffd-copy 0+0..0+2 tag 1 => up-to 0+1\n",
     ),
     Case::new(
-        &uffd::BEYOND_END,
+        &uffd::fill::BEYOND_END,
         "mmap 0+0..0+4 rw shared memfd1+23 fixed\nuffd-register-missing 0+0..0+4\nuffd-copy 0+1..0+2 tag 1 => EFAULT\n",
     )
     .on(7, 1, Arch::X86_64),
     Case::new(
-        &uffd::FORK,
+        &uffd::lost::FORK,
         "mmap 0+0..0+2 rw private fixed\nuffd-register-missing 0+0..0+2\nuffd-copy 0+0..0+1 tag 1\nfork 1\n1: read 0+0..0+2 => reads 1 0\n\
          1: uffd-copy 0+1..0+2 tag 1 => ENOENT\nread 0+1..0+2 => SIGBUS\n1: uffd-register-missing 0+0..0+2 => ok\n",
     ),
     Case::new(
-        &uffd::MOVED,
+        &uffd::lost::MOVED,
         "thp never\n\nmmap 0+0..0+4 rw private fixed\nuffd-register-missing 0+0..0+4\nuffd-copy 0+0..0+1 tag 1\nguard-install 0+1..0+2\n\
          mremap 0+0..0+4 0+8..0+12 fixed-dontunmap => ok\n    => 0+0 |....|____|aG..|\nread 0+10..0+11 => reads 0\nread 0+0..0+1 => SIGBUS\n",
     )
     .flags(&[(0, "um"), (8, "!um")]),
     Case::new(
-        &uffd::MOVED_APART,
+        &uffd::lost::MOVED_APART,
         "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+5 rw private fixed\nuffd-register-missing 0+0..0+5\nmremap 0+4..0+5 0+2..0+3 fixed => ok\n\
              => 0+0 |..|.|__\n",
     )
     .flags(&[(0, "um"), (2, "!um")]),
     Case::new(
-        &uffd::MOVED,
+        &uffd::lost::MOVED,
         "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+5 rw private fixed\nuffd-register-missing 0+0..0+5\nmremap 0+4..0+5 0+2..0+3 fixed => ok\n\
              => 0+0 |...|__\n",
     )
     .on(6, 18, Arch::X86_64)
     .flags(&[(0, "!um")]),
     Case::new(
-        &uffd::MOVED_ALONE,
+        &uffd::lost::MOVED_ALONE,
         "mmap 0+0..0+2 rw private fixed\nmmap 0+2..0+4 rw private fixed\nuffd-register-missing 0+2..0+4\nmremap 0+0..0+4 1+0..1+4 fixed => EFAULT\n\
              => 0+0 __|..|\n    => 1+0 |..|__\n",
     ),
     Case::new(
-        &uffd::COLLAPSE,
+        &uffd::missing::COLLAPSE,
         "mmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nuffd-register-missing 0+0..1+0\ncollapse 0+0..1+0 => EBUSY\n\
          uffd-unregister 0+0..1+0\ncollapse 0+0..1+0 => ok\n",
     ),
