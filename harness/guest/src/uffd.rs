@@ -9,6 +9,9 @@ const USER_MODE_ONLY: u64 = 1;
 const API: u64 = 0xaa;
 const FEATURES: u64 = 1 << 7;
 
+/// UFFDIO_COPY_MODE_WP; UFFDIO_WRITEPROTECT_MODE_WP is 1.
+const COPY_MODE_WP: u64 = 1 << 1;
+
 /// Most pages that one copy may have: with one more they fit into the largest block of the heap.
 const MOST: u64 = 6;
 
@@ -18,6 +21,7 @@ const UFFDIO_REGISTER: u64 = 0xc020_aa00;
 const UFFDIO_UNREGISTER: u64 = 0x8010_aa01;
 const UFFDIO_COPY: u64 = 0xc028_aa03;
 const UFFDIO_ZEROPAGE: u64 = 0xc020_aa04;
+const UFFDIO_WRITEPROTECT: u64 = 0xc018_aa06;
 const UFFDIO_POISON: u64 = 0xc020_aa08;
 
 /// An actor's descriptor.
@@ -68,9 +72,10 @@ impl Uffd {
                 plain(ioctl(fd, UFFDIO_REGISTER, &mut [start, len, mode, 0]))
             }
             UffdCall::Unregister => plain(ioctl(fd, UFFDIO_UNREGISTER, &mut [start, len])),
-            UffdCall::Copy { tag } => {
+            UffdCall::Copy { tag, protect } => {
                 let source = Source::new((start, len), tag, page);
-                let mut arg = [start, source.address(), len, 0, 0];
+                let mode = if protect { COPY_MODE_WP } else { 0 };
+                let mut arg = [start, source.address(), len, mode, 0];
                 let result = ioctl(fd, UFFDIO_COPY, &mut arg);
                 filled(result, arg[4] as i64, len)
             }
@@ -78,6 +83,9 @@ impl Uffd {
                 let mut arg = [start, len, 0, 0];
                 let result = ioctl(fd, UFFDIO_ZEROPAGE, &mut arg);
                 filled(result, arg[3] as i64, len)
+            }
+            UffdCall::Protect { on } => {
+                plain(ioctl(fd, UFFDIO_WRITEPROTECT, &mut [start, len, on.into()]))
             }
             UffdCall::Poison => {
                 let mut arg = [start, len, 0, 0];

@@ -37,6 +37,7 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::GuardFlag => profile.maybe_guard,
         Need::SoftDirty => profile.soft_dirty,
         Need::Uffd => profile.userfaultfd,
+        Need::UffdWp => profile.uffd_wp,
         Need::Thp => info.thp,
         Need::Page4K => info.geometry.page_size == 4096,
         Need::MremapMany => profile.mremap_moves_many,

@@ -76,7 +76,7 @@ fn outcome(outcome: &Outcome) -> (u8, i32, i32) {
 }
 
 /// How a page looks, what it holds apart.
-type Look = Option<(PageKind, Option<bool>, bool, bool, bool)>;
+type Look = Option<(PageKind, Option<bool>, bool, bool, bool, bool)>;
 
 /// Calls `change` with every look that a page had before and has now, where they differ.
 fn pages(before: Option<&SpaceSeen>, after: &SpaceSeen, change: &mut dyn FnMut(Look, Look)) {
@@ -119,9 +119,10 @@ fn look(space: &SpaceSeen, at: u32) -> Look {
             huge,
             exclusive,
             soft_dirty,
+            uffd_wp,
             ..
         } = run.page;
-        (kind, huge, exclusive, soft_dirty, resident)
+        (kind, huge, exclusive, soft_dirty, uffd_wp, resident)
     })
 }
 

@@ -183,7 +183,9 @@ fn settings(program: &Program) -> Vec<String> {
             Need::Secret => "NEED(syscall(447, 0) >= 0, \"memfd_secret\");".into(),
             Need::Droppable => "NEED(has_droppable(), \"MAP_DROPPABLE\");".into(),
             Need::GuardFlag => "NEED(has_guard_flag(), \"VmFlags gu\");".into(),
-            Need::Uffd => "NEED(syscall(SYS_userfaultfd, 1) >= 0, \"userfaultfd\");".into(),
+            Need::Uffd | Need::UffdWp => {
+                "NEED(syscall(SYS_userfaultfd, 1) >= 0, \"userfaultfd\");".into()
+            }
             Need::SoftDirty => "NEED(has_soft_dirty(), \"soft-dirty bits\");".into(),
         });
     }

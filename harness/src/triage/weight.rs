@@ -126,7 +126,7 @@ impl Weight {
                 Op::Uffd { call, .. } => {
                     let name = |other: &&UffdCall| other.name() != call.name();
                     w.kinds += UffdCall::ALL.iter().take_while(name).count();
-                    if let UffdCall::Copy { tag } = call {
+                    if let UffdCall::Copy { tag, .. } = call {
                         w.tags += u64::from(tag);
                     }
                 }

@@ -186,12 +186,14 @@ pub enum UffdCall {
     Register { mode: u64 },
     /// UFFDIO_UNREGISTER.
     Unregister,
-    /// UFFDIO_COPY of pages as [`Op::Write`] with this tag leaves them.
-    Copy { tag: u16 },
+    /// UFFDIO_COPY of pages as [`Op::Write`] with this tag leaves them; `protect`: with UFFDIO_COPY_MODE_WP.
+    Copy { tag: u16, protect: bool },
     /// UFFDIO_ZEROPAGE.
     ZeroPage,
     /// UFFDIO_POISON.
     Poison,
+    /// UFFDIO_WRITEPROTECT, with UFFDIO_WRITEPROTECT_MODE_WP if `on`.
+    Protect { on: bool },
 }
 
 /// How the kernel gets at memory for a caller.

@@ -11,6 +11,7 @@ use crate::program::{ActorId, Step};
 
 /// What a difference in it is of.
 pub(super) const SOFT_DIRTY_BIT: &str = "the soft-dirty bit";
+pub(super) const UFFD_WP_BIT: &str = "userfaultfd's write protection";
 
 /// The same, of where VMAs begin.
 pub(super) const VMA_BORDER: &str = "the VMA border";
@@ -397,6 +398,17 @@ fn page(e: Option<PageSeen>, o: Option<PageSeen>, pages: (u32, u32)) -> Option<D
                 let word = |dirty| if dirty { "soft-dirty" } else { "soft-clean" };
                 let (e, o) = (word(e.soft_dirty), word(o.soft_dirty));
                 return found(Class::PageState, pages, e, o, SOFT_DIRTY_BIT);
+            }
+            if e.uffd_wp != o.uffd_wp {
+                let word = |wp| {
+                    if wp {
+                        "uffd-protected"
+                    } else {
+                        "not-uffd-protected"
+                    }
+                };
+                let (e, o) = (word(e.uffd_wp), word(o.uffd_wp));
+                return found(Class::PageState, pages, e, o, UFFD_WP_BIT);
             }
             let observed = o.content?;
             // The contents of a run follow each other on both sides, so the first and the last tell.

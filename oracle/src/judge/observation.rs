@@ -171,6 +171,8 @@ pub struct PageSeen {
     pub exclusive: bool,
     /// pagemap bit 55: stored to since clear_refs was written, or in a VMA that counts as such as a whole.
     pub soft_dirty: bool,
+    /// pagemap bit 57: write-protected by userfaultfd.
+    pub uffd_wp: bool,
     /// Content of the first page of the run, read through a readable present mapping; the following pages' contents
     /// follow it. `None`: not read (no read permission, or not present).
     pub content: Option<Content>,

@@ -303,6 +303,9 @@ impl Oracle {
         if let Some(reason) = reason(branch, difference) {
             return reason;
         }
+        if difference.of == super::compare::UFFD_WP_BIT {
+            return RuleId(crate::rules::uffd::protect::SHOWN.name);
+        }
         let about = |rules: &RuleSet| {
             let speaks = |rule: &Rule| speaks(rule, difference);
             // What an op of another kind has the kernel fault in, it does by the op's own rules.

@@ -546,6 +546,30 @@ behaviours! {
         spans: &[since(6, 6)],
         probe: Some(probes::UFFD_POISON),
     }
+    uffd_wp {
+        what: "memory can be registered for write protection with userfaultfd",
+        source: "CONFIG_HAVE_ARCH_USERFAULTFD_WP; 6.10, arm64/mm: Add uffd write-protect support",
+        spans: &[span(X86, EVER, NEVER_ENDED), span(ARM, Release(6, 10, 0), NEVER_ENDED)],
+        probe: Some(probes::UFFD_WP),
+    }
+    uffd_wp_many_vmas {
+        what: "UFFDIO_WRITEPROTECT may cover several VMAs",
+        source: "6.3, mm/userfaultfd: support WP on multiple VMAs",
+        spans: &[since(6, 3)],
+        probe: Some(probes::UFFD_WP_MANY_VMAS),
+    }
+    uffd_wp_survives_mremap {
+        what: "what mremap moves stays write-protected by userfaultfd, though it is registered no more",
+        source: "6.13, mm: clear uffd-wp PTE/PMD state on mremap(); 6.12.117 has it (run)",
+        spans: &[before(6, 12)],
+        probe: Some(probes::UFFD_WP_SURVIVES_MREMAP),
+    }
+    uffd_wp_switch_refused {
+        what: "memory that is registered for write protection cannot be registered for less",
+        source: "userfaultfd_register of 7.3: `Mode switches that drop VM_UFFD_WP`; not in 7.2.12 (run)",
+        spans: &[since(7, 3)],
+        probe: Some(probes::UFFD_WP_SWITCH_REFUSED),
+    }
     uffd_moved_stays_apart {
         what: "what mremap moves from registered memory merges with nothing at its new place",
         source: "mm/vma.c vma_merge_copied_range of 7.3; not in 7.2.13",

@@ -476,3 +476,33 @@ pub const UFFD_MOVED_STAYS_APART: Probe = Probe {
               mremap 0+4..0+5 0+2..0+3 fixed\n",
     read: |seen| Some(vmas(seen, 0)?.len() == 2),
 };
+
+pub const UFFD_WP: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nuffd-register-wp 0+0..0+1\n",
+    read: succeeded,
+};
+
+pub const UFFD_WP_MANY_VMAS: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nmmap 0+1..0+2 r private fixed\nuffd-register-wp 0+0..0+2\nuffd-protect 0+0..0+2\n",
+    read: |seen| {
+        let registered = seen.iter().rev().nth(1)?.outcome == Outcome::Ok;
+        registered.then(|| succeeded(seen))?
+    },
+};
+
+pub const UFFD_WP_SURVIVES_MREMAP: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nuffd-register-wp 0+0..0+1\nwrite 0+0..0+1 tag 1\nuffd-protect 0+0..0+1\n\
+              mremap 0+0..0+1 0+4..0+5 fixed\n",
+    read: |seen| {
+        let protected = seen.iter().rev().nth(1)?.outcome == Outcome::Ok;
+        protected.then(|| Some(page(seen, 4)?.page.uffd_wp))?
+    },
+};
+
+pub const UFFD_WP_SWITCH_REFUSED: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\nuffd-register-wp 0+0..0+1\nuffd-register-missing 0+0..0+1\n",
+    read: |seen| {
+        let registered = seen.iter().rev().nth(1)?.outcome == Outcome::Ok;
+        registered.then(|| succeeded(seen).map(|taken| !taken))?
+    },
+};

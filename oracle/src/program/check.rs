@@ -343,7 +343,7 @@ fn transfer(way: Transfer, vectors: Vectors, tag: u16) -> Result<(), String> {
 
 /// What is copied has to fit into the guest's buffer, but for ranges that the kernel refuses.
 fn filled(range: Range, call: UffdCall) -> Result<(), String> {
-    let UffdCall::Copy { tag } = call else {
+    let UffdCall::Copy { tag, .. } = call else {
         return Ok(());
     };
     if tag == 0 {

@@ -539,6 +539,8 @@ pub enum Need {
     SoftDirty,
     /// userfaultfd.
     Uffd,
+    /// Write protection by userfaultfd.
+    UffdWp,
 }
 
 /// One line of a program: an actor performs an op.

@@ -384,10 +384,20 @@ fn next(state: &mut State) -> Next {
             Purpose::Load | Purpose::Store(_) => Next::Fault(SIGBUS, BUS_MCEERR_AR),
         };
     }
+    if slot == Some(Slot::UffdWp) {
+        let next = of_file::through_marker(state, i, page, write);
+        return told(state, i, next);
+    }
     if let (Purpose::Kernel(kernel), Some(slot @ Slot::Anon { .. })) = (purpose, slot) {
         if kernel.gate == Gate::Pinned && !write && kernel::unshare(ctx, page, end, slot) {
             return Next::Again;
         }
+    }
+    let (end, protected) = ctx.mm.slots.uffd_wp_stretch(page, end);
+    if write && protected && ctx.mm.vmas[i].uffd.wp {
+        hit!(ctx, uffd::protect::STORE);
+        let next = of_file::beyond_end(purpose);
+        return told(state, i, next);
     }
     let (anon, shared) = (ctx.mm.vmas[i].is_anon(), ctx.mm.vmas[i].shared);
     let is_missing = state.missing == Some(page)
@@ -409,7 +419,12 @@ fn next(state: &mut State) -> Next {
             hit!(state.ctx, soft_dirty::SHOWN);
         }
     }
-    match (next, purpose) {
+    told(state, i, next)
+}
+
+/// The step as the one who faults pages in takes it.
+fn told(state: &mut State, i: usize, next: Next) -> Next {
+    match (next, state.purpose) {
         (Next::Errno(_), Purpose::FaultIn(on_error)) => impossible(state, i, on_error),
         (next, _) => next,
     }
@@ -537,7 +552,11 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
                 return Next::Again;
             }
             let content = new.over(0, content);
+            let kept = ctx.mm.slots.uffd_wp_in(start, end);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
+            for (from, to) in kept {
+                ctx.mm.slots.set_uffd_wp(from, to);
+            }
             thp::stored(ctx, i, block, id);
             let (first, last) = block_pages(block, ctx.geometry());
             ctx.mm.set_soft_dirty(first, last);
@@ -547,11 +566,13 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
             let content = new.over(0, content);
             for (from, to, shared) in ctx.sharing(start, end, slot) {
                 let content = content.plus(from - start);
+                let mut kept = Vec::new();
                 let id = if shared {
                     hit!(ctx, COPY_ON_WRITE);
                     ctx.world.new_pages(to - from)
                 } else {
                     hit!(ctx, IN_PLACE);
+                    kept = ctx.mm.slots.uffd_wp_in(from, to);
                     let id = crate::space::slots::PageId(id.0 + u64::from(from - start));
                     if !ctx.mm.vmas[i].droppable {
                         ctx.mm.stored(id, to - from);
@@ -559,6 +580,9 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
                     id
                 };
                 ctx.mm.slots.set(from, to, Slot::Anon { id, content });
+                for (from, to) in kept {
+                    ctx.mm.slots.set_uffd_wp(from, to);
+                }
             }
             Next::Done(end - start)
         }

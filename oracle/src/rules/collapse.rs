@@ -149,13 +149,20 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
         }
         Table::Pte => {}
     }
-    if ctx.mm.vmas[i].uffd != Uffd::default() {
-        let filled = ctx.mm.slots.runs_in(from, to);
-        let filled = filled.filter(|r| r.slot != Slot::Zero);
-        if filled.map(|r| r.end - r.start).sum::<u32>() < to - from {
+    let vacant = (ctx.mm.vmas[i].uffd != Uffd::default())
+        .then(|| first_vacant(ctx, from, to))
+        .flatten();
+    let protected = first_protected(ctx, from, to);
+    match (vacant, protected) {
+        (Some(vacant), protected) if protected.is_none_or(|at| vacant < at) => {
             hit!(ctx, uffd::missing::COLLAPSE);
             return Err(EBUSY);
         }
+        (_, Some(_)) => {
+            hit!(ctx, uffd::protect::COLLAPSE);
+            return Ok(false);
+        }
+        _ => {}
     }
     if ctx.world.profile.collapse_needs_writable {
         hit!(ctx, NEEDS_WRITABLE);
@@ -184,6 +191,28 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
     ctx.mm.tables[block] = Table::Huge;
     ctx.mm.huge[block] = thp::new_bits(&ctx.mm.vmas[i]);
     Ok(true)
+}
+
+/// The first page of `[from, to)` without one of its own.
+fn first_vacant(ctx: &Ctx, from: u32, to: u32) -> Option<u32> {
+    let mut at = from;
+    while at < to {
+        let (next, slot) = ctx.mm.slots.stretch(at, to);
+        if slot.is_none_or(|slot| slot == Slot::Zero) {
+            return Some(at);
+        }
+        at = next;
+    }
+    None
+}
+
+/// The first page of `[from, to)` of its own that is write-protected by userfaultfd.
+fn first_protected(ctx: &Ctx, from: u32, to: u32) -> Option<u32> {
+    let parts = ctx.mm.slots.uffd_wp_in(from, to).into_iter();
+    parts
+        .flat_map(|(from, to)| ctx.mm.slots.runs_in(from, to))
+        .find(|run| matches!(run.slot, Slot::Anon { .. }))
+        .map(|run| run.start)
 }
 
 /// The contents of a block move into a huge page.

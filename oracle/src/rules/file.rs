@@ -201,6 +201,10 @@ fn fault_around(ctx: &mut Ctx, i: usize, page: u32) {
         hit!(ctx, secret::ALONE);
         return;
     }
+    if ctx.mm.vmas[i].uffd.wp {
+        hit!(ctx, uffd::protect::ALONE);
+        return;
+    }
     let g = ctx.geometry();
     let window = FAULT_AROUND_BYTES / g.page_size;
     if window <= 1 {

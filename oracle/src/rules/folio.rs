@@ -309,7 +309,11 @@ fn split_in(mm: &mut Mm, large: Large, zeros: bool, bits: Bits, g: Geometry) -> 
         let parts: Vec<(u32, u32)> = open.map(|v| (v.start.max(page), v.end.min(end))).collect();
         for (from, to) in parts.into_iter().filter(|(from, to)| from < to) {
             let was = mm.slots.by_soft_dirty(from, to);
+            let protected = mm.slots.uffd_wp_in(from, to);
             mm.slots.set(from, to, Slot::Zero);
+            for (from, to) in protected.into_iter().filter(|_| bits.zeros_keep) {
+                mm.slots.set_uffd_wp(from, to);
+            }
             for (from, to, _) in was.into_iter().filter(|part| part.2 && bits.zeros_keep) {
                 mm.set_soft_dirty(from, to);
             }

@@ -166,7 +166,14 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                 Table::Pte => mm.tables[block] = Table::Pte,
             }
             for run in ctx.mm.slots.runs_in(start, end) {
+                if run.slot == Slot::UffdWp {
+                    hit!(ctx, uffd::protect::FORK);
+                    continue;
+                }
                 mm.slots.set(run.start, run.end, run.slot);
+                if !ctx.mm.slots.uffd_wp_in(run.start, run.end).is_empty() {
+                    hit!(ctx, uffd::protect::FORK);
+                }
                 if run.slot.is_marker() {
                     match run.slot {
                         Slot::Guard => hit!(ctx, COPIES_GUARDS),

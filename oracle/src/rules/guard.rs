@@ -185,6 +185,10 @@ pub(crate) fn rounds(ctx: &Ctx) -> u32 {
 /// Empties what install found in use, guards apart.
 pub(crate) fn zap(ctx: &mut Ctx, start: u32, end: u32) {
     uffd::poison::goes(ctx, start, end);
+    let protected = !ctx.mm.slots.uffd_wp_in(start, end).is_empty();
+    if protected || uffd::protect::never_ends(&ctx.mm, start, end) {
+        hit!(ctx, uffd::protect::GUARD);
+    }
     tables::zap(ctx, start, end, tables::Zap::Guard);
 }
 

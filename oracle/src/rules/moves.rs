@@ -5,7 +5,7 @@ use super::registry::Rule;
 use super::{hit, merge, munmap, thp, uffd, Ctx};
 use crate::judge::Class;
 use crate::space::mm::{block_of, block_pages, Table};
-use crate::space::slots::Run;
+use crate::space::slots::{Run, Slot};
 use crate::space::{Locked, Uffd, Vma};
 
 pub const COPIES_VMA: Rule = Rule {
@@ -314,11 +314,24 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
     };
     let clean = ctx.mm.slots.clean_in(from, from + len);
     let one_by_one = bits.is_empty();
+    let new_is_registered = ctx
+        .mm
+        .vma_index(to)
+        .is_some_and(|i| ctx.mm.vmas[i].uffd != Uffd::default());
+    let keeps = !new_is_registered || ctx.world.profile.uffd_wp_survives_mremap;
+    let protected = ctx.mm.slots.uffd_wp_in(from, from + len);
     let runs: Vec<Run> = ctx.mm.slots.runs_in(from, from + len).collect();
     ctx.mm.slots.clear(from, from + len);
     for run in runs {
         let at = run.start - from + to;
         let end = at + (run.end - run.start);
+        if run.slot == Slot::UffdWp {
+            if !keeps {
+                hit!(ctx, uffd::protect::MOVED);
+                continue;
+            }
+            hit!(ctx, uffd::protect::SURVIVES);
+        }
         ctx.mm.slots.set(at, end, run.slot);
         if one_by_one {
             ctx.mm.set_soft_dirty(at, end);
@@ -329,6 +342,14 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
     }
     for (start, end) in clean {
         ctx.mm.slots.set_clean(start - from + to, end - from + to);
+    }
+    for (start, end) in protected {
+        if keeps {
+            hit!(ctx, uffd::protect::SURVIVES);
+            ctx.mm.slots.set_uffd_wp(start - from + to, end - from + to);
+        } else {
+            hit!(ctx, uffd::protect::MOVED);
+        }
     }
 }
 

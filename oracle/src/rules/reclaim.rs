@@ -3,6 +3,7 @@
 
 use super::folio::{self, Aim, Piece};
 use super::registry::Rule;
+use super::uffd::protect;
 use super::{free, hit, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
@@ -117,7 +118,7 @@ fn out(ctx: &mut Ctx, piece: Piece) {
                 }
             }
             Slot::File => unmap(ctx, from, to),
-            Slot::Guard | Slot::Poison | Slot::Zero => {}
+            Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Zero => {}
         }
     }
 }
@@ -136,6 +137,6 @@ fn unmap(ctx: &mut Ctx, from: u32, to: u32) {
         return;
     }
     hit!(ctx, PAGEOUT_SHARED);
-    ctx.mm.slots.clear(from, to);
+    protect::clear_leaving_markers(&mut ctx.mm, from, to);
     ctx.world.object_mut(id).drop_clean(first, last);
 }

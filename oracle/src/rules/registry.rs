@@ -332,6 +332,25 @@ pub(crate) const ALL: &[&Rule] = &[
     &uffd::poison::REPLACED,
     &uffd::poison::GOES,
     &uffd::poison::FORK,
+    &uffd::protect::UNKNOWN,
+    &uffd::protect::PROTECTS,
+    &uffd::protect::UNPROTECTS,
+    &uffd::protect::REGISTERED,
+    &uffd::protect::ONE_VMA,
+    &uffd::protect::STORE,
+    &uffd::protect::MARKER,
+    &uffd::protect::ALONE,
+    &uffd::protect::LEAVES_MARKERS,
+    &uffd::protect::GUARD,
+    &uffd::protect::REPLACED,
+    &uffd::protect::COPY,
+    &uffd::protect::FORK,
+    &uffd::protect::MOVED,
+    &uffd::protect::SURVIVES,
+    &uffd::protect::STALE,
+    &uffd::protect::SWITCH,
+    &uffd::protect::COLLAPSE,
+    &uffd::protect::SHOWN,
     &merge::SPLIT,
     &merge::NEW_LEFT,
     &merge::NEW_RIGHT,
@@ -393,7 +412,7 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-const WORDS: usize = 5;
+const WORDS: usize = 6;
 const _: () = assert!(ALL.len() <= WORDS * 64, "RuleSet needs another word");
 
 /// A set of rules: those that a step exercised. Written down it is a bit for each line of [`RULES`], which means something to this

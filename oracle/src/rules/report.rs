@@ -31,7 +31,7 @@ pub const VM_FLAGS: Rule = Rule {
     name: "report/vm-flags",
     text: "smaps shows rd wr ex as protected, mr always, me but for what may never be executed, mw but for what may never be written, ms for shared mappings, sh too if \
            they may be written, ac, nr, dp, hg, nh, rr, sr, \
-           dc, wf, dd, mg, lo, lf, sl, sd, um and gu as set. Old kernels have no name for lf: they \
+           dc, wf, dd, mg, lo, lf, sl, sd, um, uw and gu as set. Old kernels have no name for lf: they \
            show `??`.",
     source: "fs/proc/task_mmu.c show_smap_vma_flags",
     since: "all; gu from 6.19 (and late 6.18.y)",
@@ -162,6 +162,7 @@ fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
         (b"sl", vma.sealed),
         (b"sr", vma.hints.sequential),
         (b"um", vma.uffd.missing),
+        (b"uw", vma.uffd.wp),
         (b"wf", vma.hints.wipe_on_fork),
         (b"wr", vma.prot.write),
     ];
@@ -213,7 +214,7 @@ fn show_pages(
     for (block, start, end) in by_block(vma.start, vma.end, world.geometry) {
         let huge = mm.tables[block] == Table::Huge;
         for run in mm.slots.runs_in(start, end) {
-            for (run, soft_dirty) in by_soft_dirty(mm, vma, run) {
+            for (run, bits) in by_bits(mm, vma, run) {
                 match run.slot {
                     Slot::Guard => {
                         let kind = if world.profile.pagemap_guard {
@@ -221,17 +222,17 @@ fn show_pages(
                         } else {
                             PageKind::Swap
                         };
-                        pages.push(run.start, run.end, page(world, kind, false, soft_dirty));
+                        pages.push(run.start, run.end, page(world, kind, false, bits));
                     }
                     // As any entry that is not present and no guard.
-                    Slot::Poison => {
-                        let seen = page(world, PageKind::Swap, false, soft_dirty);
+                    Slot::Poison | Slot::UffdWp => {
+                        let seen = page(world, PageKind::Swap, false, bits);
                         pages.push(run.start, run.end, seen);
                     }
                     Slot::Zero => {
                         let seen = PageSeen {
                             content: readable.then_some(Content::ZERO),
-                            ..page(world, PageKind::Zero, huge, soft_dirty)
+                            ..page(world, PageKind::Zero, huge, bits)
                         };
                         pages.push(run.start, run.end, seen);
                     }
@@ -243,7 +244,7 @@ fn show_pages(
                             vma,
                             run,
                             huge.then_some(block),
-                            soft_dirty,
+                            bits,
                             readable,
                             pages,
                         );
@@ -252,6 +253,34 @@ fn show_pages(
             }
         }
     }
+}
+
+/// Bits of an entry that say what becomes of the page, not which it is.
+#[derive(Clone, Copy)]
+struct Bits {
+    soft_dirty: bool,
+    uffd_wp: bool,
+}
+
+/// The parts of a run that are alike in these bits, and which show on them.
+fn by_bits(mm: &Mm, vma: &Vma, run: Run) -> Vec<(Run, Bits)> {
+    let mut parts = Vec::with_capacity(1);
+    for (run, soft_dirty) in by_soft_dirty(mm, vma, run) {
+        let mut at = run.start;
+        while at < run.end {
+            let (end, bit) = mm.slots.uffd_wp_stretch(at, run.end);
+            let slot = run.slot.plus(at - run.start);
+            let uffd_wp = bit || run.slot == Slot::UffdWp;
+            let bits = Bits {
+                soft_dirty,
+                uffd_wp,
+            };
+            let start = at;
+            parts.push((Run { start, end, slot }, bits));
+            at = end;
+        }
+    }
+    parts
 }
 
 /// The parts of a run that are alike in the soft-dirty bit, and whether it shows on them.
@@ -268,12 +297,13 @@ fn by_soft_dirty(mm: &Mm, vma: &Vma, run: Run) -> Vec<(Run, bool)> {
 }
 
 /// A page that is not exclusive and has no content, as this kernel shows it.
-fn page(world: &World, kind: PageKind, huge: bool, soft_dirty: bool) -> PageSeen {
+fn page(world: &World, kind: PageKind, huge: bool, bits: Bits) -> PageSeen {
     PageSeen {
         kind,
         huge: world.profile.pagemap_scan.then_some(huge),
         exclusive: false,
-        soft_dirty,
+        soft_dirty: bits.soft_dirty,
+        uffd_wp: bits.uffd_wp,
         content: None,
     }
 }
@@ -287,7 +317,7 @@ fn show_mapped(
     vma: &Vma,
     run: Run,
     huge: Option<usize>,
-    soft_dirty: bool,
+    bits: Bits,
     readable: bool,
     pages: &mut Pages,
 ) {
@@ -307,7 +337,7 @@ fn show_mapped(
     for (start, end, shared) in parts {
         let seen = PageSeen {
             exclusive: !shared,
-            ..page(world, kind, huge.is_some(), soft_dirty)
+            ..page(world, kind, huge.is_some(), bits)
         };
         let mut show = |start: u32, end: u32, content: Content| {
             let content = readable.then_some(content);

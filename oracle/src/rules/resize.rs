@@ -3,6 +3,7 @@
 
 use super::errno::{EACCES, EINVAL, EOPNOTSUPP, EPERM};
 use super::registry::Rule;
+use super::uffd::protect;
 use super::{hit, secret, Ctx};
 use crate::judge::{Class, Outcome};
 use crate::program::{File, FileKind};
@@ -153,6 +154,7 @@ fn unmap_everywhere(ctx: &mut Ctx, id: ObjectId, from: u32, to: u32, copies: boo
 /// The same in one address space. Whether a guard was met.
 fn unmap(mm: &mut Mm, id: ObjectId, from: u32, to: u32, copies: bool) -> bool {
     let mut guards = false;
+    let mut unmapped = Vec::new();
     for vma in mm.vmas.iter().filter(|vma| vma.object == Some(id)) {
         let first = from.max(vma.pgoff);
         let last = to.min(vma.index(vma.end));
@@ -160,11 +162,28 @@ fn unmap(mm: &mut Mm, id: ObjectId, from: u32, to: u32, copies: bool) -> bool {
             continue;
         }
         let (start, end) = (vma.page_of(first), vma.page_of(last - 1) + 1);
+        unmapped.push((start, end));
+    }
+    for (start, end) in unmapped {
         guards |= mm.slots.has_guard_in(start, end);
-        mm.slots.clear_those(start, end, |slot| {
+        let marked = protect::markers_left(mm, start, end);
+        let goes = |slot| match slot {
             // The zero page is nobody's copy.
-            matches!(slot, Slot::File | Slot::Zero) || copies && slot != Slot::Guard
-        });
+            Slot::File | Slot::Zero => true,
+            Slot::Guard | Slot::UffdWp => false,
+            Slot::Anon { .. } | Slot::Poison => copies,
+        };
+        mm.slots.clear_those(start, end, goes);
+        for (from, to) in marked {
+            let mut at = from;
+            while at < to {
+                let (next, slot) = mm.slots.stretch(at, to);
+                if slot.is_none() {
+                    mm.slots.set(at, next, Slot::UffdWp);
+                }
+                at = next;
+            }
+        }
     }
     guards
 }

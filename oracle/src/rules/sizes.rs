@@ -57,7 +57,7 @@ pub(crate) fn of(world: &World, actor: ActorId, mm: &Mm, vma: &Vma) -> Sizes {
                 continue;
             }
             let file = match run.slot {
-                Slot::Guard | Slot::Poison | Slot::Zero => continue,
+                Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Zero => continue,
                 Slot::Anon { .. } => false,
                 Slot::File => true,
             };

@@ -77,8 +77,8 @@ pub const CLEANS: Rule = Rule {
     about: &[Class::PageState],
 };
 
-/// mprotect has changed the entries of `[start, end)`, a part of VMA `i`, and its protection.
-pub(super) fn protected(ctx: &mut Ctx, start: u32, end: u32) {
+/// mprotect, or write protection by userfaultfd, has changed the entries of `[start, end)`, a part of VMA `i`, and its protection.
+pub(crate) fn protected(ctx: &mut Ctx, start: u32, end: u32) {
     protected_huge(ctx, start, end);
     if !ctx.world.profile.mprotect_sets_soft_dirty || !ctx.mm.tells_soft_dirty {
         return;
@@ -110,7 +110,8 @@ fn protected_huge(ctx: &mut Ctx, start: u32, end: u32) {
         let waits_for_store = ctx.mm.tells_soft_dirty
             && !vma.soft_dirty
             && ctx.mm.slots.by_soft_dirty(from, to).iter().any(|p| !p.2);
-        let write = vma.prot.write && bits.exclusive && !waits_for_store;
+        let protected = vma.uffd.wp && ctx.mm.slots.uffd_wp_stretch(from, to).1;
+        let write = vma.prot.write && bits.exclusive && !waits_for_store && !protected;
         let dirty = bits.dirty && !(bits.write && ctx.world.profile.mprotect_cleans_huge);
         if bits.dirty && !dirty {
             hit!(ctx, CLEANS);

@@ -1,9 +1,11 @@
 //! Zapping: emptying slots, and what becomes of huge pages and page tables then.
 
 use super::registry::Rule;
+use super::uffd::protect;
 use super::{hit, madvise, thp, Ctx};
 use crate::judge::Class;
 use crate::space::mm::{block_pages, by_block, Table};
+use crate::space::slots::Slot;
 
 pub const ZAP: Rule = Rule {
     name: "tables/zap",
@@ -66,7 +68,7 @@ pub(crate) fn zap(ctx: &mut Ctx, start: u32, end: u32, why: Zap) {
         if why == Zap::Unmap {
             ctx.mm.slots.clear(from, to);
         } else {
-            ctx.mm.slots.clear_but_guards(from, to);
+            discard(ctx, from, to, why);
         }
         if why == Zap::DontNeed
             && whole
@@ -77,5 +79,21 @@ pub(crate) fn zap(ctx: &mut Ctx, start: u32, end: u32, why: Zap) {
             hit!(ctx, madvise::DONTNEED_FREES_TABLE);
             ctx.mm.tables[block] = Table::None;
         }
+    }
+}
+
+/// Empties slots as what stands for no page in them allows.
+fn discard(ctx: &mut Ctx, from: u32, to: u32, why: Zap) {
+    let marked = match ctx.mm.vma_index(from) {
+        Some(i) if ctx.mm.vmas[i].is_anon() => Vec::new(),
+        _ => protect::markers_left(&ctx.mm, from, to),
+    };
+    ctx.mm.slots.clear_but_guards(from, to);
+    if why == Zap::Guard || marked.is_empty() {
+        return;
+    }
+    hit!(ctx, protect::LEAVES_MARKERS);
+    for (from, to) in marked {
+        ctx.mm.slots.set(from, to, Slot::UffdWp);
     }
 }

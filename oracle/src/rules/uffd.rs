@@ -7,12 +7,14 @@
 //! | `missing` | faults that would bring a new page |
 //! | `fill` | pages filled in by hand |
 //! | `poison` | poison markers |
+//! | `protect` | write protection page by page |
 //! | `lost` | fork and mremap, which leave it behind |
 
 pub(crate) mod fill;
 pub(crate) mod lost;
 pub(crate) mod missing;
 pub(crate) mod poison;
+pub(crate) mod protect;
 pub(crate) mod register;
 
 use super::args::Span;
@@ -58,11 +60,16 @@ pub(crate) fn call(ctx: &mut Ctx, range: Range, call: UffdCall) -> Outcome {
         hit!(ctx, poison::UNKNOWN);
         return Outcome::Errno(EINVAL);
     }
+    let on = |missing, wp| Uffd { missing, wp };
     match call {
-        UffdCall::RegisterMissing => register::register(ctx, span, Uffd { missing: true }),
+        UffdCall::RegisterMissing => register::register(ctx, span, on(true, false)),
+        UffdCall::RegisterWp => register::register(ctx, span, on(false, true)),
+        UffdCall::RegisterBoth => register::register(ctx, span, on(true, true)),
         UffdCall::Unregister => register::register(ctx, span, Uffd::default()),
-        UffdCall::Copy { tag } => fill::fill(ctx, range, Filling::Copy(tag)),
+        UffdCall::Copy { tag, protect } => fill::fill(ctx, range, Filling::Copy { tag, protect }),
         UffdCall::ZeroPage => fill::fill(ctx, range, Filling::Zero),
         UffdCall::Poison => fill::fill(ctx, range, Filling::Poison),
+        UffdCall::Protect => protect::protect(ctx, span, true),
+        UffdCall::Unprotect => protect::protect(ctx, span, false),
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Slot {
     Guard,
     /// A marker from UFFDIO_POISON.
     Poison,
+    /// A marker of a mapping of a file: no page, and the one that comes is to be write-protected by userfaultfd.
+    UffdWp,
     /// The shared zero page.
     Zero,
     /// An anonymous page.
@@ -51,7 +53,7 @@ impl Slot {
 
     /// Whether it is an entry that stands for no page.
     pub fn is_marker(self) -> bool {
-        matches!(self, Slot::Guard | Slot::Poison)
+        matches!(self, Slot::Guard | Slot::Poison | Slot::UffdWp)
     }
 }
 
@@ -85,6 +87,8 @@ pub(crate) struct Slots {
     /// Pages in use whose entries are not dirty, though the page may be: what is left of a huge mapping whose entry was not, or
     /// which the kernel split without saying so. Lazily freed pages are counted elsewhere.
     clean: Ranges,
+    /// Pages that are present and write-protected by userfaultfd, as far as their entries say.
+    uffd_wp: Ranges,
 }
 
 impl Slots {
@@ -213,10 +217,39 @@ impl Slots {
         parts.map(|(from, to)| (from as u32, to as u32)).collect()
     }
 
+    /// The entries of those pages of `[start, end)` that are present get userfaultfd's bit. A new entry starts without it.
+    pub fn set_uffd_wp(&mut self, start: u32, end: u32) {
+        let present: Vec<Run> = self.runs_in(start, end).collect();
+        for run in present.iter().filter(|run| run.slot.is_present()) {
+            self.uffd_wp.insert(run.start.into(), run.end.into());
+        }
+    }
+
+    /// They lose it.
+    pub fn clear_uffd_wp(&mut self, start: u32, end: u32) {
+        self.uffd_wp.remove(start.into(), end.into());
+    }
+
+    /// The parts of `[start, end)` that have it.
+    pub fn uffd_wp_in(&self, start: u32, end: u32) -> Vec<(u32, u32)> {
+        let parts = self.uffd_wp.within(start.into(), end.into());
+        parts.map(|(from, to)| (from as u32, to as u32)).collect()
+    }
+
+    /// Whether the entry of `page` has it, and up to where before `end` those that follow are like it.
+    pub fn uffd_wp_stretch(&self, page: u32, end: u32) -> (u32, bool) {
+        match self.uffd_wp_in(page, end).first() {
+            None => (end, false),
+            Some((from, _)) if *from > page => (*from, false),
+            Some((_, to)) => (*to, true),
+        }
+    }
+
     fn replace(&mut self, start: u32, end: u32, slot: Option<Slot>) {
         if start >= end {
             return;
         }
+        self.uffd_wp.remove(start.into(), end.into());
         self.soft_dirty.remove(start.into(), end.into());
         self.clean.remove(start.into(), end.into());
         let from = self.first_after(start);

@@ -47,6 +47,8 @@ pub enum Locked {
 pub struct Uffd {
     /// VM_UFFD_MISSING (`um`): faults that would bring a new page.
     pub missing: bool,
+    /// VM_UFFD_WP (`uw`): stores to pages that are write-protected through it.
+    pub wp: bool,
 }
 
 /// The anon_vma of a VMA, which links anonymous pages back to the VMAs that map them. User space sees it in what merges

@@ -35,6 +35,8 @@ pub enum PageState {
     Guard,
     /// A marker from UFFDIO_POISON.
     Poison,
+    /// A marker from UFFDIO_WRITEPROTECT.
+    UffdWp,
     /// The shared zero page; `huge`: mapped by a PMD.
     Zero { huge: bool },
     /// Anonymous memory; `shared`: mapped by another actor too.
@@ -198,6 +200,7 @@ impl World {
             None => PageState::Empty,
             Some(Slot::Guard) => PageState::Guard,
             Some(Slot::Poison) => PageState::Poison,
+            Some(Slot::UffdWp) => PageState::UffdWp,
             Some(Slot::Zero) => PageState::Zero { huge },
             Some(slot @ Slot::Anon { content, .. }) => PageState::Anon {
                 content,
@@ -440,7 +443,7 @@ impl World {
                         }
                     }
                 }
-                Slot::Guard | Slot::Poison | Slot::Zero => {}
+                Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Zero => {}
             }
         }
         shared

@@ -60,6 +60,7 @@ const MREMAP_FIXED: u32 = 2;
 const MREMAP_DONTUNMAP: u32 = 4;
 const MREMAP_UNKNOWN: u32 = 8;
 const UFFDIO_REGISTER_MODE_MISSING: u64 = 1;
+const UFFDIO_REGISTER_MODE_WP: u64 = 1 << 1;
 /// A flag that mlock2, mseal and process_madvise do not know.
 const UNKNOWN_FLAG: u32 = 0x80;
 /// PR_THP_DISABLE_EXCEPT_ADVISED.
@@ -220,10 +221,18 @@ fn uffd_call(call: UffdCall) -> wire::UffdCall {
         UffdCall::RegisterMissing => wire::UffdCall::Register {
             mode: UFFDIO_REGISTER_MODE_MISSING,
         },
+        UffdCall::RegisterWp => wire::UffdCall::Register {
+            mode: UFFDIO_REGISTER_MODE_WP,
+        },
+        UffdCall::RegisterBoth => wire::UffdCall::Register {
+            mode: UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP,
+        },
         UffdCall::Unregister => wire::UffdCall::Unregister,
-        UffdCall::Copy { tag } => wire::UffdCall::Copy { tag },
+        UffdCall::Copy { tag, protect } => wire::UffdCall::Copy { tag, protect },
         UffdCall::ZeroPage => wire::UffdCall::ZeroPage,
         UffdCall::Poison => wire::UffdCall::Poison,
+        UffdCall::Protect => wire::UffdCall::Protect { on: true },
+        UffdCall::Unprotect => wire::UffdCall::Protect { on: false },
     }
 }
 

@@ -8,7 +8,7 @@ use oracle::space::Content;
 // Bits of a pagemap entry, shifted down by 55 as they are on the wire.
 const SOFT_DIRTY: u16 = 1 << 0;
 const EXCLUSIVE: u16 = 1 << 1;
-const UFFD: u16 = 1 << 2;
+const UFFD_WP: u16 = 1 << 2;
 const GUARD: u16 = 1 << 3;
 /// Bits 59 and 60, which mean nothing yet.
 const UNKNOWN: u16 = 1 << 4 | 1 << 5;
@@ -155,6 +155,7 @@ fn page(run: &wire::PageRun) -> Option<PageSeen> {
             .map(|categories| present && categories & SCAN_HUGE != 0),
         exclusive: bits & EXCLUSIVE != 0,
         soft_dirty: bits & SOFT_DIRTY != 0,
+        uffd_wp: bits & UFFD_WP != 0,
         content: if present {
             run.value.map(Content)
         } else {
@@ -178,10 +179,6 @@ fn compare_views(run: &wire::PageRun, actor: u8, views: Views) -> Result<(), Dis
     };
     if bits & PRESENT != 0 && bits & SWAP != 0 {
         return disagree("pagemap/pagemap", "present".into(), "swap".into());
-    }
-    // No program uses userfaultfd to write-protect.
-    if bits & UFFD != 0 {
-        return disagree("pagemap/vmas", "userfaultfd".into(), "none in use".into());
     }
     if bits & UNKNOWN != 0 {
         let left = format!("unknown bits {:#x}", bits & UNKNOWN);

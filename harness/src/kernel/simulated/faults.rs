@@ -425,6 +425,12 @@ faults! {
         Act::View(|_, _, s, seen| if matches!(s.op, Op::Uffd { call: UffdCall::ZeroPage, .. }) {
             each_page(seen, |page| if page.kind == PageKind::Zero { page.kind = PageKind::Anon })
         });
+    "uffd" "protect-skipped" "UFFDIO_WRITEPROTECT does nothing and returns 0"
+        Act::Instead(|_, s| if matches!(s.op, Op::Uffd { call: UffdCall::Protect, .. }) { Plan::skip() } else { None });
+    "uffd" "markers-are-hidden" "pagemap shows a slot with a marker of write protection as empty"
+        Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
+            space.pages.retain(|run| !(run.page.uffd_wp && run.page.kind == PageKind::Swap))
+        });
     "uffd" "poison-is-as-missing" "an access to a poisoned page raises SIGBUS with BUS_ADRERR, as one to a missing page does"
         ["uffd/poison/access"]
         Act::Outcome(|_, _, o| if let Outcome::Access(Access { fault: Some(Fault { signo: 7, code, .. }), .. }) = o {

@@ -245,7 +245,7 @@ pub fn tags(program: &Program, _: &Scene) -> Vec<Offer> {
                 Op::Write { tag, .. } => *tag = next,
                 Op::Transfer { way, tag, .. } if way.stores() => *tag = next,
                 Op::Uffd {
-                    call: UffdCall::Copy { tag },
+                    call: UffdCall::Copy { tag, .. },
                     ..
                 } => *tag = next,
                 _ => continue,
@@ -257,7 +257,7 @@ pub fn tags(program: &Program, _: &Scene) -> Vec<Offer> {
         Op::Write { tag, .. } => *tag = 1,
         Op::Transfer { way, tag, .. } if way.stores() => *tag = 1,
         Op::Uffd {
-            call: UffdCall::Copy { tag },
+            call: UffdCall::Copy { tag, .. },
             ..
         } => *tag = 1,
         _ => {}

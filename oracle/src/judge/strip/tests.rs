@@ -32,6 +32,7 @@ fn run(start: u32, len: u32, kind: PageKind) -> PageRun {
             huge: Some(false),
             exclusive: true,
             soft_dirty: true,
+            uffd_wp: false,
             content: (kind == PageKind::Anon).then(|| Content::written(7, start)),
         },
     }
@@ -90,6 +91,7 @@ fn every_letter_has_a_sign_of_its_own_and_reads_back() {
                     huge: Some(huge),
                     exclusive,
                     soft_dirty: true,
+                    uffd_wp: false,
                     content: None,
                 };
                 assert!(Letter::ALL.contains(&Letter::of(&page)));

@@ -136,7 +136,8 @@ impl Writer<'_, '_, '_> {
             (if living > 1 { 9 } else { 0 }, Kind::Exit),
         ]);
         let wild = self.dice.chance(WILD);
-        (self.op(kind, actor, wild), wild)
+        let op = self.op(kind, actor, wild);
+        (self.that_ends(actor, op), wild)
     }
 
     /// Now and then, what the last step suggests: an access that shows what it did.

@@ -4,7 +4,8 @@ use super::places::range;
 use super::{Writer, GEOMETRY};
 use crate::geometry::Range;
 use crate::program::check::copy_fits;
-use crate::program::{Op, UffdCall, MAX_COPY_PAGES};
+use crate::program::{Advice, Op, UffdCall, MAX_COPY_PAGES};
+use crate::rules::uffd::protect;
 use crate::space::Uffd;
 
 impl Writer<'_, '_, '_> {
@@ -14,14 +15,28 @@ impl Writer<'_, '_, '_> {
         let there = !registered.is_empty();
         let tag = self.next_tag;
         let call = self.dice.weighted(&[
-            (if there { 8 } else { 30 }, UffdCall::RegisterMissing),
+            (if there { 5 } else { 12 }, UffdCall::RegisterMissing),
+            (if there { 4 } else { 8 }, UffdCall::RegisterWp),
+            (if there { 5 } else { 14 }, UffdCall::RegisterBoth),
             (if there { 6 } else { 1 }, UffdCall::Unregister),
-            (if there { 16 } else { 2 }, UffdCall::Copy { tag }),
+            (if there { 16 } else { 1 }, UffdCall::Protect),
+            (if there { 6 } else { 1 }, UffdCall::Unprotect),
+            (
+                if there { 11 } else { 2 },
+                UffdCall::Copy {
+                    tag,
+                    protect: false,
+                },
+            ),
+            (
+                if there { 6 } else { 1 },
+                UffdCall::Copy { tag, protect: true },
+            ),
             (if there { 10 } else { 2 }, UffdCall::ZeroPage),
             (if there { 9 } else { 1 }, UffdCall::Poison),
         ]);
         let mut range = self.call_range(actor, wild);
-        if call != UffdCall::RegisterMissing && !wild && self.dice.chance(85) {
+        if !call.registers() && !wild && self.dice.chance(85) {
             if let Some(part) = self.part_of(&registered, actor) {
                 range = part;
             }
@@ -30,6 +45,40 @@ impl Writer<'_, '_, '_> {
             range = shortened(range);
         }
         Op::Uffd { range, call }
+    }
+
+    /// The op, or another in place of a guard install at which kernels come to no end: one costs the time that a hang takes to
+    /// be noticed, and all of them say the same.
+    pub fn that_ends(&self, actor: u8, op: Op) -> Op {
+        let endless = |range: Range| {
+            let page = |at: i64| u32::try_from(at.max(0)).unwrap_or(u32::MAX);
+            let (start, end) = (range.start, range.end);
+            let (start, end) = (start.page_index(GEOMETRY), end.page_index(GEOMETRY) + 1);
+            let mm = self.world.mm(actor);
+            mm.is_some_and(|mm| protect::never_ends(mm, page(start), page(end)))
+        };
+        let remove = Advice::GuardRemove;
+        match op {
+            Op::Madvise {
+                range,
+                advice: Advice::GuardInstall,
+            } if endless(range) => Op::Madvise {
+                range,
+                advice: remove,
+            },
+            Op::ProcessMadvise {
+                vectors,
+                whose: None,
+                advice: Advice::GuardInstall,
+                unknown_flag,
+            } if vectors.iter().any(endless) => Op::ProcessMadvise {
+                vectors,
+                whose: None,
+                advice: remove,
+                unknown_flag,
+            },
+            op => op,
+        }
     }
 
     /// Extents of an actor's registered VMAs.

@@ -70,6 +70,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("guard-flag", Need::GuardFlag),
     ("soft-dirty", Need::SoftDirty),
     ("uffd", Need::Uffd),
+    ("uffd-wp", Need::UffdWp),
 ];
 
 /// Spellings of [`Thp`].
@@ -124,6 +125,7 @@ pub const VM_FLAGS: &[(&str, VmFlag)] = &[
     ("sl", VmFlag(*b"sl")),
     ("gu", VmFlag(*b"gu")),
     ("um", VmFlag(*b"um")),
+    ("uw", VmFlag(*b"uw")),
 ];
 
 /// The name of `value` in one of the tables above.

@@ -75,7 +75,7 @@ impl fmt::Display for Op {
             }
             Op::Uffd {
                 range,
-                call: UffdCall::Copy { tag },
+                call: UffdCall::Copy { tag, .. },
             }
             | Op::Write { range, tag } => write!(f, " {range} tag {tag}"),
             Op::Transfer {

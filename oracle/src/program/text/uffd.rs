@@ -14,11 +14,11 @@ pub fn call(name: &str) -> Option<UffdCall> {
 pub fn op(c: &mut Cursor<'_>, call: UffdCall) -> Result<Op, ParseError> {
     let range = range(c)?;
     let call = match call {
-        UffdCall::Copy { .. } => {
+        UffdCall::Copy { protect, .. } => {
             keyword(c, &[("tag", ())])?;
             let word = c.word();
             let tag = number_in(c, word, "a tag", 1, u64::from(u16::MAX))? as u16;
-            UffdCall::Copy { tag }
+            UffdCall::Copy { tag, protect }
         }
         other => other,
     };

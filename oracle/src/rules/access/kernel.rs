@@ -133,7 +133,7 @@ fn fast(ctx: &Ctx, i: usize, page: u32) -> bool {
     let ordinary = match ctx.mm.slots.get(page) {
         Some(Slot::Anon { .. } | Slot::File) => true,
         Some(Slot::Zero) => huge && !profile.huge_zero_special,
-        Some(Slot::Guard | Slot::Poison) | None => false,
+        Some(Slot::Guard | Slot::Poison | Slot::UffdWp) | None => false,
     };
     entry_permits && ordinary
 }
@@ -158,7 +158,11 @@ pub(super) fn unshare(ctx: &mut Ctx, start: u32, end: u32, slot: Slot) -> bool {
         let skip = from - start;
         let id = ctx.world.new_pages(to - from);
         let content = content.plus(skip);
+        let kept = ctx.mm.slots.uffd_wp_in(from, to);
         ctx.mm.slots.set(from, to, Slot::Anon { id, content });
+        for (from, to) in kept {
+            ctx.mm.slots.set_uffd_wp(from, to);
+        }
     }
     true
 }

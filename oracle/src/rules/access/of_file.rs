@@ -84,6 +84,41 @@ pub(super) fn store_shared(
     Next::Done(end - start)
 }
 
+/// An access to a marker of write protection: the page comes as ever, but write-protected.
+pub(super) fn through_marker(state: &mut State, i: usize, page: u32, write: bool) -> Next {
+    let (ctx, purpose, end) = (&mut state.ctx, state.purpose, page + 1);
+    if !ctx.mm.vmas[i].uffd.wp {
+        hit!(ctx, uffd::protect::STALE);
+        ctx.mm.slots.clear(page, end);
+        return Next::Again;
+    }
+    hit!(ctx, uffd::protect::MARKER);
+    if write && !ctx.mm.vmas[i].shared {
+        if file::copy(ctx, i, page, end, New::Keep) == page {
+            return beyond_end(purpose);
+        }
+    } else {
+        if file::within(ctx, i, page, end) == page {
+            hit!(ctx, file::BEYOND_END);
+            return beyond_end(purpose);
+        }
+        if uffd::missing::present(ctx, i, page, end) == page {
+            return beyond_end(purpose);
+        }
+        file::map(ctx, i, page, end);
+        let vma = &ctx.mm.vmas[i];
+        let index = vma.index(page);
+        if let Some(id) = vma.object.filter(|_| write) {
+            ctx.world.object_mut(id).mark_dirty(index, index + 1);
+        }
+    }
+    if write {
+        ctx.mm.set_soft_dirty(page, end);
+    }
+    ctx.mm.slots.set_uffd_wp(page, end);
+    Next::Again
+}
+
 /// The page lies behind the end of its file, or is to come from userfaultfd.
 pub(super) fn beyond_end(purpose: Purpose) -> Next {
     match purpose {

@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::profile::Arch;
-use crate::rules::uffd::{self, poison};
+use crate::rules::uffd::{self, poison, protect};
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
@@ -198,5 +198,130 @@ pub(super) const CASES: &[Case] = &[
         "thp never\n\nmmap 0+0..0+2 rw private fixed\nmmap 0+4..0+6 rw shared fixed\nuffd-register-missing 0+0..0+6\nuffd-poison 0+0..0+2\n\
          uffd-poison 0+4..0+6\nfork 1\n    => 1: 0+0 |~~|__|..|\n1: read 0+0..0+1 => SIGBUS MCEERR 0+0\n1: read 0+4..0+5 => reads 0\n\
          1: dontneed 0+0..0+1\n    => 0: 0+0 |~~|__|~~|\n",
+    ),
+    Case::new(
+        &protect::UNKNOWN,
+        "mmap 0+0..0+2 rw private fixed\nuffd-register-wp 0+0..0+2 => EINVAL\nuffd-register-both 0+0..0+2 => EINVAL\n\
+         uffd-protect 0+0..0+2 => ENOENT\n",
+    )
+    .on(6, 1, Arch::Aarch64),
+    Case::new(
+        &protect::PROTECTS,
+        "thp never\n\nmmap 0+0..0+8 rw private fixed\nwrite 0+0..0+2 tag 1\nread 0+2..0+3\nguard-install 0+3..0+4\n\
+         uffd-register-wp 0+0..0+8 => ok\nuffd-protect 0+0..0+6 => ok\n    => 0+0 |aazG....|\nwrite 0+4..0+5 tag 2 => ok\n\
+         read 0+0..0+3 => reads 1*2 0\nwrite 0+3..0+4 tag 2 => SIGSEGV MAPERR\nwrite 0+2..0+3 tag 2 => SIGBUS ADRERR 0+2\n\
+         mmap 1+0..1+6 rw shared fixed\nwrite 1+0..1+1 tag 3\nguard-install 1+1..1+2\nuffd-register-wp 1+0..1+6\n\
+         uffd-protect 1+0..1+4 => ok\n    => 1+0 |fG~~..|\n",
+    )
+    .flags(&[(0, "uw"), (0, "!um")]),
+    Case::new(
+        &protect::PROTECTS,
+        "thp always\n\nmmap 0+0..2+0 rw private fixed\nwrite 0+0..0+1 tag 1\nwrite 1+0..1+1 tag 1\nuffd-register-wp 0+0..2+0\n\
+         uffd-protect 0+0..1+0 => ok\n    => 0+0 |A*pmd\nwrite 0+9..0+10 tag 2 => SIGBUS ADRERR 0+9\n    => 0+0 |A*pmd\n\
+         uffd-protect 1+0..1+1 => ok\nwrite 1+1..1+2 tag 2 => ok\nwrite 1+0..1+1 tag 2 => SIGBUS\n",
+    ),
+    Case::new(
+        &protect::UNPROTECTS,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nwrite 0+0..0+4 tag 1\nuffd-register-wp 0+0..0+4\nuffd-protect 0+0..0+4\n\
+         uffd-unprotect 0+1..0+2 => ok\nwrite 0+1..0+3 tag 2 => SIGBUS ADRERR 0+2\nuffd-unregister 0+0..0+4 => ok\n\
+         write 0+0..0+4 tag 3 => ok\nmmap 1+0..1+4 rw shared fixed\nuffd-register-wp 1+0..1+4\nuffd-protect 1+0..1+4\n    => 1+0 |~~~~|\n\
+         guard-install 0+0..0+1\nuffd-unprotect 1+0..1+2 => ok\n    => 1+0 |..~~|\nuffd-unregister 1+0..1+4\n    => 1+0 |....|\n",
+    ),
+    Case::new(
+        &protect::REGISTERED,
+        "thp never\n\nmmap 0+0..0+2 rw private fixed\nmmap 0+3..0+4 rw private fixed\nmmap 0+4..0+6 r private fixed\nwrite 0+0..0+2 tag 1\n\
+         uffd-protect 0+0..0+2 => ENOENT\nuffd-register-wp 0+0..0+4\nwrite 0+3..0+4 tag 1\nuffd-protect 0+0..0+6 => ENOENT\n\
+         write 0+3..0+4 tag 2 => SIGBUS\nuffd-unprotect 0+0..0+4 => ok\nwrite 0+3..0+4 tag 2 => ok\nuffd-protect 0+8..0+9 => ENOENT\n\
+         uffd-protect 0+1..0+1 => EINVAL\n",
+    ),
+    Case::new(
+        &protect::ONE_VMA,
+        "mmap 0+0..0+2 rw private fixed\nmmap 0+2..0+4 r private fixed\nwrite 0+0..0+1 tag 1\nuffd-register-wp 0+0..0+4\n\
+         uffd-protect 0+0..0+3 => ENOENT\nwrite 0+0..0+1 tag 2 => ok\nuffd-protect 0+0..0+1 => ok\nwrite 0+0..0+1 tag 2 => SIGBUS\n",
+    )
+    .on(6, 1, Arch::X86_64),
+    Case::new(
+        &protect::STORE,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nwrite 0+0..0+2 tag 1\nuffd-register-wp 0+0..0+4\nuffd-protect 0+0..0+4\nfork 1\n\
+         write 0+0..0+1 tag 2 => SIGBUS ADRERR 0+0\n    => 0: 0+0 |ss..|\npipe-read 0+1..0+2 tag 3 => EFAULT\npopulate-write 0+0..0+1 => EFAULT\n\
+         mlock 0+0..0+1 => ENOMEM\npipe-write 0+0..0+2 => ok\nvm-write 0+0..0+1 tag 3 of 0 => EFAULT\npopulate-write 0+2..0+4 => ok\n\
+         write 0+2..0+3 tag 3 => ok\n",
+    ),
+    Case::new(
+        &protect::MARKER,
+        "mmap 0+0..0+4 rw shared memfd1+22 fixed\nmmap 0+4..0+8 rw private memfd1+22 fixed\nuffd-register-wp 0+0..0+8\nuffd-protect 0+0..0+8\n\
+             => 0+0 |~~~~|~~~~|\nread 0+0..0+1 => reads 0\n    => 0+0 |f~~~|~~~~|\nwrite 0+1..0+2 tag 1 => SIGBUS ADRERR 0+1\n\
+             => 0+0 |ff~~|~~~~|\nwrite 0+4..0+5 tag 1 => SIGBUS ADRERR 0+4\n    => 0+0 |ff~~|a~~~|\nread 0+2..0+3 => SIGBUS ADRERR 0+2\n\
+             => 0+0 |ff~~|a~~~|\nuffd-unprotect 0+4..0+5\nwrite 0+4..0+5 tag 1 => ok\n",
+    ),
+    Case::new(
+        &protect::ALONE,
+        "mmap 0+0..0+4 rw shared memfd0 fixed\nuffd-register-wp 0+0..0+4\nwrite 0+0..0+4 tag 1\ndontneed 0+0..0+4\nread 0+1..0+2 => reads 1\n\
+             => 0+0 |.f..|\nuffd-unregister 0+0..0+4\nread 0+0..0+1\n    => 0+0 |ffff|\n",
+    ),
+    Case::new(
+        &protect::LEAVES_MARKERS,
+        "thp never\n\nmmap 0+0..0+4 rw shared memfd0 fixed\nmmap 0+4..0+6 rw private memfd0 fixed\nmmap 0+6..0+8 rw private fixed\n\
+         write 0+0..0+8 tag 1\nuffd-register-wp 0+0..0+8\nuffd-protect 0+0..0+2\nuffd-protect 0+4..0+8\n    => 0+0 |ffff|aa|aa|\n\
+         dontneed 0+0..0+8\n    => 0+0 |~~..|~~|..|\ndontneed 0+0..0+8\n    => 0+0 |~~..|~~|..|\nread 0+0..0+1 => reads 1\n\
+         punch-hole memfd0 0..1\n    => 0+0 |~~..|~~|..|\n",
+    ),
+    Case::new(
+        &protect::GUARD,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nwrite 0+0..0+2 tag 1\nuffd-register-wp 0+0..0+4\nuffd-protect 0+0..0+4\n\
+         guard-install 0+1..0+3 => ok\n    => 0+0 |aGG.|\nuffd-unprotect 0+0..0+4\nguard-remove 0+0..0+4\n    => 0+0 |a...|\n\
+         write 0+0..0+2 tag 2 => ok\n",
+    ),
+    Case::new(
+        &protect::REPLACED,
+        "mmap 0+0..0+4 rw shared fixed\nmmap 0+4..0+8 rw private memfd0 fixed\nuffd-register-both 0+0..0+8\nuffd-protect 0+0..0+8\n\
+         uffd-poison 0+0..0+1 => EEXIST\nuffd-copy 0+0..0+1 tag 1 => ok\nwrite 0+0..0+1 tag 2 => ok\nuffd-zeropage 0+1..0+2 => ok\n\
+         uffd-zeropage 0+4..0+5 => EEXIST\nuffd-copy-wp 0+4..0+5 tag 1 => ok\nwrite 0+4..0+5 tag 2 => SIGBUS\n    => 0+0 |ff~~|a~~~|\n",
+    ),
+    Case::new(
+        &protect::COPY,
+        "mmap 0+0..0+4 rw private fixed\nuffd-copy-wp 0+0..0+1 tag 1 => ENOENT\nuffd-register-missing 0+0..0+4\nuffd-copy-wp 0+0..0+1 tag 1 => EINVAL\n\
+         uffd-register-both 0+0..0+4 => ok\nuffd-copy-wp 0+0..0+1 tag 1 => ok\nread 0+0..0+1 => reads 1\nwrite 0+0..0+1 tag 2 => SIGBUS\n\
+         uffd-copy-wp 0+0..0+1 tag 1 => EEXIST\n",
+    )
+    .flags(&[(0, "um"), (0, "uw")]),
+    Case::new(
+        &protect::FORK,
+        "thp never\n\nmmap 0+0..0+2 rw private fixed\nmmap 0+2..0+4 rw private memfd0 fixed\nwrite 0+0..0+1 tag 1\nwrite 0+2..0+3 tag 1\n\
+         uffd-register-wp 0+0..0+4\nuffd-protect 0+0..0+4\nfork 1\n    => 1: 0+0 |s.|s.|\n    => 0: 0+0 |s.|s~|\n1: write 0+0..0+4 tag 2 => ok\n\
+         write 0+0..0+1 tag 3 => SIGBUS\n",
+    ),
+    Case::new(
+        &protect::MOVED,
+        "thp never\n\nmmap 0+0..0+2 rw private fixed\nmmap 0+4..0+6 rw shared fixed\nwrite 0+0..0+1 tag 1\nuffd-register-wp 0+0..0+6\n\
+         uffd-protect 0+0..0+6\nmremap 0+0..0+2 1+0..1+2 fixed => ok\nmremap 0+4..0+6 1+4..1+6 fixed => ok\n    => 1+0 |a.|__|..|__\n\
+         write 1+0..1+1 tag 2 => ok\n",
+    ),
+    Case::new(
+        &protect::SURVIVES,
+        "mmap 0+4..0+6 rw shared fixed\nuffd-register-wp 0+4..0+6\nuffd-protect 0+4..0+6\nmremap 0+4..0+6 1+4..1+6 fixed => ok\n\
+             => 1+4 |~~|__\nwrite 1+4..1+5 tag 1 => ok\n    => 1+4 |f~|__\n",
+    )
+    .on(6, 1, Arch::X86_64),
+    Case::new(
+        &protect::STALE,
+        "mmap 0+0..0+2 rw shared fixed\nuffd-register-wp 0+0..0+2\nuffd-protect 0+0..0+2\nuffd-register-missing 0+0..0+2 => ok\n    => 0+0 |~~|\n\
+         write 0+0..0+1 tag 1 => SIGBUS\n    => 0+0 |.~|\nuffd-unregister 0+0..0+2\n    => 0+0 |.~|\nread 0+1..0+2 => reads 0\n    => 0+0 |.f|\n",
+    )
+    .on(7, 2, Arch::X86_64),
+    Case::new(
+        &protect::SWITCH,
+        "mmap 0+0..0+2 rw private fixed\nuffd-register-both 0+0..0+2\nuffd-register-missing 0+0..0+2 => EBUSY\nuffd-register-wp 0+0..0+2 => ok\n\
+         uffd-unregister 0+0..0+2\nuffd-register-missing 0+0..0+2 => ok\n",
+    )
+    .flags(&[(0, "um"), (0, "!uw")]),
+    Case::new(
+        &protect::COLLAPSE,
+        "thp never\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+8 tag 1\nuffd-register-wp 0+0..1+0\nuffd-protect 0+3..0+4\n\
+         collapse 0+0..1+0 => EINVAL\nuffd-unprotect 0+3..0+4\ncollapse 0+0..1+0 => EBUSY\n",
+    ),
+    Case::new(
+        &protect::SHOWN,
+        "thp never\n\nmmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\nuffd-register-wp 0+0..0+2\nuffd-protect 0+0..0+1\n    => 0+0 |aa|\n",
     ),
 ];

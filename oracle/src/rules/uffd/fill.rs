@@ -1,9 +1,9 @@
 //! Pages and markers that are filled in by hand: UFFDIO_COPY, UFFDIO_ZEROPAGE, UFFDIO_POISON.
 
-use super::poison;
+use super::{poison, protect};
 use crate::geometry::Range;
 use crate::judge::{Class, Moved, Outcome};
-use crate::rules::errno::{EEXIST, EFAULT, ENOENT, ENOMEM};
+use crate::rules::errno::{EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM};
 use crate::rules::registry::Rule;
 use crate::rules::{anon_vma, droppable, hit, Ctx};
 use crate::space::mm::{by_block, Table};
@@ -86,7 +86,11 @@ pub const BEYOND_END_ENOMEM: Rule = Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filling {
     /// New pages with this tag.
-    Copy(u16),
+    Copy {
+        tag: u16,
+        /// They are write-protected.
+        protect: bool,
+    },
     Zero,
     Poison,
 }
@@ -111,11 +115,18 @@ pub(super) fn fill(ctx: &mut Ctx, range: Range, with: Filling) -> Outcome {
         hit!(ctx, ONE_VMA);
         return Outcome::Errno(ENOENT);
     }
-    if prepares(vma) {
+    if let Filling::Copy { protect: true, .. } = with {
+        let registered = vma.uffd.wp;
+        hit!(ctx, protect::COPY);
+        if !registered {
+            return Outcome::Errno(EINVAL);
+        }
+    }
+    if prepares(&ctx.mm.vmas[i]) {
         anon_vma::prepare(ctx, i);
     }
     match with {
-        Filling::Copy(_) => hit!(ctx, COPIES),
+        Filling::Copy { .. } => hit!(ctx, COPIES),
         Filling::Zero => hit!(ctx, ZEROES),
         Filling::Poison => hit!(ctx, poison::MARKS),
     }
@@ -158,7 +169,7 @@ fn fill_slots(
             }
             let shared = ctx.mm.vmas[i].stores_are_shared();
             let new_page = match with {
-                Filling::Copy(_) => true,
+                Filling::Copy { .. } => true,
                 Filling::Zero => shared,
                 Filling::Poison => false,
             };
@@ -167,6 +178,7 @@ fn fill_slots(
                 None => {}
                 Some(Slot::Guard) if guards => hit!(ctx, OVERWRITES_GUARDS),
                 Some(Slot::Poison) if new_page => hit!(ctx, poison::REPLACED),
+                Some(Slot::UffdWp) if new_page => hit!(ctx, protect::REPLACED),
                 Some(_) => {
                     hit!(ctx, OCCUPIED);
                     return (done, Some(EEXIST));
@@ -203,7 +215,7 @@ fn uncached(ctx: &Ctx, i: usize, start: u32, end: u32) -> u32 {
 fn put(ctx: &mut Ctx, i: usize, (start, end): (u32, u32), with: Filling) {
     let vma = &ctx.mm.vmas[i];
     let content = match with {
-        Filling::Copy(tag) => Content::written(tag, start),
+        Filling::Copy { tag, .. } => Content::written(tag, start),
         Filling::Zero | Filling::Poison => Content::ZERO,
     };
     match (vma.object.filter(|_| vma.stores_are_shared()), with) {
@@ -217,11 +229,14 @@ fn put(ctx: &mut Ctx, i: usize, (start, end): (u32, u32), with: Filling) {
             ctx.mm.set_soft_dirty(start, end);
         }
         (None, Filling::Zero) => ctx.mm.slots.set(start, end, Slot::Zero),
-        (None, Filling::Copy(_)) => {
+        (None, Filling::Copy { .. }) => {
             let id = ctx.world.new_pages(end - start);
             droppable::made(ctx, i, id, end - start);
             ctx.mm.slots.set(start, end, Slot::Anon { id, content });
             ctx.mm.set_soft_dirty(start, end);
         }
+    }
+    if let Filling::Copy { protect: true, .. } = with {
+        ctx.mm.slots.set_uffd_wp(start, end);
     }
 }

@@ -1,18 +1,20 @@
 //! Which memory can be registered, and what becomes of its VMAs.
 
+use super::protect;
 use crate::judge::{Class, Outcome};
 use crate::program::FileKind;
 use crate::rules::args::Span;
-use crate::rules::errno::{EINVAL, EPERM};
+use crate::rules::errno::{EBUSY, EINVAL, EPERM};
 use crate::rules::registry::Rule;
 use crate::rules::{hit, merge, Ctx};
 use crate::space::Uffd;
 
 pub const REGISTERS: Rule = Rule {
     name: "uffd/register",
-    text: "UFFDIO_REGISTER marks the memory of the range (`um` for missing pages): each VMA is split at the range's ends and merged with \
+    text: "UFFDIO_REGISTER marks the memory of the range (`um` for missing pages, `uw` for write protection): each VMA is split at the range's ends and merged with \
            like neighbours. Registered memory merges with nothing else. Holes are passed over, but something must be \
-           mapped (EINVAL). No page and no guard changes; nothing happens where the mark is there already.",
+           mapped (EINVAL). No page and no guard changes; nothing happens where all marks asked for are there already; else \
+           these replace those that are.",
     source: "userfaultfd_register, userfaultfd_register_range; ioctl_userfaultfd(2)",
     since: "all",
     about: &[Class::Errno, Class::Vma, Class::VmFlags, Class::PageState],
@@ -64,6 +66,10 @@ pub const UNREGISTERS: Rule = Rule {
 /// Registers the memory of a range, or, with nothing to register for, unregisters it.
 pub(super) fn register(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Outcome {
     let on = uffd != Uffd::default();
+    if uffd.wp && !ctx.world.profile.uffd_wp {
+        hit!(ctx, protect::UNKNOWN);
+        return Outcome::Errno(EINVAL);
+    }
     if on {
         hit!(ctx, REGISTERS);
     } else {
@@ -83,6 +89,11 @@ pub(super) fn register(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Outcome {
             hit!(ctx, MAY_WRITE);
             return Outcome::Errno(EPERM);
         }
+        let drops = ctx.mm.vmas[i].uffd.wp && on && !uffd.wp;
+        if drops && ctx.world.profile.uffd_wp_switch_refused {
+            hit!(ctx, protect::SWITCH);
+            return Outcome::Errno(EBUSY);
+        }
     }
     let mut at = start;
     while at < end {
@@ -91,10 +102,16 @@ pub(super) fn register(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Outcome {
             break;
         };
         let (from, to) = (vma.start.max(at), vma.end.min(end));
-        if vma.uffd == uffd {
+        // Whoever is registered for more stays so.
+        let is = vma.uffd;
+        if is == uffd || on && is.missing >= uffd.missing && is.wp >= uffd.wp {
             at = to;
             continue;
         }
+        if !on && is.wp {
+            protect::change(ctx, i, (from, to), false);
+        }
+        let vma = &ctx.mm.vmas[i];
         if from > vma.start && ctx.world.profile.uffd_inside_stays_apart {
             hit!(ctx, INSIDE_APART);
             merge::split(ctx, from);
