@@ -104,8 +104,15 @@ fn free_piece(ctx: &mut Ctx, piece: Piece) {
     // Droppable pages count as lazily freed from the start, though their entries are dirty.
     let block = block_of(piece.from, ctx.geometry());
     let freed = !all_or_nothing || ctx.mm.all_lazy(id, pages);
-    if ctx.mm.tables[block] == Table::Huge && freed {
-        ctx.mm.huge[block].dirty = false;
+    if ctx.mm.tables[block] == Table::Huge {
+        if freed {
+            ctx.mm.huge[block].dirty = false;
+        }
+        return;
+    }
+    let vma = ctx.mm.vma_index(piece.from).map(|i| &ctx.mm.vmas[i]);
+    if vma.is_some_and(|vma| vma.droppable) {
+        ctx.mm.slots.set_clean(piece.from, piece.to);
     }
 }
 

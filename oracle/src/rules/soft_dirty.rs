@@ -83,9 +83,14 @@ pub(crate) fn protected(ctx: &mut Ctx, start: u32, end: u32) {
     if !ctx.world.profile.mprotect_sets_soft_dirty || !ctx.mm.tells_soft_dirty {
         return;
     }
+    // Droppable pages are free to take from the start, though their entries are dirty until FREE.
+    let vma = ctx.mm.vma_index(start).map(|i| &ctx.mm.vmas[i]);
+    let droppable = vma.is_some_and(|vma| vma.droppable);
     for (from, to, id) in batches(ctx, start, end) {
-        let dirty =
-            |mm: &Mm, page: u32| !mm.slots.is_clean(page) && !mm.all_lazy(id.plus(page - from), 1);
+        let dirty = |mm: &Mm, page: u32| {
+            let lazy = !droppable && mm.all_lazy(id.plus(page - from), 1);
+            !mm.slots.is_clean(page) && !lazy
+        };
         if (from + 1..to).any(|page| dirty(&ctx.mm, page)) {
             hit!(ctx, PROTECT);
             ctx.mm.set_soft_dirty(from, to);
