@@ -102,7 +102,9 @@ impl Actor {
 
     /// Notes what the kernel has complained about since the last time: it was the step that runs.
     pub fn listen(&self) {
-        if let Some(text) = self.log.news() {
+        // SAFETY: we have the turn, and whoever asked for the buffers before is done with them.
+        let scratch = unsafe { self.control.scratch() };
+        if let Some(text) = self.log.news(&mut scratch.text) {
             self.control.complain(&text);
         }
     }

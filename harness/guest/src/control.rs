@@ -21,6 +21,8 @@ pub const SCRATCH: usize = 512;
 pub const REGIONS: usize = 64;
 /// Bytes that one call of mincore fills.
 pub const BYTES: usize = 4096;
+/// Bytes of text of the kernel that are looked at at once.
+pub const TEXT: usize = 8192;
 /// Of the staging area, what most executions do not exceed.
 const USUAL: usize = 8192;
 
@@ -73,13 +75,15 @@ pub struct Region {
     pub categories: u64,
 }
 
-/// Buffers of whoever has the turn. They are shared so that a fork does not have to copy them.
+/// Buffers of whoever has the turn. They are shared so that a fork does not have to copy them: on the stack each page of
+/// them would be copied twice after a fork, for the child and for the parent.
 #[repr(C)]
 pub struct Scratch {
     pub regions: [Region; REGIONS],
     pub entries: [u64; SCRATCH],
     pub values: [u64; SCRATCH],
     pub bytes: [u8; BYTES],
+    pub text: [u8; TEXT],
 }
 
 /// See the module.

@@ -23,14 +23,13 @@ impl KernelLog {
         KernelLog { fd }
     }
 
-    /// What the kernel has said since the last call, if a warning or worse is among it.
-    pub fn news(self) -> Option<String> {
+    /// What the kernel has said since the last call, if a warning or worse is among it. `record` is room for a line.
+    pub fn news(self, record: &mut [u8]) -> Option<String> {
         let fd = self.fd?;
         let mut text = String::new();
         let mut grave = false;
-        let mut record = [0; 2048];
         loop {
-            match sys::read(fd, &mut record) {
+            match sys::read(fd, record) {
                 Ok(0) => break,
                 Ok(n) => {
                     if let Some((level, line)) = parse(&record[..n]) {

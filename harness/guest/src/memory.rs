@@ -2,9 +2,6 @@
 
 use crate::sys;
 
-/// Bytes of buddyinfo that are looked at: a line for each zone of each node.
-const TEXT: usize = 4096;
-
 /// /proc/buddyinfo, held open.
 #[derive(Debug, Clone, Copy)]
 pub struct Buddies {
@@ -26,12 +23,12 @@ impl Buddies {
         }
     }
 
-    /// Pages that are free in stretches of at least a huge page; 0 where the kernel does not say.
-    pub fn free_pages(&self) -> u64 {
-        let mut text = [0; TEXT];
-        let read = self.file.map(|fd| sys::read_at(fd, &mut text, 0));
+    /// Pages that are free in stretches of at least a huge page; 0 where the kernel does not say. `text` is room for
+    /// buddyinfo, a line for each zone of each node.
+    pub fn free_pages(&self, text: &mut [u8]) -> u64 {
+        let read = self.file.map(|fd| sys::read_at(fd, text, 0));
         match read {
-            Some(Ok(len)) => pages(&text[..len.min(TEXT)], self.order),
+            Some(Ok(len)) => pages(&text[..len.min(text.len())], self.order),
             _ => 0,
         }
     }

@@ -181,7 +181,9 @@ impl Supervisor {
         } else {
             self.stillborn = 0;
         }
-        if let Some(text) = self.setup.log.news() {
+        // SAFETY: no actor is left, or it is stuck for good.
+        let scratch = unsafe { control.scratch() };
+        if let Some(text) = self.setup.log.news(&mut scratch.text) {
             control.complain(&text);
         }
         send_complaints(&self.bar, control);

@@ -27,7 +27,7 @@ use crate::uffd::Uffd;
 use crate::walks::Walks;
 use std::sync::atomic::Ordering::Relaxed;
 use wire::layout::{self, Phase, Progress};
-use wire::{ring, End, FileKind, Mode, Program, Request, Response};
+use wire::{ring, Asked, Batch, End, FileKind, Mode, Program, Response};
 
 /// Programs that one worker plays before it is replaced anyway.
 const PROGRAMS: u32 = 1000;
@@ -129,23 +129,18 @@ impl Worker {
                 }
                 Err(e) => return format!("request ring: {e}"),
             };
-            match wire::decode::<Request>(&frame) {
+            match Asked::decode(&frame) {
                 Err(e) => {
                     return format!("a request of {} bytes cannot be decoded: {e}", frame.len())
                 }
-                Ok(Request::PowerOff) => {
+                Ok(Asked::PowerOff) => {
                     control.set_state(State::PowerOff);
                     sys::exit(0);
                 }
-                Ok(Request::Batch {
-                    seq,
-                    mode,
-                    arena_pages,
-                    op_limit_ms,
-                    programs,
-                }) => {
-                    control.op_limit_ms.store(op_limit_ms, Relaxed);
+                Ok(Asked::Batch(batch)) => {
+                    control.op_limit_ms.store(batch.op_limit_ms, Relaxed);
                     let page = self.actor.arena.page;
+                    let arena_pages = batch.arena_pages;
                     if u64::from(arena_pages) > 3 * (page / 8) {
                         return format!(
                             "an arena of {arena_pages} pages is larger than three blocks"
@@ -153,7 +148,9 @@ impl Worker {
                     }
                     self.actor.arena.pages = arena_pages.into();
                     self.actor.eyes.set_arena(self.actor.arena);
-                    self.batch(seq, mode, &programs);
+                    if let Err(why) = self.batch(&batch) {
+                        return why;
+                    }
                     if let Err(e) = ring::REQUESTS.release(&self.bar, next) {
                         return format!("request ring: {e}");
                     }
@@ -162,7 +159,9 @@ impl Worker {
         }
     }
 
-    fn batch(&mut self, seq: u64, mode: Mode, programs: &[Program]) {
+    /// Plays the programs of a batch, one decoded at a time: a fork copies whatever memory this process has touched.
+    fn batch(&mut self, batch: &Batch) -> Result<(), String> {
+        let (seq, mode) = (batch.seq, batch.mode);
         let control = self.setup.control;
         if control.in_batch.swap(1, Relaxed) == 0 {
             control.program.store(0, Relaxed);
@@ -171,40 +170,44 @@ impl Worker {
             self.bar.set(layout::BATCH, seq);
         }
         match mode {
-            Mode::Judged => self.rounds(programs, 1, true),
-            Mode::Bare { rounds } => self.rounds(programs, rounds, false),
-            Mode::Raced { repetitions, walks } => self.raced(programs, repetitions, walks),
+            Mode::Judged => self.rounds(batch, 1, true)?,
+            Mode::Bare { rounds } => self.rounds(batch, rounds, false)?,
+            Mode::Raced { repetitions, walks } => self.raced(batch, repetitions, walks)?,
         }
         control.in_batch.store(0, Relaxed);
         let nanos = sys::now() - control.batch_started.load(Relaxed);
         let done = wire::encode(&Response::BatchDone { seq, nanos }).unwrap_or_default();
         send(&self.bar, control, &done);
         self.idle();
+        Ok(())
     }
 
     /// Plays all programs, and all again, so many times.
-    fn rounds(&mut self, programs: &[Program], rounds: u32, judged: bool) {
+    fn rounds(&mut self, batch: &Batch, rounds: u32, judged: bool) -> Result<(), String> {
         let control = self.setup.control;
         control.judged.store(judged.into(), Relaxed);
         control.raced.store(0, Relaxed);
         while control.round.load(Relaxed) < rounds {
             // A worker that replaces another goes on where that one stopped.
-            while let Some(program) = programs.get(control.program.load(Relaxed) as usize) {
-                self.program(program, judged);
+            let played = control.program.load(Relaxed) as usize;
+            for program in batch.programs().skip(played) {
+                let program = program.map_err(|e| self.undecoded(e))?;
+                self.program(&program, judged);
                 control
                     .program
                     .store(control.program.load(Relaxed) + 1, Relaxed);
-                self.replace_if_spoilt(program);
+                self.replace_if_spoilt(&program);
             }
             control.program.store(0, Relaxed);
             control
                 .round
                 .store(control.round.load(Relaxed) + 1, Relaxed);
         }
+        Ok(())
     }
 
     /// Plays each program so many times before the next one.
-    fn raced(&mut self, programs: &[Program], repetitions: u32, walks: bool) {
+    fn raced(&mut self, batch: &Batch, repetitions: u32, walks: bool) -> Result<(), String> {
         let control = self.setup.control;
         control.judged.store(1, Relaxed);
         control.raced.store(1, Relaxed);
@@ -212,16 +215,18 @@ impl Worker {
             true => self.count_walks().err(),
             false => None,
         };
-        while let Some(program) = programs.get(control.program.load(Relaxed) as usize) {
+        let played = control.program.load(Relaxed) as usize;
+        for program in batch.programs().skip(played) {
+            let program = program.map_err(|e| self.undecoded(e))?;
             while control.round.load(Relaxed) < repetitions {
                 if control.round.load(Relaxed) == 0 {
                     control.tally.reset();
                 }
-                self.program(program, true);
+                self.program(&program, true);
                 control
                     .round
                     .store(control.round.load(Relaxed) + 1, Relaxed);
-                self.replace_if_spoilt(program);
+                self.replace_if_spoilt(&program);
             }
             send_tally(&self.bar, control, program.id, no_walks.clone());
             control
@@ -230,6 +235,12 @@ impl Worker {
             control.round.store(0, Relaxed);
         }
         self.actor.walks = None;
+        Ok(())
+    }
+
+    fn undecoded(&self, error: impl std::fmt::Display) -> String {
+        let number = self.setup.control.program.load(Relaxed);
+        format!("program {number} of a batch cannot be decoded: {error}")
     }
 
     fn count_walks(&mut self) -> Result<(), String> {
@@ -271,14 +282,18 @@ impl Worker {
         self.bar.set(layout::PROGRAM, program.id);
         if let Err(why) = self.prepare(program) {
             let end = End::Failed { step: 0, why };
-            // SAFETY: no other actor lives.
-            send(&self.bar, control, unsafe {
-                control.execution(program.id, end)
-            });
+            if control.raced.load(Relaxed) == 0 || control.tally.count_unlike() {
+                // SAFETY: no other actor lives.
+                send(&self.bar, control, unsafe {
+                    control.execution(program.id, end)
+                });
+            }
             return;
         }
         if judged {
-            let free = self.setup.buddies.free_pages();
+            // SAFETY: no other actor lives.
+            let scratch = unsafe { control.scratch() };
+            let free = self.setup.buddies.free_pages(&mut scratch.text);
             control.free_pages.store(free, Relaxed);
         }
         self.actor.play(program, judged);

@@ -449,6 +449,88 @@ pub enum Request {
     PowerOff,
 }
 
+/// A [`Request`] as the guest takes it.
+#[derive(Debug)]
+pub enum Asked<'a> {
+    Batch(Batch<'a>),
+    PowerOff,
+}
+
+/// A batch whose programs are still bytes.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    pub seq: u64,
+    pub mode: Mode,
+    /// Pages in the arena.
+    pub arena_pages: u32,
+    /// Milliseconds an op may take before it counts as hanging.
+    pub op_limit_ms: u32,
+    programs: usize,
+    bytes: &'a [u8],
+}
+
+/// [`Request`] up to the first program: a sequence begins with its length.
+#[derive(Deserialize)]
+enum Head {
+    Batch {
+        seq: u64,
+        mode: Mode,
+        arena_pages: u32,
+        op_limit_ms: u32,
+        programs: usize,
+    },
+    PowerOff,
+}
+
+impl<'a> Asked<'a> {
+    /// Decodes an encoded [`Request`] up to its programs.
+    ///
+    /// # Errors
+    /// The bytes do not begin like a request, or go on where it ends.
+    pub fn decode(bytes: &'a [u8]) -> Result<Asked<'a>, postcard::Error> {
+        let (head, bytes) = postcard::take_from_bytes(bytes)?;
+        match head {
+            Head::Batch {
+                seq,
+                mode,
+                arena_pages,
+                op_limit_ms,
+                programs,
+            } => Ok(Asked::Batch(Batch {
+                seq,
+                mode,
+                arena_pages,
+                op_limit_ms,
+                programs,
+                bytes,
+            })),
+            Head::PowerOff if bytes.is_empty() => Ok(Asked::PowerOff),
+            Head::PowerOff => Err(postcard::Error::DeserializeBadEncoding),
+        }
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// Decodes the programs, each when it is asked for. An error is the last thing that comes.
+    pub fn programs(&self) -> impl Iterator<Item = Result<Program, postcard::Error>> + 'a {
+        let (mut left, mut bytes) = (self.programs, self.bytes);
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let next = postcard::take_from_bytes(bytes).and_then(|(program, rest)| {
+                bytes = rest;
+                match left == 0 && !rest.is_empty() {
+                    true => Err(postcard::Error::DeserializeBadEncoding),
+                    false => Ok(program),
+                }
+            });
+            if next.is_err() {
+                left = 0;
+            }
+            Some(next)
+        })
+    }
+}
+
 /// Guest to host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {

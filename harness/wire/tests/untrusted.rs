@@ -5,9 +5,80 @@ use std::convert::Infallible;
 use wire::layout::{self, Phase, Progress};
 use wire::ring::{Memory, RingError, REQUESTS, RESPONSES};
 use wire::{
-    decode, encode, End, Execution, Fault, File, FileKind, Hello, Knobs, Mode, Op, OpResult,
+    decode, encode, Asked, End, Execution, Fault, File, FileKind, Hello, Knobs, Mode, Op, OpResult,
     PageRun, Program, Raced, Request, Response, Space, Step, StepSeen, View, Vma,
 };
+
+/// A batch of `programs` short programs, as the host sends it.
+fn batch(programs: u64) -> Request {
+    let program = |id| Program {
+        id,
+        knobs: Knobs {
+            thp: 2,
+            shmem_thp: 1,
+            khugepaged: false,
+            ksm: false,
+            root: id % 2 == 0,
+        },
+        files: Vec::new(),
+        steps: vec![
+            Step {
+                actor: 0,
+                lane: None,
+                op: Op::Munmap { at: -4096, len: id },
+                look: wire::Look::Flags,
+            };
+            id as usize
+        ],
+        fault: None,
+    };
+    Request::Batch {
+        seq: 7,
+        mode: Mode::Bare { rounds: 300 },
+        arena_pages: 1536,
+        op_limit_ms: 2000,
+        programs: (0..programs).map(program).collect(),
+    }
+}
+
+#[test]
+fn a_batch_taken_program_by_program_is_the_batch() {
+    for count in [0, 1, 130] {
+        let request = batch(count);
+        let bytes = encode(&request).unwrap();
+        let Ok(Asked::Batch(batch)) = Asked::decode(&bytes) else {
+            panic!("no batch");
+        };
+        let taken = Request::Batch {
+            seq: batch.seq,
+            mode: batch.mode,
+            arena_pages: batch.arena_pages,
+            op_limit_ms: batch.op_limit_ms,
+            programs: batch.programs().collect::<Result<_, _>>().unwrap(),
+        };
+        assert_eq!(taken, request);
+    }
+    let bytes = encode(&Request::PowerOff).unwrap();
+    assert!(matches!(Asked::decode(&bytes), Ok(Asked::PowerOff)));
+}
+
+#[test]
+fn a_batch_that_is_cut_or_goes_on_ends_with_an_error() {
+    let bytes = encode(&batch(3)).unwrap();
+    let longer = [&bytes[..], &[0]].concat();
+    for cut in [&longer[..], &bytes[..bytes.len() - 1], &bytes[..20]] {
+        let Ok(Asked::Batch(batch)) = Asked::decode(cut) else {
+            panic!("no batch");
+        };
+        let programs: Vec<_> = batch.programs().collect();
+        assert!(programs.len() <= 3);
+        assert!(programs.last().is_some_and(Result::is_err));
+        let errors = programs.iter().filter(|p| p.is_err()).count();
+        assert_eq!(errors, 1);
+    }
+    let longer = [&encode(&Request::PowerOff).unwrap()[..], &[0]].concat();
+    assert!(Asked::decode(&longer).is_err());
+}
 
 fn examples() -> Vec<Response> {
     let space = Space {

@@ -4,15 +4,18 @@
 use crate::sys;
 use wire::Counters;
 
-/// Bytes of either text, more than any kernel writes.
-const TEXT: usize = 4096;
-
 /// Reads both, one right after the other. `status` and `rollup` are this process's own files; `locks_unknown` says that mlockall
-/// has locked memory of the guest, or that the kernel may have lost count, so that VmLck says nothing about the arena.
-pub fn look(status: i32, rollup: i32, locks_unknown: bool) -> Result<Counters, String> {
+/// has locked memory of the guest, or that the kernel may have lost count, so that VmLck says nothing about the arena. Half
+/// of `text` is more than any kernel writes of either.
+pub fn look(
+    status: i32,
+    rollup: i32,
+    locks_unknown: bool,
+    text: &mut [u8],
+) -> Result<Counters, String> {
     // Both are written to before either is filled: between the two reads this process must fault nothing in.
-    let mut texts = [[0xff_u8; TEXT]; 2];
-    let [first, second] = &mut texts;
+    text.fill(0xff);
+    let (first, second) = text.split_at_mut(text.len() / 2);
     let status = read(status, first, "status")?;
     let rollup = read(rollup, second, "smaps_rollup")?;
     let locked = value(status, b"VmLck")?;
@@ -28,10 +31,10 @@ pub fn look(status: i32, rollup: i32, locks_unknown: bool) -> Result<Counters, S
     })
 }
 
-fn read<'t>(fd: i32, into: &'t mut [u8; TEXT], what: &str) -> Result<&'t [u8], String> {
+fn read<'t>(fd: i32, into: &'t mut [u8], what: &str) -> Result<&'t [u8], String> {
     let n = sys::read_at(fd, into, 0).map_err(|e| format!("{what}: {e}"))?;
     match n {
-        TEXT => Err(format!("{what} is too long")),
+        n if n == into.len() => Err(format!("{what} is too long")),
         n => Ok(&into[..n]),
     }
 }

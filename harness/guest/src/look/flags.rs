@@ -8,9 +8,15 @@ use wire::{Sizes, Vma};
 /// Bytes of a read, less than any record has: the kernel formats records until a read is satisfied.
 const READ: usize = 600;
 
-/// Fills in the flags of `vmas`, which are the first ones of the arena, and with `with_sizes` the sizes: reading them takes time.
-pub fn look(smaps: i32, arena: Arena, vmas: &mut [Vma], with_sizes: bool) -> Result<(), String> {
-    let mut buffer = [0; 4 * READ];
+/// Fills in the flags of `vmas`, which are the first ones of the arena, and with `with_sizes` the sizes: reading them takes
+/// time. `buffer` is room for a few reads.
+pub fn look(
+    smaps: i32,
+    arena: Arena,
+    vmas: &mut [Vma],
+    with_sizes: bool,
+    buffer: &mut [u8],
+) -> Result<(), String> {
     let (mut have, mut offset, mut done) = (0, 0, 0);
     let (mut current, mut sizes) = (None, Reading::default());
     while done < vmas.len() {

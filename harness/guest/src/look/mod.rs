@@ -105,7 +105,7 @@ impl Eyes {
         if self.features.procmap_query {
             vmas::by_query(self.maps, self.arena, &mut space.vmas)?;
         } else {
-            vmas::by_text(self.maps, self.arena, &mut space.vmas)?;
+            vmas::by_text(self.maps, self.arena, &mut scratch.text, &mut space.vmas)?;
         }
         pages::look(self.pagemap, self.features, self.arena, scratch, space)?;
         resident::look(self.arena, all, scratch, space)?;
@@ -123,7 +123,7 @@ impl Eyes {
                     *self.smaps.insert(fd)
                 }
             };
-            flags::look(fd, arena, &mut space.vmas[..wanted], all)?;
+            flags::look(fd, arena, &mut space.vmas[..wanted], all, &mut scratch.text)?;
         }
         Ok(&self.view)
     }
@@ -144,12 +144,13 @@ impl Eyes {
             }
         };
         if let View::Full(space) = &mut self.view {
-            space.counters = Some(counters::look(status, rollup, locks_unknown)?);
+            // SAFETY: the actor that looks has the turn.
+            let scratch = unsafe { control.scratch() };
+            let text = &mut scratch.text;
+            space.counters = Some(counters::look(status, rollup, locks_unknown, text)?);
             let asked = wire::scan::QUERIES
                 .iter()
                 .filter(|q| self.features.pagemap_scan && q.can_be_asked(self.features.scan_guard));
-            // SAFETY: the actor that looks has the turn.
-            let scratch = unsafe { control.scratch() };
             for query in asked {
                 let answer = pages::ask(self.pagemap, self.arena, query, &mut scratch.regions)?;
                 space.scans.push(answer);

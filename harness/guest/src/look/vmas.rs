@@ -98,9 +98,13 @@ pub fn by_query(maps: i32, arena: Arena, into: &mut Vec<Vma>) -> Result<(), Stri
 }
 
 /// All VMAs of the arena from the text of /proc/self/maps. The arena's come first there, whatever the process: nothing
-/// is mapped below it.
-pub fn by_text(maps: i32, arena: Arena, into: &mut Vec<Vma>) -> Result<(), String> {
-    let mut buffer = [0; 8192];
+/// is mapped below it. `buffer` is room for more than a line.
+pub fn by_text(
+    maps: i32,
+    arena: Arena,
+    buffer: &mut [u8],
+    into: &mut Vec<Vma>,
+) -> Result<(), String> {
     let (mut have, mut offset) = (0, 0);
     loop {
         let n =
