@@ -155,9 +155,12 @@ pub fn check_image(path: &Path, arch: Arch) -> Result<(), VmError> {
 pub fn arguments(config: &VmConfig, shared_fd: i32, sandbox: bool) -> Vec<String> {
     let mut args: Vec<String> = Vec::new();
     let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
-    let accel = match config.accel {
-        Accel::Tcg => "tcg,thread=multi",
-        Accel::Kvm => "kvm",
+    let accel = match (config.accel, config.arch) {
+        // Where no second CPU looks on, a pair of exclusive load and store is translated to plain ones and a barrier to
+        // nothing, but only without a thread per CPU. x86 kernels drop their lock prefixes on one CPU by themselves.
+        (Accel::Tcg, Arch::Aarch64) if config.cpus == 1 => "tcg,thread=single",
+        (Accel::Tcg, _) => "tcg,thread=multi",
+        (Accel::Kvm, _) => "kvm",
     };
     add("-accel", accel.to_owned());
     let (machine, cpu, console, more) = match (config.arch, config.accel) {
