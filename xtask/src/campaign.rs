@@ -3,7 +3,7 @@
 use crate::exit::UsageError;
 use crate::vm_matrix::MatrixArgs;
 use anyhow::{Context, Result};
-use harness::campaign::{Amount, CorpusProgram, Programs, Settings};
+use harness::campaign::{Amount, CorpusProgram, Programs, RowResult, Settings};
 use harness::kernel::KernelSource;
 use harness::report::{Manifest, Planned, GUEST, ORACLE};
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ use std::sync::Arc;
 /// Options of a resumed run that may be others than before: they change nothing in its results.
 const FREE: [&str; 3] = ["resume", "jobs", "format"];
 
-/// Bytes of a record in results.jsonl, about: `cargo xtask vm-matrix --simulated none --programs 20000` writes 3.4 KB for each
-/// block.
-const RECORD: u64 = 4 << 10;
+/// Bytes of a record in results.jsonl, about: `cargo xtask vm-matrix --simulated none --programs 6400` wrote 456,235 bytes for 106
+/// blocks.
+const RECORD: u64 = 5 << 10;
 
 /// Bytes of everything else, about: tables, consoles, reports, for each kernel.
 const KERNEL: u64 = 1 << 20;
@@ -118,6 +118,14 @@ pub fn resumed(now: &MatrixArgs, folder: &Path) -> Result<(MatrixArgs, Manifest)
     std::env::set_current_dir(&manifest.directory)
         .with_context(|| format!("the run was started in {}", manifest.directory))?;
     Ok((args, manifest))
+}
+
+/// Whether this machine's share of a campaign has a block of a kernel.
+pub fn has_work(manifest: &Manifest, row: &RowResult, seed: u64) -> bool {
+    let (Some(shard), Some(mut blocks)) = (manifest.share(), manifest.blocks()) else {
+        return true;
+    };
+    blocks.any(|block| shard.has(&row.kernel, &row.arch, block, seed))
 }
 
 /// Says that a run cannot be resumed because something beneath it has changed.

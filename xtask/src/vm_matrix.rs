@@ -296,7 +296,8 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
         Format::Ktap => say!("{}", ktap(&summary.rows)),
         Format::Junit => say!("{}", junit(&summary.rows)?),
     }
-    Ok(exit(&summary))
+    let planned = |row: &RowResult| crate::campaign::has_work(&manifest, row, settings.seed);
+    Ok(exit(&summary, &planned))
 }
 
 /// What people read at the end.
@@ -317,10 +318,13 @@ fn tell(settings: &Settings, summary: &Summary, stats: Option<&Stats>, path: &Pa
 }
 
 /// What a campaign's end means for the exit code.
-fn exit(summary: &Summary) -> Exit {
+fn exit(summary: &Summary, planned: &dyn Fn(&RowResult) -> bool) -> Exit {
     let ran = |row: &RowResult| row.tally.programs > 0;
-    let expected = |row: &&RowResult| row.skipped_because.is_none();
-    let nothing_ran = summary.programs() == 0 || !summary.rows.iter().filter(expected).all(ran);
+    // A shard may have no block of a kernel.
+    let expected = |row: &&RowResult| row.skipped_because.is_none() && planned(row);
+    let none_planned = !summary.rows.is_empty() && !summary.rows.iter().any(planned);
+    let nothing_ran = (summary.programs() == 0 && !none_planned)
+        || !summary.rows.iter().filter(expected).all(ran);
     if summary.new_suspects() > 0 {
         Exit::Found
     } else if summary.interrupted {
@@ -471,6 +475,10 @@ fn statistics(settings: &Settings, summary: &Summary) -> Option<Stats> {
 mod tests {
     use super::*;
 
+    fn exit_of(summary: &Summary) -> Exit {
+        exit(summary, &|_| true)
+    }
+
     /// The end of a campaign with one kernel.
     fn one(change: impl FnOnce(&mut RowResult)) -> Summary {
         let mut row = RowResult::default();
@@ -483,10 +491,10 @@ mod tests {
 
     #[test]
     fn a_run_that_runs_nothing_is_no_success() {
-        assert_eq!(exit(&one(|row| row.tally.programs = 1)), Exit::Fine);
+        assert_eq!(exit_of(&one(|row| row.tally.programs = 1)), Exit::Fine);
         let skipped = one(|row| row.skipped_because = Some("not to be had".into()));
         for nothing in [Summary::default(), one(|_| {}), skipped] {
-            assert_eq!(exit(&nothing), Exit::Infrastructure);
+            assert_eq!(exit_of(&nothing), Exit::Infrastructure);
             let text = closing(&nothing, Path::new("out"));
             assert!(text.contains("no program ran"), "{text}");
         }
@@ -498,11 +506,11 @@ mod tests {
             row.tally.programs = 1;
             row.tally.infra_errors = 1;
         };
-        assert_eq!(exit(&one(failed)), Exit::Infrastructure);
+        assert_eq!(exit_of(&one(failed)), Exit::Infrastructure);
         let found = one(|row| {
             failed(row);
             row.tally.hangs = 1;
         });
-        assert_eq!(exit(&found), Exit::Found);
+        assert_eq!(exit_of(&found), Exit::Found);
     }
 }
