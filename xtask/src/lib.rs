@@ -6,6 +6,7 @@ mod bisect;
 mod campaign;
 mod compare;
 mod exit;
+mod farm;
 mod faults;
 mod folders;
 mod fuzz;
@@ -54,6 +55,7 @@ struct Cli {
 enum Verb {
     VmMatrix(Box<vm_matrix::MatrixArgs>),
     Merge(merge::MergeArgs),
+    Farm(farm::FarmArgs),
     Run(run::RunArgs),
     Minimize(minimize::MinimizeArgs),
     Triage(triage::TriageArgs),
@@ -89,6 +91,7 @@ pub fn main() -> std::process::ExitCode {
     let result = match &cli.verb {
         Verb::VmMatrix(args) => vm_matrix::run(args, &workspace),
         Verb::Merge(args) => merge::run(args, &workspace),
+        Verb::Farm(args) => farm::run(args, &workspace),
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
         Verb::Triage(args) => triage::run(args, &workspace),

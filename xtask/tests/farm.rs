@@ -1,0 +1,65 @@
+//! What a farm's engine runs: the script of a shard.
+
+use std::path::Path;
+use std::process::Command;
+
+const OPTIONS: [&str; 3] = ["--simulated=fork/loses-guards", "--programs", "300"];
+
+fn xtask(words: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(words).output().expect("a run")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a name in UTF-8")
+}
+
+/// As an engine does it, with a shard that is run again, and one that was killed before it had begun.
+#[test]
+fn shards_of_a_farm_make_the_whole() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let farm = dir.path().join("farm");
+    let words = [
+        "farm",
+        "slurm",
+        "--shards",
+        "3",
+        "--jobs",
+        "1",
+        "--dry-run",
+        "--out",
+    ];
+    let prepared = xtask(&[&words[..], &[text(&farm), "--"], &OPTIONS].concat());
+    assert!(prepared.status.success(), "{prepared:?}");
+    let said = String::from_utf8_lossy(&prepared.stdout).into_owned();
+    assert!(said.contains("sbatch") && said.contains("merge"), "{said}");
+    let batch = std::fs::read_to_string(farm.join("farm.sbatch")).expect("a job");
+    assert!(batch.contains("#SBATCH --array=1-3\n"), "{batch}");
+    std::fs::create_dir_all(farm.join("shards/2/consoles")).expect("a folder");
+    for shard in ["3", "1", "2", "1"] {
+        let script = farm.join("shard.sh");
+        let ended = Command::new(script).arg(shard).output().expect("a shell");
+        assert!(ended.status.success(), "{shard}: {ended:?}");
+    }
+    let all = dir.path().join("all");
+    let shards = ["1", "2", "3"].map(|k| farm.join("shards").join(k));
+    let [one, two, three] = [0, 1, 2].map(|k| text(&shards[k]));
+    let merged = xtask(&["merge", one, two, three, "--out", text(&all)]);
+    assert_eq!(merged.status.code(), Some(1), "{merged:?}");
+    let whole = dir.path().join("whole");
+    xtask(&[&["vm-matrix", "--out", text(&whole)][..], &OPTIONS].concat());
+    let table =
+        |folder: &Path| std::fs::read_to_string(folder.join("divergences.csv")).expect("a table");
+    assert_eq!(table(&all), table(&whole));
+}
+
+#[test]
+fn options_that_the_farm_sets_are_refused() {
+    for words in [
+        &["farm", "parallel", "--dry-run", "--", "--shard", "1/2"][..],
+        &["farm", "parallel", "--dry-run", "--shards", "0"],
+    ] {
+        let ended = xtask(words);
+        assert_eq!(ended.status.code(), Some(2), "{words:?}: {ended:?}");
+    }
+}
