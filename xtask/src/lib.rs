@@ -28,6 +28,7 @@ mod run;
 mod setup;
 mod show;
 mod show_race;
+mod soak;
 mod test;
 mod triage;
 mod verdict;
@@ -56,6 +57,7 @@ enum Verb {
     VmMatrix(Box<vm_matrix::MatrixArgs>),
     Merge(merge::MergeArgs),
     Farm(farm::FarmArgs),
+    Soak(soak::SoakArgs),
     Run(run::RunArgs),
     Minimize(minimize::MinimizeArgs),
     Triage(triage::TriageArgs),
@@ -92,6 +94,7 @@ pub fn main() -> std::process::ExitCode {
         Verb::VmMatrix(args) => vm_matrix::run(args, &workspace),
         Verb::Merge(args) => merge::run(args, &workspace),
         Verb::Farm(args) => farm::run(args, &workspace),
+        Verb::Soak(args) => soak::run(args, &workspace),
         Verb::Run(args) => run::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
         Verb::Triage(args) => triage::run(args, &workspace),

@@ -58,6 +58,7 @@ fn options_that_the_farm_sets_are_refused() {
     for words in [
         &["farm", "parallel", "--dry-run", "--", "--shard", "1/2"][..],
         &["farm", "parallel", "--dry-run", "--shards", "0"],
+        &["soak", "--", "--resume", "x"],
     ] {
         let ended = xtask(words);
         assert_eq!(ended.status.code(), Some(2), "{words:?}: {ended:?}");
