@@ -6,7 +6,6 @@ use oracle::judge::{ByOp, Class};
 use oracle::rules::RuleSet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 /// Confirmed examples of a bucket on one kernel: those at the first places. Others are counted, not re-run.
 pub const EXAMPLES: usize = 3;
@@ -147,22 +146,10 @@ impl BlockResult {
 
 /// 16 hexadecimal digits of BLAKE3 over everything that was observed while a program ran, and how it ended.
 pub fn observation_digest(execution: &Execution) -> String {
-    struct To<'a>(&'a mut blake3::Hasher);
-    impl io::Write for To<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut hasher = blake3::Hasher::new();
-    // Neither the hasher nor the encoding of plain data fails.
-    let _ = postcard::to_io(&execution.seen, To(&mut hasher));
-    hasher.update(format!("{:?}", execution.end).as_bytes());
-    hasher.finalize().to_hex()[..16].to_string()
+    // In one piece: the encoder writes byte by byte, which is no way to feed a hasher. Plain data can be encoded.
+    let mut bytes = postcard::to_stdvec(&execution.seen).unwrap_or_default();
+    bytes.extend_from_slice(format!("{:?}", execution.end).as_bytes());
+    blake3::hash(&bytes).to_hex()[..16].to_string()
 }
 
 /// The sum of blocks.
