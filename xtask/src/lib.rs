@@ -102,7 +102,7 @@ pub fn main() -> std::process::ExitCode {
         Verb::Reproducer(args) => reproducer::run(args, &workspace),
         Verb::Verdict(args) => verdict::run(args, &workspace),
         Verb::Bisect(args) => bisect::run(args, &workspace),
-        Verb::Races(args) => races::run(&args, &workspace),
+        Verb::Races(args) => races::run(args, &workspace),
         Verb::Show(args) => show::run(args),
         Verb::Compare(args) => compare::run(args, &workspace),
         Verb::Laws(args) => laws::run(args, &workspace),
