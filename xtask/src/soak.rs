@@ -476,7 +476,7 @@ impl Soak<'_> {
         let half = lived.len() / 2;
         let most = |peaks: &[u64]| peaks.iter().max().copied().unwrap_or(0) >> 10;
         text += &format!(
-            "{} host processes; largest resident set {} MiB in the first half, {} MiB in the second\n{} VMs\n",
+            "{} host processes; largest resident set {} MiB in the first half, {} MiB in the second\n{} QEMU processes, those that only told their version among them\n",
             self.peaks.len(),
             most(&lived[..half]),
             most(&lived[half..]),
