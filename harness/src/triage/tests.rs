@@ -344,7 +344,7 @@ fn limits_hand_back_the_best_so_far() {
     for (limits, ended) in [
         (
             Limits {
-                executions: whole.executions / 3,
+                executions: whole.executions * 2 / 3,
                 ..Limits::default()
             },
             Ended::Executions,

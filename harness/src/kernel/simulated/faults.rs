@@ -149,7 +149,7 @@ faults! {
             _ => None,
         });
     "mmap" "fixed-keeps" "MAP_FIXED over a mapping leaves the pages that are there"
-        ["mmap/fixed/replaces" "mmap/new-is-empty" "munmap/removes"]
+        ["mmap/fixed/replaces" "mmap/new-is-empty" "munmap/removes" "mmap/file/maps"]
         Act::Instead(fixed_keeps);
     "mmap" "hint-eexist" "mmap with a hint that is taken returns EEXIST instead of going elsewhere"
         ["mmap/hint/elsewhere-when-used"]
