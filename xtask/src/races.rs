@@ -12,9 +12,7 @@ use harness::kernel::machine::VmSource;
 use harness::kernel::{
     probe, BootError, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Smaps,
 };
-use harness::race::{
-    explanation, explanation_text, judge_raced, Fate, Judgement, Kind, Row, WayRow,
-};
+use harness::race::{explanation, explanation_text, judge_raced, Fate, Judgement, Row, WayRow};
 use harness::report::{outcome_words, wrap};
 use oracle::profile::Profile;
 use oracle::program::generate::generate_race;
@@ -269,7 +267,7 @@ impl Run<'_> {
             row.within_256ns.to_string(),
             format!("{}/{}", row.ways_seen, row.ways),
             row.not_judged.to_string(),
-            (row.forbidden + row.broken).to_string(),
+            row.forbidden.to_string(),
             format!("{:.0}", row.repetitions_per_second),
         ]);
         Ok(Ok(()))
@@ -288,8 +286,7 @@ impl Run<'_> {
             "{name} on {} ({}, {})\n",
             info.release, info.arch, info.accel
         );
-        let bad = |kind: &&Kind| !kind.broken.is_empty() || matches!(kind.fate, Fate::Forbidden(_));
-        for kind in judged.kinds.iter().filter(bad) {
+        for kind in judged.kinds.iter().filter(|kind| kind.is_wrong()) {
             text += &format!("\n{} repetitions:\n", kind.count);
             for (step, seen) in program.steps.iter().zip(&kind.execution.seen) {
                 let outcome = outcome_words(&seen.outcome, info.geometry);

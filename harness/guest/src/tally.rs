@@ -20,7 +20,7 @@ pub struct Tally {
     first: [AtomicU32; MAX_LANES],
     walks: [AtomicU32; BINS],
     walks_counted: AtomicU32,
-    /// How long a section takes when nothing holds it up, nanoseconds.
+    /// How long the longest thread of a section works, nanoseconds: the median, about.
     pub span: AtomicU64,
 }
 
@@ -33,7 +33,7 @@ pub struct Meeting {
     pub apart: u64,
     /// Ops of two threads were under way at the same time.
     pub overlapped: bool,
-    /// From the first beginning to the last end, nanoseconds.
+    /// How long the longest of the threads that do not repeat worked, nanoseconds.
     pub span: u64,
 }
 
@@ -91,11 +91,15 @@ impl Tally {
         add(&self.overlapped, meeting.overlapped.into());
         add(&self.apart[bin(meeting.apart)], 1);
         add(&self.first[meeting.first], 1);
-        // A thread that had to wait for a processor makes a section long that is not: down at once, up slowly.
+        // Steps of the same size up and down lead to the median: a thread that had to wait for a processor says nothing about the
+        // others.
         let was = self.span.load(Relaxed);
+        let step = was / 32 + 1;
         let span = match meeting.span {
-            now if was == 0 || now < was => now.max(1),
-            now => was + (now - was) / 64,
+            now if was == 0 => now.max(1),
+            now if now > was => was + step,
+            now if now < was => was - step,
+            _ => was,
         };
         self.span.store(span, Relaxed);
     }
@@ -182,7 +186,7 @@ mod tests {
         let full: Vec<usize> = (0..BINS).filter(|bin| told.apart[*bin] > 0).collect();
         assert_eq!(full, [0, 1, 10, BINS - 1]);
         assert_eq!(tally.span.load(Relaxed), 800);
-        for (span, known) in [(7200, 900), (500, 500)] {
+        for (span, known) in [(7200, 826), (500, 800), (800, 800)] {
             let apart = 0;
             tally.meet(Meeting {
                 first: 0,

@@ -45,6 +45,13 @@ pub struct Kind {
     pub broken: Vec<Broken>,
 }
 
+impl Kind {
+    /// Nothing explains it, or it breaks a promise.
+    pub fn is_wrong(&self) -> bool {
+        !self.broken.is_empty() || matches!(self.fate, Fate::Forbidden(_))
+    }
+}
+
 /// What came of all repetitions.
 #[derive(Debug, Clone)]
 pub struct Judgement {

@@ -33,9 +33,9 @@ pub struct Row {
     pub ways: usize,
     /// Of these, how many were met.
     pub ways_seen: usize,
-    /// Repetitions that no way explains, that hung, or after which two views disagreed.
+    /// Repetitions that no way explains, that hung, after which two views disagreed, or that broke a promise of guard regions.
     pub forbidden: u32,
-    /// Repetitions that broke a promise of guard regions.
+    /// Of these, those that broke a promise.
     pub broken: u32,
     /// Repetitions that were not judged: too many ways, settings that are not modelled, too many kinds.
     pub not_judged: u32,
@@ -70,7 +70,7 @@ impl Row {
             kinds: judged.kinds.len(),
             ways: judged.ways.len(),
             ways_seen: judged.ways_seen(),
-            forbidden: judged.count(|kind| matches!(kind.fate, Fate::Forbidden(_))),
+            forbidden: judged.count(|kind| kind.is_wrong()),
             broken: judged.count(|kind| !kind.broken.is_empty()),
             not_judged: raced.unkept + judged.count(|k| matches!(k.fate, Fate::NotJudged(_))),
             infra_errors: judged.count(|kind| matches!(kind.fate, Fate::Infra(_))),
@@ -83,7 +83,7 @@ impl Row {
 
     /// Whether something was seen that must not be.
     pub fn found(&self) -> bool {
-        self.forbidden > 0 || self.broken > 0
+        self.forbidden > 0
     }
 }
 
