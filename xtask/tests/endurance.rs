@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A fault that shows in a few programs of a hundred.
 const FAULT: &str = "--simulated=fork/loses-guards";
@@ -83,7 +83,9 @@ fn in_one_go(folder: &Path, programs: &str) -> PathBuf {
 #[test]
 fn a_run_that_is_killed_at_random_moments_comes_out_the_same() {
     let dir = tempfile::tempdir().expect("a folder");
+    let began = Instant::now();
     let whole = in_one_go(dir.path(), "1500");
+    let takes = began.elapsed().as_millis() as u64;
     let killed = dir.path().join("killed");
     let mut words = vec![
         "vm-matrix",
@@ -105,12 +107,13 @@ fn a_run_that_is_killed_at_random_moments_comes_out_the_same() {
         random ^= random >> 7;
         random ^= random << 17;
         let patience = if kills < 8 {
-            50 + random % 900
+            // Within most of the time that a whole run takes here.
+            10 + random % (takes * 3 / 4).max(10)
         } else {
             600_000
         };
-        let ended = (0..patience / 10).find_map(|_| {
-            std::thread::sleep(Duration::from_millis(10));
+        let ended = (0..patience / 5).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(5));
             run.try_wait().expect("a status")
         });
         if let Some(status) = ended {

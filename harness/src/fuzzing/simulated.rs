@@ -128,7 +128,7 @@ mod tests {
             let bytes = expand(seed, 2048);
             simulated_arbitrary(&bytes, Choice::ByProgram, &mut ignore).unwrap();
         }
-        assert!(found > 30, "{found} of some 300 faulty runs");
+        assert!(found > 20, "{found} of some 300 faulty runs");
     }
 
     #[test]

@@ -426,7 +426,7 @@ faults! {
             each_page(seen, |page| if page.kind == PageKind::Zero { page.kind = PageKind::Anon })
         });
     "uffd" "protect-skipped" "UFFDIO_WRITEPROTECT does nothing and returns 0"
-        ["uffd/wp/protect" "uffd/wp/marker"]
+        ["uffd/wp/protect" "uffd/wp/marker" "uffd/wp/shown"]
         Act::Instead(|_, s| if matches!(s.op, Op::Uffd { call: UffdCall::Protect, .. }) { Plan::skip() } else { None });
     "uffd" "markers-are-hidden" "pagemap shows a slot with a marker of write protection as empty"
         ["uffd/wp/marker" "uffd/wp/zap-leaves-markers" "uffd/wp/shown"]
