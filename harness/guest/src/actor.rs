@@ -359,6 +359,7 @@ impl Actor {
 
     /// The life of an actor that a thread has forked, on that thread's stack.
     pub fn begin(&mut self, child: u8, program: &Program, judged: bool) -> ! {
+        heap::share(false);
         if let Err(Failure(why)) = self.be_born(child, program.fault) {
             self.give_up(&why);
         }

@@ -5,7 +5,8 @@
 //! the pool is used up, is the system's business: no program of a sane host makes us need so much.
 //!
 //! Threads of an actor share the pool, one at a time. Whoever forks keeps the others out meanwhile ([`undisturbed`]), so that
-//! the child's copy is whole.
+//! the child's copy is whole. A process without threads pays nothing for that: an emulated processor takes long for a locked
+//! instruction.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -36,9 +37,19 @@ unsafe impl Sync for Heap {}
 
 /// Somebody uses a pool.
 static IN_USE: AtomicBool = AtomicBool::new(false);
+/// There are threads.
+static SHARED: AtomicBool = AtomicBool::new(cfg!(test));
+
+/// Says, while there is one thread, whether there will be others.
+pub fn share(with_others: bool) {
+    SHARED.store(with_others, Ordering::Relaxed);
+}
 
 /// Does something while nobody else takes memory or gives any back. `what` must not do so either.
 pub fn undisturbed<T>(what: impl FnOnce() -> T) -> T {
+    if !SHARED.load(Ordering::Relaxed) {
+        return what();
+    }
     while IN_USE
         .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
         .is_err()

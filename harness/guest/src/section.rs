@@ -5,6 +5,7 @@
 //! actor reports what their ops returned.
 
 use crate::actor::Actor;
+use crate::heap;
 use crate::perform::{Bench, Traces};
 use crate::sys;
 use crate::tally::Meeting;
@@ -134,6 +135,7 @@ pub fn run(
     for thread in &mut threads {
         thread.cpu %= cpus;
     }
+    heap::share(true);
     let mut started = Ok(());
     for (thread, stack) in threads.iter_mut().zip(thread::free_stacks()) {
         let tid = &control.lanes[thread.number].tid;
@@ -152,6 +154,7 @@ pub fn run(
     for lane in &lanes {
         thread::join(&control.lanes[lane.0].tid);
     }
+    heap::share(false);
     let mut results: Vec<Vec<OpResult>> = vec![Vec::new(); section.len()];
     for thread in &mut threads {
         if let Some(why) = thread.failure.take() {
