@@ -80,14 +80,6 @@ pub fn run(
 ) -> Result<Ended, String> {
     let control = actor.control;
     let (me, traces) = (actor.me, actor.traces);
-    let common = Common {
-        actor,
-        program,
-        judged,
-        threads: 0,
-        ready: AtomicU32::new(0),
-        left: AtomicU32::new(0),
-    };
     let mut lanes: Vec<(usize, bool, Vec<u32>)> = Vec::new();
     for number in section.clone() {
         let step = &program.steps[number];
@@ -102,16 +94,20 @@ pub fn run(
         }
     }
     let plain = lanes.iter().filter(|(_, repeats, _)| !repeats).count();
-    if plain == 0 || lanes.iter().any(|l| l.2.len() > MAX_LANE_STEPS) {
-        return Err("a section of threads that never end".to_owned());
+    if plain == 0 || lanes.len() < 2 || lanes.iter().any(|l| l.2.len() > MAX_LANE_STEPS) {
+        return Err("a section of one thread, or of threads that never end".to_owned());
     }
     let common = Common {
+        actor,
+        program,
+        judged,
         threads: lanes.len() as u32,
+        ready: AtomicU32::new(0),
         left: AtomicU32::new(plain as u32),
-        ..common
     };
     let span = control.tally.span.load(Relaxed).min(LONGEST);
     let delays = delays(control.round.load(Relaxed), span, lanes.len());
+    let cpus = processors();
     let mut threads: Vec<Thread> = Vec::with_capacity(lanes.len());
     for (i, (number, repeats, list)) in lanes.iter().enumerate() {
         let mut steps = [0; MAX_LANE_STEPS];
@@ -124,16 +120,12 @@ pub fn run(
             count: list.len(),
             delay: delays[i],
             // This thread stands on the first processor, so the first new one has the second for itself.
-            cpu: i as u32 + 1,
+            cpu: (i as u32 + 1) % cpus,
             results: std::array::from_fn(|_| Vec::with_capacity(MAX_MORE + 1)),
             times: [(0, 0); MAX_LANE_STEPS],
             traces,
             failure: None,
         });
-    }
-    let cpus = processors();
-    for thread in &mut threads {
-        thread.cpu %= cpus;
     }
     heap::share(true);
     let mut started = Ok(());
