@@ -1,7 +1,8 @@
 //! `cargo xtask races`: programs in which threads run at once, on kernels.
 
 use crate::exit::{say, Exit};
-use crate::rig::{rig, KernelOptions};
+use crate::judge_by::RulesOptions;
+use crate::rig::{newest_unless_named, rig, KernelOptions};
 use crate::{folders, interrupt, measured};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -29,11 +30,12 @@ const CPUS: u32 = 2;
 ///
 /// What the threads may come to are the ways that all orders of the kernel's steps lead to (`cargo xtask show PROGRAM` prints
 /// them). Each repetition starts the threads at other moments, so that every part of an op meets every part of the others. Told
-/// are the ways that were met, how often, and every execution that no way explains or that breaks a promise of guard regions.
+/// are the ways that were met, how often (`known`: a fault that the kernel is known to have led there), and every execution that no way explains or that breaks a promise of guard regions.
 /// The VMs have two processors; under TCG QEMU runs each in a thread of its own, so they work at once where the host has two.
 ///
 /// The run's folder gets races.csv (a row for each program and kernel), ways.csv (a row for each allowed way, with how often it was
-/// met), and for each forbidden execution a text and the program. Exit code 1: there was one.
+/// met), and for each forbidden execution a text and the program. Exit code 1: there was one. Without --kernels and --kernel: the
+/// newest of the lock, on x86-64 unless --arch says otherwise.
 ///
 /// Examples:
 ///   cargo xtask races
@@ -48,6 +50,8 @@ pub struct RacesArgs {
     programs: Vec<PathBuf>,
     #[command(flatten)]
     kernels: KernelOptions,
+    #[command(flatten)]
+    rules: RulesOptions,
     /// How often each program is run on each kernel.
     #[arg(long, value_name = "N", default_value_t = 500)]
     repetitions: u32,
@@ -65,7 +69,7 @@ pub struct RacesArgs {
     out: Option<PathBuf>,
 }
 
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 11] = [
     "program",
     "kernel",
     "arch",
@@ -74,6 +78,7 @@ const HEADER: [&str; 10] = [
     "<256 ns",
     "ways seen",
     "not judged",
+    "known",
     "forbidden",
     "/s",
 ];
@@ -101,11 +106,12 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
     let folder = folders::run_folder(workspace, args.out.as_deref());
     let consoles = folder.join("consoles");
     std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
-    let rig = rig(&args.kernels, workspace, &consoles, &|line| {
-        eprintln!("{line}")
-    })?;
+    let by = args.rules.judge_by()?;
+    let kernels = newest_unless_named(&args.kernels, workspace)?;
+    let rig = rig(&kernels, workspace, &consoles, &|line| eprintln!("{line}"))?;
     let mut run = Run {
         args,
+        by,
         tables: Tables::create(&folder)?,
         shown: Vec::new(),
         found: 0,
@@ -158,6 +164,7 @@ impl Tables {
 
 struct Run<'a> {
     args: &'a RacesArgs,
+    by: JudgeBy,
     tables: Tables,
     /// The table on the terminal.
     shown: Vec<Vec<String>>,
@@ -186,7 +193,7 @@ impl Run<'_> {
             }
             let (mut kernel, profile) = match booted.take() {
                 Some(alive) => alive,
-                None => match boot(&machine, number)? {
+                None => match boot(&machine, number, &self.by)? {
                     Some(new) => new,
                     None => return Ok(()),
                 },
@@ -267,6 +274,7 @@ impl Run<'_> {
             row.within_256ns.to_string(),
             format!("{}/{}", row.ways_seen, row.ways),
             row.not_judged.to_string(),
+            row.known.to_string(),
             row.forbidden.to_string(),
             format!("{:.0}", row.repetitions_per_second),
         ]);
@@ -369,7 +377,7 @@ fn short(name: &str) -> String {
 }
 
 /// `None`: the kernel is not to be had, which is no error.
-fn boot(machine: &VmSource, number: usize) -> Result<Option<Booted>> {
+fn boot(machine: &VmSource, number: usize, by: &JudgeBy) -> Result<Option<Booted>> {
     let name = format!("{}-{}-{number}", machine.label(), machine.arch());
     let mut kernel = match machine.boot(&name) {
         Ok(kernel) => kernel,
@@ -379,7 +387,6 @@ fn boot(machine: &VmSource, number: usize) -> Result<Option<Booted>> {
         }
         Err(error) => return Err(error).context(name),
     };
-    let profile = probe::profile(kernel.as_mut(), &JudgeBy::default())
-        .with_context(|| format!("probing {name}"))?;
+    let profile = probe::profile(kernel.as_mut(), by).with_context(|| format!("probing {name}"))?;
     Ok(Some((kernel, profile)))
 }

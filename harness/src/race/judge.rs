@@ -19,7 +19,12 @@ pub struct Way {
     pub spaces: Vec<(ActorId, SpaceSeen)>,
     /// Repetitions that ended so.
     pub count: u32,
+    /// Only a fault that this kernel is known to have leads there ([`FAULTS`]).
+    pub by_fault: bool,
 }
+
+/// Rules that tell of faults which some kernels have: see docs/findings.md.
+pub const FAULTS: [RuleId; 1] = [RuleId("race/exclusive/reads-flags-early")];
 
 /// What became of one kind of execution.
 #[derive(Debug, Clone)]
@@ -65,6 +70,12 @@ impl Judgement {
     pub fn count(&self, such: impl Fn(&Kind) -> bool) -> u32 {
         let kinds = self.kinds.iter().filter(|kind| such(kind));
         kinds.map(|kind| kind.count).sum()
+    }
+
+    /// Repetitions that a known fault of the kernel led to where they ended.
+    pub fn by_fault(&self) -> u32 {
+        let ways = self.ways.iter().filter(|way| way.by_fault);
+        ways.map(|way| way.count).sum()
     }
 
     /// Allowed ways that were met.
@@ -224,15 +235,22 @@ impl Judge<'_> {
                 outcomes: outcomes.clone(),
                 spaces: branch.world.shown(),
                 count: 0,
+                by_fault: FAULTS.iter().any(|rule| branch.rules.contains(*rule)),
             };
             let known = self
                 .ways
                 .iter()
                 .position(|known| known.outcomes == way.outcomes && known.spaces == way.spaces);
-            ways.push(known.unwrap_or_else(|| {
-                self.ways.push(way);
-                self.ways.len() - 1
-            }));
+            match known {
+                Some(known) => {
+                    self.ways[known].by_fault &= way.by_fault;
+                    ways.push(known);
+                }
+                None => {
+                    ways.push(self.ways.len());
+                    self.ways.push(way);
+                }
+            }
         }
         self.starts.push(Start {
             free_pages: execution.free_pages,

@@ -37,6 +37,8 @@ pub struct Row {
     pub forbidden: u32,
     /// Of these, those that broke a promise.
     pub broken: u32,
+    /// Repetitions that a known fault of the kernel led to where they ended.
+    pub known: u32,
     /// Repetitions that were not judged: too many ways, settings that are not modelled, too many kinds.
     pub not_judged: u32,
     /// Repetitions that the guest failed.
@@ -72,6 +74,7 @@ impl Row {
             ways_seen: judged.ways_seen(),
             forbidden: judged.count(|kind| kind.is_wrong()),
             broken: judged.count(|kind| !kind.broken.is_empty()),
+            known: judged.by_fault(),
             not_judged: raced.unkept + judged.count(|k| matches!(k.fate, Fate::NotJudged(_))),
             infra_errors: judged.count(|kind| matches!(kind.fate, Fate::Infra(_))),
             walks: histogram(&raced.walks),
@@ -169,6 +172,8 @@ pub struct WayRow {
     pub way: usize,
     /// Repetitions that ended so.
     pub count: u32,
+    /// Only a known fault of the kernel leads there.
+    pub by_fault: bool,
     /// What each step of the section returned.
     pub outcomes: String,
     /// What memory looks like then.
@@ -199,6 +204,7 @@ impl WayRow {
                 arch: info.arch.clone(),
                 way: number + 1,
                 count: way.count,
+                by_fault: way.by_fault,
                 outcomes: outcomes.join("; "),
                 strips: strips(&way.spaces, g),
             }
