@@ -50,7 +50,7 @@ pub struct KernelInfo {
 /// After which ops of a program smaps is read (VmFlags and sizes), the costliest view. All other views are had after every op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Smaps {
-    /// Of everybody after a fork and the last op; of the acting actor after every op that can change a flag. Counters of the
+    /// Of everybody after a fork, a section of threads and the last op; of the acting actor after every op that can change a flag. Counters of the
     /// processes after the last op of a program that locks memory.
     Changes,
     /// Of everybody after every op; residency is asked for every page, too, and the counters of the processes are read.
@@ -65,7 +65,7 @@ impl Smaps {
         let locks = |op: &Op| matches!(op, Op::Mlock { .. } | Op::Mlockall { .. });
         if self == Smaps::Every || last && program.steps.iter().any(|s| locks(&s.op)) {
             wire::Look::Whole
-        } else if last || matches!(op, Op::Fork { .. }) {
+        } else if last || matches!(op, Op::Fork { .. }) || program.steps[index].lane.is_some() {
             wire::Look::Full
         } else if can_change_flags(op) {
             wire::Look::Flags

@@ -9,6 +9,7 @@ use oracle::program::{ActorId, Program};
 use oracle::race::promises::{self, Broken, Shown};
 use oracle::race::{explain, Explanation};
 use oracle::rules::RuleId;
+use oracle::space::Branch;
 
 /// A way that the first section of a program may end, as one can see it from outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,12 +20,9 @@ pub struct Way {
     pub spaces: Vec<(ActorId, SpaceSeen)>,
     /// Repetitions that ended so.
     pub count: u32,
-    /// Only a fault that this kernel is known to have leads there ([`FAULTS`]).
+    /// Only a fault that this kernel is known to have leads there (docs/findings.md, `flags_read_early`).
     pub by_fault: bool,
 }
-
-/// Rules that tell of faults which some kernels have: see docs/findings.md.
-pub const FAULTS: [RuleId; 1] = [RuleId("race/exclusive/reads-flags-early")];
 
 /// What became of one kind of execution.
 #[derive(Debug, Clone)]
@@ -198,8 +196,9 @@ impl Judge<'_> {
         let start = &self.starts[start];
         let mut oracle = start.oracle.clone();
         permission = check(oracle.observe(&seen))?.or(permission);
-        let way = oracle.way().and_then(|way| start.ways.get(way));
-        if let Some(&way) = way {
+        let ways = oracle.ways().iter().filter_map(|way| start.ways.get(*way));
+        // Where several explain it, none that takes a fault, if there is one.
+        if let Some(&way) = ways.min_by_key(|way| self.ways[**way].by_fault) {
             self.ways[way].count += count;
         }
         for piece in pieces {
@@ -225,6 +224,19 @@ impl Judge<'_> {
             oracle.step(step);
             check(oracle.observe(seen))?;
         }
+        // The same on a kernel without the fault, where this one has it.
+        let sound = self.profile.flags_read_early.then(|| {
+            let mut profile = self.profile.clone();
+            profile.flags_read_early = false;
+            let mut sound = Oracle::new(&profile, self.geometry, self.program.knobs)
+                .with_free_pages(execution.free_pages);
+            for (step, seen) in self.program.steps.iter().zip(path) {
+                sound.step(step);
+                sound.observe(seen);
+            }
+            section.play(&mut sound);
+            sound
+        });
         section.play(&mut oracle);
         let mut ways = Vec::new();
         for branch in oracle.expected() {
@@ -235,8 +247,14 @@ impl Judge<'_> {
                 outcomes: outcomes.clone(),
                 spaces: branch.world.shown(),
                 count: 0,
-                by_fault: FAULTS.iter().any(|rule| branch.rules.contains(*rule)),
+                by_fault: false,
             };
+            let by_fault = sound.as_ref().is_some_and(|sound| {
+                let like =
+                    |b: &Branch| b.outcome == branch.outcome && b.world.shown() == way.spaces;
+                !sound.expected().iter().any(like)
+            });
+            let way = Way { by_fault, ..way };
             let known = self
                 .ways
                 .iter()

@@ -36,8 +36,8 @@ pub struct Oracle {
     section: Vec<Step>,
     /// The section has too many ways to be gone through.
     too_large: bool,
-    /// Which branch explained the last section.
-    way: Option<usize>,
+    /// Which branches explained the last section.
+    ways: Vec<usize>,
     by_op: ByOp,
     /// VmFlags that ops could have changed since VmFlags were last seen: by which op, and the count.
     open_flags: Vec<(&'static str, Tightness)>,
@@ -52,7 +52,7 @@ impl Oracle {
             step: None,
             section: Vec::new(),
             too_large: false,
-            way: None,
+            ways: Vec::new(),
             by_op: ByOp::default(),
             open_flags: Vec::new(),
         }

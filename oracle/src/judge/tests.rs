@@ -84,7 +84,7 @@ fn every_way_of_a_section_is_allowed_and_nothing_else() {
         };
         let mut allowed = oracle.clone();
         assert_eq!(allowed.observe(&seen), Verdict::Agree);
-        assert_eq!(allowed.way(), Some(number));
+        assert_eq!(allowed.ways(), [number]);
         assert_eq!(allowed.worlds(), std::slice::from_ref(&way.world));
         // The page is no guard in the end.
         seen.spaces[0].1.pages.remove(0);

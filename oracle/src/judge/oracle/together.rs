@@ -31,9 +31,9 @@ impl Oracle {
         self.section = section.to_vec();
     }
 
-    /// Which of [`Oracle::expected`], as it was before the last observation, is the first that explained it.
-    pub fn way(&self) -> Option<usize> {
-        self.way
+    /// Which of [`Oracle::expected`], as it was before the last observation of a section, explain it.
+    pub fn ways(&self) -> &[usize] {
+        &self.ways
     }
 
     /// Judges what was seen after a section.
@@ -72,7 +72,7 @@ impl Oracle {
                 }
             }
         }
-        self.way = kept.first().copied();
+        self.ways.clone_from(&kept);
         let verdict = match (kept.is_empty(), nearest) {
             (false, _) => self.permission(&kept),
             (true, Some((i, difference))) => {
