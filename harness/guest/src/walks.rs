@@ -2,6 +2,7 @@
 //! round, so the count tells how many rounds it took. Only set up when asked for, since a probe takes time.
 
 use crate::sys;
+use std::io::Write;
 
 const TRACING: &str = "/sys/kernel/tracing";
 
@@ -40,9 +41,14 @@ impl Walks {
             };
             let enable = format!("{TRACING}/events/mmdiff/{function}/enable");
             if std::fs::metadata(&enable).is_err() {
-                std::fs::write(&events, format!("p:mmdiff/{function} {function}\n")).map_err(
-                    |e| format!("{events}: {e}: the kernel needs CONFIG_KPROBE_EVENTS=y"),
-                )?;
+                // To open it any other way takes away the probes that are there.
+                std::fs::OpenOptions::new()
+                    .append(true)
+                    .open(&events)
+                    .and_then(|mut file| writeln!(file, "p:mmdiff/{function} {function}"))
+                    .map_err(|e| {
+                        format!("{events}: {e}: the kernel needs CONFIG_KPROBE_EVENTS=y")
+                    })?;
             }
             std::fs::write(&enable, "1").map_err(|e| format!("{enable}: {e}"))?;
             any = true;
