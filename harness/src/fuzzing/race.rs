@@ -81,10 +81,7 @@ fn check(program: &Program, profile: &Profile, mark: &mut dyn FnMut(u64)) -> Res
     if ways.is_empty() {
         return Ok(false);
     }
-    let shown = Shown {
-        flag: profile.maybe_guard && !profile.flags_read_early,
-        may_give_up: profile.rfc_gives_up,
-    };
+    let shown = Shown::by(profile);
     let so_far = Program {
         steps: program.steps[..section.end].to_vec(),
         ..program.clone()

@@ -96,10 +96,7 @@ pub fn judge_raced(
         starts: Vec::new(),
         ways: Vec::new(),
     };
-    let shown = Shown {
-        flag: profile.maybe_guard && !profile.flags_read_early,
-        may_give_up: profile.rfc_gives_up,
-    };
+    let shown = Shown::by(profile);
     let kinds = raced.executions.iter().map(|(execution, count)| Kind {
         fate: judge.fate(execution, *count),
         broken: promises::broken(program, &execution.seen, shown, geometry),

@@ -4,7 +4,7 @@ use super::rules::{EXCLUSIVE, FLAGS_READ_EARLY, MUNMAP_DOWNGRADES};
 use super::stale::Stale;
 use super::state::{At, Lock, Script, State, Taken};
 use crate::geometry::Geometry;
-use crate::program::{ActorId, AdviceReach, Op, Step};
+use crate::program::{ActorId, Advice, AdviceReach, Op, Step};
 use crate::rules::registry::index_of;
 use crate::space::mm::Mm;
 use crate::space::World;
@@ -75,9 +75,12 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
 }
 
 /// Whether a call changes flags of VMAs or splits them.
-fn splits(op: &Op) -> bool {
+pub(super) fn splits(op: &Op) -> bool {
     match op {
-        Op::Madvise { advice, .. } => advice.reach() >= AdviceReach::Flags,
+        // Install sets one flag, and takes none away.
+        Op::Madvise { advice, .. } => {
+            *advice != Advice::GuardInstall && advice.reach() >= AdviceReach::Flags
+        }
         Op::Mmap { .. }
         | Op::Munmap { .. }
         | Op::Mprotect { .. }

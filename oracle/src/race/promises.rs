@@ -1,8 +1,10 @@
 //! What guard regions promise whatever else runs at the same time. These are asked of every run, beside the ways that the
 //! explorer allows, and need no model of the kernel's steps: only the program and what was seen.
 
+use super::exclusive::splits;
 use crate::geometry::Geometry;
 use crate::judge::{Fault, Observation, Outcome, PageKind, PageSeen, SpaceSeen, VmFlag};
+use crate::profile::Profile;
 use crate::program::{ActorId, Advice, Op, Program, Step};
 use crate::rules::errno::{EINVAL, ENOMEM, EPERM};
 use std::ops::Range;
@@ -24,10 +26,23 @@ pub struct Broken {
 /// What a kernel shows of guards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
-    /// smaps has a flag for VMAs that may hold guards (`gu`), and the kernel does not lose it.
+    /// smaps has a flag for VMAs that may hold guards (`gu`).
     pub flag: bool,
+    /// The kernel may lose the flag where another thread changes or splits VMAs meanwhile: its row `flags_read_early`.
+    pub may_lose_flag: bool,
     /// The mechanism gives up and tells its caller: the patch of 2024.
     pub may_give_up: bool,
+}
+
+impl Shown {
+    /// By a kernel of this profile.
+    pub fn by(profile: &Profile) -> Shown {
+        Shown {
+            flag: profile.maybe_guard,
+            may_lose_flag: profile.flags_read_early,
+            may_give_up: profile.rfc_gives_up,
+        }
+    }
 }
 
 /// The promises that the sections of a program have broken; `seen` has what was seen after each step.
@@ -89,7 +104,8 @@ impl Section<'_> {
         };
         self.stays(after, broken);
         self.outside(actor, after, broken);
-        if self.shown.flag {
+        let lost = self.shown.may_lose_flag && self.steps().any(|(_, step, _)| splits(&step.op));
+        if self.shown.flag && !lost {
             self.flagged(after, broken);
         }
     }
@@ -292,10 +308,10 @@ fn ok(outcome: &Outcome) -> bool {
 mod tests {
     use super::*;
     use crate::judge::{Access, Oracle};
-    use crate::profile::Profile;
 
     const SHOWN: Shown = Shown {
         flag: true,
+        may_lose_flag: true,
         may_give_up: false,
     };
 
