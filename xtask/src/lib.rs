@@ -25,7 +25,7 @@ mod reproducer;
 mod rig;
 mod rules;
 mod run;
-mod setup;
+pub mod setup;
 mod show;
 mod show_race;
 mod soak;

@@ -75,27 +75,41 @@ pub fn ensure_host_tools(arches: &[Arch], say: &dyn Fn(&str)) -> Result<(), Setu
 /// # Errors
 /// [`SetupError`], exit code 69: the line to run.
 pub fn ensure_chromium(say: &dyn Fn(&str)) -> Result<(), SetupError> {
-    let there = || {
-        let asked = Command::new("chromium")
-            .arg("--version")
-            .stdin(Stdio::null())
-            .output();
-        asked.is_ok_and(|out| out.status.success())
-    };
-    if there() {
+    if look_for_chromium("chromium").is_ok() {
         return Ok(());
     }
-    let missing = Missing {
+    install(&missing_chromium(), say)?;
+    look_for_chromium("chromium")
+}
+
+/// Whether `program` is a Chromium that starts.
+///
+/// # Errors
+/// [`SetupError`]: that it is not there, or how it failed, and the line that brings one.
+pub fn look_for_chromium(program: &str) -> Result<(), SetupError> {
+    let asked = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
+    let why = match asked {
+        Ok(out) if out.status.success() => return Ok(()),
+        Ok(out) => {
+            let said = String::from_utf8_lossy(&out.stderr).trim().to_string();
+            format!("`{program} --version` failed ({}): {said}", out.status)
+        }
+        Err(error) => format!("no Chromium: `{program}` cannot be run ({error})"),
+    };
+    let line = install_line(&missing_chromium());
+    Err(SetupError(format!(
+        "the HTML report is tested in headless Chromium. {why}\nTo have it installed:\n  {line}"
+    )))
+}
+
+fn missing_chromium() -> Missing {
+    Missing {
         what: vec!["Chromium (package chromium)".into()],
         packages: vec!["chromium"],
         foreign_arm64: false,
-    };
-    install(&missing, say)?;
-    match there() {
-        true => Ok(()),
-        false => Err(SetupError(
-            "installed chromium, yet `chromium --version` fails".into(),
-        )),
     }
 }
 
@@ -353,6 +367,19 @@ mod tests {
             "sudo sh -c 'dpkg --add-architecture arm64 && apt-get update && apt-get install -y \
              --no-install-recommends qemu-system-arm libstd-rust-web-dev:arm64'"
         );
+    }
+
+    #[test]
+    fn a_browser_that_is_missing_or_broken_is_said() {
+        let said = |program: &str| look_for_chromium(program).unwrap_err().to_string();
+        let line = "apt-get install -y --no-install-recommends chromium";
+        let missing = said("no-such-browser-of-mmdiff");
+        assert!(missing.contains("no Chromium: `no-such-browser-of-mmdiff`"));
+        assert!(missing.contains(line), "{missing}");
+        let broken = said("false");
+        assert!(broken.contains("`false --version` failed (exit status: 1)"));
+        assert!(broken.contains(line), "{broken}");
+        look_for_chromium("true").unwrap();
     }
 
     #[test]

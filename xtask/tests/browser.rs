@@ -74,12 +74,19 @@ fn dom(page: &Path, profile: &Path) -> String {
         .args(["--window-size=1280,1000", "--dump-dom"])
         .arg(format!("file://{}", page.display()))
         .output()
-        .unwrap_or_else(|e| panic!("chromium: {e}; `sudo apt-get install chromium` brings it"));
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "chromium ended with {}:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]
 fn the_report_is_filtered_opened_and_stepped_through() {
+    xtask::setup::look_for_chromium("chromium").unwrap_or_else(|missing| panic!("{missing}"));
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     run_with_divergences(&out);
