@@ -3,7 +3,7 @@
 use super::tool;
 use anyhow::{bail, Context, Result};
 use harness::campaign::load_corpus;
-use harness::fuzzing::text;
+use harness::fuzzing::{message, text};
 use std::path::{Path, PathBuf};
 
 /// The folders of one target.
@@ -74,13 +74,22 @@ impl Folders {
 }
 
 /// Writes the programs of the repository as seeds: for targets that mutate programs the ops alone, for those that read any text
-/// as they are. What is longer than the target reads ends earlier. Returns how many.
+/// as they are; for `wire` the messages that a guest sends of programs. What is longer than the target reads ends earlier. Returns how
+/// many.
 ///
 /// # Errors
 /// The corpus cannot be read, or a seed not be written.
 pub fn seed(workspace: &Path, target: &str, folder: &Path) -> Result<usize> {
     let whole = match target {
-        "wire" | "simulated_arbitrary" | "race" => return Ok(0),
+        "simulated_arbitrary" | "race" => return Ok(0),
+        "wire" => {
+            let messages = message::seeds(tool::length(target));
+            for (n, message) in messages.iter().enumerate() {
+                let path = folder.join(n.to_string());
+                std::fs::write(&path, message).with_context(|| path.display().to_string())?;
+            }
+            return Ok(messages.len());
+        }
         "program_text" => true,
         _ => false,
     };
@@ -123,6 +132,6 @@ mod tests {
                 assert!(bytes.len() <= tool::length(target));
             }
         }
-        assert_eq!(seed(&workspace, "wire", folder.path()).unwrap(), 0);
+        assert!(seed(&workspace, "wire", folder.path()).unwrap() > 50);
     }
 }

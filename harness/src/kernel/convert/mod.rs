@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 mod counters;
 mod pages;
 mod scans;
+pub mod sent;
 mod sizes;
 #[cfg(test)]
 mod tests;

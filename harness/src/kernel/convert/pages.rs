@@ -6,15 +6,15 @@ use oracle::judge::{PageKind, PageRun, PageSeen, VmFlag, VmaSeen};
 use oracle::space::Content;
 
 // Bits of a pagemap entry, shifted down by 55 as they are on the wire.
-const SOFT_DIRTY: u16 = 1 << 0;
-const EXCLUSIVE: u16 = 1 << 1;
-const UFFD_WP: u16 = 1 << 2;
-const GUARD: u16 = 1 << 3;
+pub const SOFT_DIRTY: u16 = 1 << 0;
+pub const EXCLUSIVE: u16 = 1 << 1;
+pub const UFFD_WP: u16 = 1 << 2;
+pub const GUARD: u16 = 1 << 3;
 /// Bits 59 and 60, which mean nothing yet.
 const UNKNOWN: u16 = 1 << 4 | 1 << 5;
-const FILE: u16 = 1 << 6;
-const SWAP: u16 = 1 << 7;
-const PRESENT: u16 = 1 << 8;
+pub const FILE: u16 = 1 << 6;
+pub const SWAP: u16 = 1 << 7;
+pub const PRESENT: u16 = 1 << 8;
 
 // PAGEMAP_SCAN categories (include/uapi/linux/fs.h).
 const SCAN_FILE: u16 = 1 << 2;

@@ -31,9 +31,9 @@ pub fn compare(
             answer.push(region);
         }
         let expected = expected(query, pages);
-        if answer.0 != expected.0 {
-            let odd = answer.0.iter().find(|r| !expected.0.contains(r));
-            let odd = odd.or_else(|| expected.0.iter().find(|r| !answer.0.contains(r)));
+        if answer.0 != expected {
+            let odd = answer.0.iter().find(|r| !expected.contains(r));
+            let odd = odd.or_else(|| expected.iter().find(|r| !answer.0.contains(r)));
             let pages = odd.map_or((0, g.arena_pages()), |r| (r.start, r.end - r.start));
             return Err(Bad::Disagree(Disagreement {
                 actor,
@@ -41,7 +41,7 @@ pub fn compare(
                 views: "scan/scan",
                 left: format!("answer to {query:?}"),
                 right: "all pages".into(),
-                note: Some(format!("{:?}, from all pages {:?}", answer.0, expected.0)),
+                note: Some(format!("{:?}, from all pages {:?}", answer.0, expected)),
             }));
         }
     }
@@ -49,7 +49,7 @@ pub fn compare(
 }
 
 /// What the pages that are known say to a question.
-fn expected(query: &ScanQuery, pages: &[wire::PageRun]) -> Answer {
+pub fn expected(query: &ScanQuery, pages: &[wire::PageRun]) -> Vec<ScanRegion> {
     let mut answer = Answer::default();
     let mut left = match query.most {
         0 => u32::MAX,
@@ -68,7 +68,7 @@ fn expected(query: &ScanQuery, pages: &[wire::PageRun]) -> Answer {
             categories: categories & query.returned,
         });
     }
-    answer
+    answer.0
 }
 
 /// Regions, joined where they touch and are alike.

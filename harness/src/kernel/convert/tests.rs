@@ -1,6 +1,9 @@
 use super::*;
+use crate::campaign::{judge, ProgramVerdict};
 use oracle::geometry::Pos;
 use oracle::judge::{PageKind, PageRun};
+use oracle::profile::{Arch, Profile, Release};
+use oracle::program::generate::generate;
 use std::sync::Arc;
 
 mod agree;
@@ -370,4 +373,38 @@ fn a_hang_is_reported_at_its_step() {
             stack: "do_madvise".into()
         }
     );
+}
+
+/// What the model expects, sent as a guest would send it and converted, is what the model expects: the judge has nothing to say.
+#[test]
+fn what_is_sent_comes_back() {
+    let newest = Profile::newest();
+    let old = Profile::at_release(Release(6, 12, 0), Arch::X86_64);
+    let grounds = [
+        (&newest, G, true),
+        (&newest, Geometry::K16, false),
+        (&old, G, true),
+    ];
+    for seed in 0..120 {
+        let program = generate(seed);
+        for (profile, g, scan) in grounds {
+            let views = Views {
+                scan,
+                scan_guard: scan && profile.pagemap_guard,
+                pagemap_guard: profile.pagemap_guard,
+                huge_zero_as_file: profile.huge_zero_as_file,
+                exact_counters: profile.exact_counters,
+                smaps_skips_protnone_huge: profile.smaps_skips_protnone_huge,
+            };
+            let bytes = wire::encode(&sent::sent(7, &program, profile, g, views)).unwrap();
+            let sent = wire::decode(&bytes).unwrap();
+            let execution = from_wire(sent, &program, Smaps::Every, g, views);
+            assert_eq!(execution.end, End::Done, "seed {seed}\n{program}");
+            assert_eq!(execution.seen.len(), program.steps.len());
+            match judge(&program, &execution, profile, g).verdict {
+                ProgramVerdict::Fine | ProgramVerdict::Poisoned => {}
+                wrong => panic!("seed {seed}: {wrong:?}\n{program}"),
+            }
+        }
+    }
 }
