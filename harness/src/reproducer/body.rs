@@ -4,7 +4,8 @@ use super::words::{self, address, distance, fold, length, pages};
 use super::Unsayable;
 use oracle::geometry::Pos;
 use oracle::program::{
-    ActorId, Backing, Expect, File, LockCall, Op, Program, Remap, Seals, Step, Vectors,
+    ActorId, Backing, Expect, File, HugeSwitch, LockCall, Op, Program, Remap, Seals, Step,
+    UffdCall, Vectors,
 };
 use std::collections::BTreeMap;
 
@@ -191,20 +192,20 @@ impl Writer {
             }
             Op::ProcessMadvise { vectors, .. } => {
                 lines.extend(vectors_of(vectors));
-                let call = call(step, self.root)?;
-                let all: Vec<String> = vectors.iter().map(length).collect();
-                let all = all.join(" + ");
-                lines.push(match expect {
-                    None => format!("{call};"),
-                    Some(Expect::Ok) => format!("CHECK({call} == (long)({all}));"),
-                    Some(Expect::UpTo(at)) => {
-                        format!(
-                            "CHECK({call} == (long)({}));",
-                            up_to(vectors, *at).ok_or_else(|| unsayable(step))?
-                        )
+                lines.push(self.counting_call(step, vectors, expect)?);
+            }
+            Op::Transfer { vectors, .. } => {
+                self.body.accesses = true;
+                lines.extend(vectors_of(vectors));
+                lines.push(self.counting_call(step, vectors, expect)?);
+                for expect in &step.expect {
+                    if let Expect::Values(tags) = expect {
+                        lines.push(loaded(tags));
                     }
-                    Some(expect) => failed(&call, expect).ok_or_else(|| unsayable(step))?,
-                });
+                }
+            }
+            Op::Uffd { range, call } if call.fills() => {
+                lines.push(self.counting_call(step, range.into(), expect)?);
             }
             _ => {
                 let call = call(step, self.root)?;
@@ -216,6 +217,24 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// A call that returns how many bytes it did.
+    fn counting_call(
+        &self,
+        step: &Step,
+        vectors: Vectors,
+        expect: Option<&Expect>,
+    ) -> Result<String, Unsayable> {
+        let call = call(step, self.root)?;
+        let bytes = |count: String| format!("CHECK({call} == (long)({count}));");
+        let all = || vectors.iter().map(length).collect::<Vec<_>>().join(" + ");
+        Ok(match expect {
+            None => format!("{call};"),
+            Some(Expect::Ok) => bytes(all()),
+            Some(Expect::UpTo(at)) => bytes(up_to(vectors, *at).ok_or_else(|| unsayable(step))?),
+            Some(expect) => failed(&call, expect).ok_or_else(|| unsayable(step))?,
+        })
     }
 
     /// A call that returns an address, which may be another one than was asked for: what lies there is unmapped at once.
@@ -375,10 +394,9 @@ fn call(step: &Step, root: bool) -> Result<String, Unsayable> {
             whose,
             unknown_flag,
         } => {
-            let of = whose.filter(|other| *other != step.actor);
-            let process = of.map_or("getpid()".into(), |other| format!("shared->pids[{other}]"));
             format!(
-                "process_madvise_of({process}, {}, {}, {})",
+                "process_madvise_of({}, {}, {}, {})",
+                process(step.actor, whose),
                 vectors.iter().count(),
                 words::advice(advice),
                 if unknown_flag { "0x80" } else { "0" }
@@ -402,8 +420,55 @@ fn call(step: &Step, root: bool) -> Result<String, Unsayable> {
             let seals = words::all_of(&set, "0");
             format!("fcntl({}, F_ADD_SEALS, {seals})", name(file))
         }
+        Op::Transfer {
+            way,
+            vectors,
+            whose,
+            tag,
+        } => format!(
+            "transfer({}, {}, {}, {tag})",
+            way.name().replace('-', "_").to_uppercase(),
+            process(step.actor, whose),
+            vectors.iter().count()
+        ),
+        Op::Uffd { range, call } => uffd(&at_len(range), call),
+        Op::SwitchHuge(how) => {
+            let (disable, flags) = match how {
+                HugeSwitch::On => (0, "0"),
+                HugeSwitch::Off => (1, "0"),
+                HugeSwitch::OffUnlessAdvised => (1, "2 /* EXCEPT_ADVISED */"),
+                HugeSwitch::UnknownFlag => (1, "0x80"),
+            };
+            format!("prctl(PR_SET_THP_DISABLE, {disable}, {flags}, 0, 0)")
+        }
         _ => return Err(Unsayable(format!("`{}` is not known in C here", step.op.name()))),
     })
+}
+
+/// The process whose memory a call is about.
+fn process(own: ActorId, whose: Option<ActorId>) -> String {
+    let other = whose.filter(|other| *other != own);
+    other.map_or("getpid()".into(), |other| format!("shared->pids[{other}]"))
+}
+
+/// A call through userfaultfd.
+fn uffd(at_len: &str, call: UffdCall) -> String {
+    let mark = |call: &str, mode: u8| format!("uffd_mark({call}, {at_len}, {mode})");
+    let fill = |call: &str| format!("uffd_fill({call}, {at_len})");
+    match call {
+        UffdCall::RegisterMissing => mark("UFFDIO_REGISTER", 1),
+        UffdCall::RegisterWp => mark("UFFDIO_REGISTER", 2),
+        UffdCall::RegisterBoth => mark("UFFDIO_REGISTER", 3),
+        UffdCall::Unregister => mark("UFFDIO_UNREGISTER", 0),
+        UffdCall::Copy { tag, protect } => {
+            let mode = if protect { 2 } else { 0 };
+            format!("uffd_copy({at_len}, {tag}, {mode})")
+        }
+        UffdCall::ZeroPage => fill("UFFDIO_ZEROPAGE"),
+        UffdCall::Poison => fill("UFFDIO_POISON"),
+        UffdCall::Protect => mark("UFFDIO_WRITEPROTECT", 1),
+        UffdCall::Unprotect => mark("UFFDIO_WRITEPROTECT", 0),
+    }
 }
 
 /// The variable that holds a file's descriptor.

@@ -77,6 +77,13 @@ fn has(program: &Program, is: impl Fn(&Op) -> bool) -> bool {
     program.steps.iter().any(|step| is(&step.op))
 }
 
+/// Whether calls take several ranges.
+fn has_vectors(program: &Program) -> bool {
+    has(program, |op| {
+        matches!(op, Op::ProcessMadvise { .. } | Op::Transfer { .. })
+    })
+}
+
 /// An ordinary user's limits matter only to those who lock.
 fn is_limited(program: &Program) -> bool {
     !program.knobs.root
@@ -118,9 +125,23 @@ fn helpers(program: &Program, body: &Body) -> String {
         has(program, |op| matches!(op, Op::ClearSoftDirty)),
         part!("clear"),
     );
+    add(has_vectors(program), part!("vectors"));
     add(
         has(program, |op| matches!(op, Op::ProcessMadvise { .. })),
         part!("process"),
+    );
+    add(
+        has(program, |op| matches!(op, Op::Transfer { .. })),
+        part!("transfer"),
+    );
+    let uffd = has(program, |op| matches!(op, Op::Uffd { .. }));
+    add(
+        uffd || needs(Need::Uffd) || needs(Need::UffdWp),
+        part!("uffd"),
+    );
+    add(
+        has(program, |op| matches!(op, Op::SwitchHuge(_))),
+        "#include <sys/prctl.h>\n\n",
     );
     text
 }
@@ -136,7 +157,7 @@ fn inside(program: &Program, body: &Body) -> String {
     if body.moves {
         text += "\tchar *where;\n";
     }
-    if has(program, |op| matches!(op, Op::ProcessMadvise { .. })) {
+    if has_vectors(program) {
         text += "\tstruct iovec *iov = vectors;\n";
     }
     for file in &files {
@@ -183,8 +204,9 @@ fn settings(program: &Program) -> Vec<String> {
             Need::Secret => "NEED(syscall(447, 0) >= 0, \"memfd_secret\");".into(),
             Need::Droppable => "NEED(has_droppable(), \"MAP_DROPPABLE\");".into(),
             Need::GuardFlag => "NEED(has_guard_flag(), \"VmFlags gu\");".into(),
-            Need::Uffd | Need::UffdWp => {
-                "NEED(syscall(SYS_userfaultfd, 1) >= 0, \"userfaultfd\");".into()
+            Need::Uffd => "NEED(has_uffd(0), \"userfaultfd\");".into(),
+            Need::UffdWp => {
+                "NEED(has_uffd(1 | 1 << 12), \"write protection by userfaultfd\");".into()
             }
             Need::SoftDirty => "NEED(has_soft_dirty(), \"soft-dirty bits\");".into(),
         });

@@ -6,7 +6,7 @@ use oracle::geometry::{Geometry, Pos};
 use oracle::judge::strip::{check_expect, render, windows, Strip};
 use oracle::judge::{Observation, Outcome, SpaceSeen, ValueRun};
 use oracle::program::{
-    ActorId, Advice, Backing, Expect, FlagExpected, Need, Op, Program, ValueTags,
+    ActorId, Advice, Backing, Expect, FlagExpected, Need, Op, Program, UffdCall, ValueTags,
 };
 
 /// Why a divergence cannot be told so.
@@ -68,7 +68,14 @@ fn needs(program: &Program) -> Vec<Need> {
                 ..
             } => Some(Need::Droppable),
             Op::ClearSoftDirty => Some(Need::SoftDirty),
-            Op::Uffd { .. } => Some(Need::Uffd),
+            Op::Uffd { call, .. } => Some(match call {
+                UffdCall::RegisterWp
+                | UffdCall::RegisterBoth
+                | UffdCall::Protect
+                | UffdCall::Unprotect
+                | UffdCall::Copy { protect: true, .. } => Need::UffdWp,
+                _ => Need::Uffd,
+            }),
             _ => None,
         });
     }

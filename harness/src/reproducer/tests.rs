@@ -50,8 +50,8 @@ fn several_processes_take_turns() {
 fn what_cannot_be_said_is_refused_by_name() {
     for (text, word) in [
         (
-            "mmap 0+0..0+1 rw private fixed\npipe-write 0+0..0+1\n",
-            "pipe-write",
+            "mmap 0+0..0+1 rw private fixed\nmlockall current\n",
+            "mlockall",
         ),
         (
             "khugepaged on\n\nmmap 0+0..0+1 rw private fixed\n",
@@ -67,14 +67,39 @@ fn what_cannot_be_said_is_refused_by_name() {
     }
 }
 
+#[test]
+fn calls_that_count_are_compared_with_how_far_they_came() {
+    let c = c_of(
+        "needs uffd uffd-wp\n\nmmap 0+0..0+8 rw private fixed\nuffd-register-both 0+0..0+8 => ok\nuffd-copy 0+0..0+2 tag 7 => ok\n\
+         uffd-copy-wp 0+2..0+3 tag 8\nuffd-zeropage 0+1..0+3 => EEXIST\nuffd-poison 0+4..0+8 => up-to 0+6\nuffd-protect 0+0..0+1 => ok\n\
+         pipe-write 0+0..0+3 => reads 7*2 8\npipe-read 0+0..0+1 tag 3 => EFAULT\n",
+    );
+    for line in [
+        "NEED(has_uffd(1 | 1 << 12), \"write protection by userfaultfd\");",
+        "CHECK(uffd_mark(UFFDIO_REGISTER, p, 8 * page, 3) == 0);",
+        "CHECK(uffd_copy(p, 2 * page, 7, 0) == (long)(2 * page));",
+        "uffd_copy(p + 2 * page, page, 8, 2);",
+        "CHECK(uffd_fill(UFFDIO_ZEROPAGE, p + page, 2 * page) == -1 &&",
+        "CHECK(uffd_fill(UFFDIO_POISON, p + 4 * page, 4 * page) ==",
+        "CHECK(uffd_mark(UFFDIO_WRITEPROTECT, p, page, 1) == 0);",
+        "transfer(PIPE_WRITE, getpid(), 1, 0);",
+        "CHECK(loaded(3, (const int[]){ 7, 7, 8 }));",
+        "CHECK(transfer(PIPE_READ, getpid(), 1, 3) == -1 && errno == EFAULT);",
+    ] {
+        assert!(c.contains(line), "{line}\n{c}");
+    }
+}
+
 /// Every program of the corpus that can be said in C compiles without a warning; few cannot.
 #[test]
-fn the_selftests_compile() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/selftests");
+fn the_corpus_compiles() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
+    let folders = ["selftests", "uffd", "kernel-side"].map(|name| corpus.join(name));
+    let entries = folders.map(|folder| crate::campaign::load_corpus(&folder).expect("loads"));
     let work = tempfile::tempdir().expect("a folder");
     // All in one: what differs between programs is which helpers they take, and there are few sets of those.
     let mut seen = std::collections::BTreeSet::new();
-    for entry in crate::campaign::load_corpus(&folder).expect("loads") {
+    for entry in entries.into_iter().flatten() {
         let made =
             reproducer("it", &entry.program).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
         let helpers: Vec<&str> = made.c.lines().filter(|l| l.contains("static ")).collect();

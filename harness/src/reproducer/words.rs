@@ -143,6 +143,8 @@ pub fn signal(signo: i32, code: Option<i32>) -> String {
     let name = words.next().unwrap_or_default();
     let kind = name.trim_start_matches("SIG");
     match (words.next(), code) {
+        // Action required, as opposed to BUS_MCEERR_AO.
+        (Some("MCEERR"), _) => format!("{name}, BUS_MCEERR_AR"),
         (Some(word), _) => format!("{name}, {kind}_{word}"),
         (None, code) => format!("{name}, {}", code.unwrap_or(0)),
     }

@@ -1,7 +1,3 @@
-#include <sys/uio.h>
-
-static struct iovec vectors[6];
-
 static long process_madvise_of(pid_t pid, int count, int advice, int flags)
 {
 	int fd = syscall(434 /* pidfd_open */, pid, 0), error;

@@ -1,0 +1,4 @@
+#include <sys/uio.h>
+
+static struct iovec vectors[6];
+
