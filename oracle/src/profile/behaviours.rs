@@ -546,6 +546,12 @@ behaviours! {
         spans: &[since(6, 6)],
         probe: Some(probes::UFFD_POISON),
     }
+    poison_told_by_signal {
+        what: "the signal of an access to poison says BUS_MCEERR_AR; elsewhere BUS_ADRERR",
+        source: "arch/x86/mm/fault.c do_sigbus, CONFIG_MEMORY_FAILURE, which distributions have and 6.18 of Firecracker has not (run)",
+        spans: &[span(BOTH, EVER, NEVER_ENDED)],
+        probe: Some(probes::POISON_TOLD_BY_SIGNAL),
+    }
     uffd_wp {
         what: "memory can be registered for write protection with userfaultfd",
         source: "CONFIG_HAVE_ARCH_USERFAULTFD_WP; 6.10, arm64/mm: Add uffd write-protect support",

@@ -9,8 +9,8 @@ mod of_file;
 pub(crate) use kernel::{mask, Gate, Kernel, New, Stores};
 
 use super::errno::{
-    BUS_MCEERR_AR, EFAULT, EHWPOISON, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR, SIGBUS,
-    SIGSEGV,
+    BUS_ADRERR, BUS_MCEERR_AR, EFAULT, EHWPOISON, ENOMEM, SEGV_ACCERR, SEGV_MAPERR, SEGV_PKUERR,
+    SIGBUS, SIGSEGV,
 };
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
@@ -381,7 +381,11 @@ fn next(state: &mut State) -> Next {
             Purpose::FaultIn(on_error) => impossible(state, i, on_error),
             Purpose::PopulateRead | Purpose::PopulateWrite => Next::Errno(EHWPOISON),
             Purpose::Kernel(_) => Next::Stop,
-            Purpose::Load | Purpose::Store(_) => Next::Fault(SIGBUS, BUS_MCEERR_AR),
+            Purpose::Load | Purpose::Store(_) => {
+                let told = ctx.world.profile.poison_told_by_signal;
+                let code = if told { BUS_MCEERR_AR } else { BUS_ADRERR };
+                Next::Fault(SIGBUS, code)
+            }
         };
     }
     if slot == Some(Slot::UffdWp) {

@@ -322,6 +322,31 @@ fn a_kernel_without_userfaultfd() {
 }
 
 #[test]
+fn poison_is_any_sigbus_where_the_kernel_does_not_tell() {
+    let program = "mmap 0+0..0+1 rw private fixed\nuffd-register-missing 0+0..0+1\nuffd-poison 0+0..0+1\nread 0+0..0+1\n";
+    let program = Program::load(program).expect("a program");
+    for (told, code) in [
+        (true, super::errno::BUS_MCEERR_AR),
+        (false, super::errno::BUS_ADRERR),
+    ] {
+        let profile = crate::profile::Profile {
+            poison_told_by_signal: told,
+            ..crate::profile::Profile::newest()
+        };
+        let mut world = World::new(&profile, Geometry::K4, program.knobs);
+        let mut last = None;
+        for step in &program.steps {
+            let branch = world.apply(step).swap_remove(0);
+            (world, last) = (branch.world, Some(branch.outcome));
+        }
+        let Some(crate::judge::Outcome::Access(access)) = last else {
+            panic!("an access: {last:?}");
+        };
+        assert_eq!(access.fault.map(|fault| fault.code), Some(code));
+    }
+}
+
+#[test]
 fn rules_are_told_apart_and_explained() {
     let names: BTreeSet<&str> = RULES.iter().map(|r| r.name).collect();
     assert_eq!(names.len(), RULES.len(), "a name is used twice");

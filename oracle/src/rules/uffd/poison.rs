@@ -25,9 +25,9 @@ pub const MARKS: Rule = Rule {
 
 pub const ACCESS: Rule = Rule {
     name: "uffd/poison/access",
-    text: "An access that the VMA permits to a poisoned page raises SIGBUS with BUS_MCEERR_AR, registered or not. The kernel's own \
-           accesses get EFAULT, POPULATE_READ and POPULATE_WRITE end with EHWPOISON, mlock with ENOMEM. The marker stays.",
-    source: "mm/memory.c handle_pte_marker: VM_FAULT_HWPOISON; mm/gup.c vm_fault_to_errno; mm/madvise.c madvise_populate",
+    text: "An access that the VMA permits to a poisoned page raises SIGBUS with BUS_MCEERR_AR, registered or not; on x86-64 without \
+           CONFIG_MEMORY_FAILURE with BUS_ADRERR. The kernel's own accesses get EFAULT, POPULATE_READ and POPULATE_WRITE end with EHWPOISON, mlock with ENOMEM. The marker stays.",
+    source: "mm/memory.c handle_pte_marker: VM_FAULT_HWPOISON; arch/x86/mm/fault.c do_sigbus; mm/gup.c vm_fault_to_errno; mm/madvise.c madvise_populate",
     since: "6.6",
     about: &[Class::Signal, Class::Errno, Class::PageState],
 };
