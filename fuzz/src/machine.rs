@@ -3,6 +3,7 @@
 use harness::campaign::Pairing;
 use harness::fuzzing::machine::{Machine, Wrong};
 use harness::fuzzing::{marks, text};
+use harness::kernel::host::HostSource;
 use harness::kernel::machine::VmSource;
 use harness::kernel::Execution;
 use libfuzzer_sys::Corpus;
@@ -19,6 +20,10 @@ const RERUNS: u32 = 3;
 
 static MACHINE: OnceLock<Mutex<Machine>> = OnceLock::new();
 static PAIR: OnceLock<Mutex<Pairing<'static>>> = OnceLock::new();
+
+static HOST: OnceLock<HostSource> = OnceLock::new();
+/// What programs were skipped for.
+static SKIPPED: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 
 /// Boots the kernel of this architecture that `MMDIFF_KERNEL` names.
 pub fn boot(arch: Arch) {
@@ -38,6 +43,33 @@ pub fn run(data: &[u8]) -> Corpus {
         Ok(()) => Corpus::Keep,
         Err(Wrong::Finding(what)) => panic!("{what}"),
         Err(Wrong::Infrastructure(why)) => give_up(why),
+    }
+}
+
+/// Takes the running kernel, if that is allowed.
+pub fn boot_host() {
+    let source = xtask::fuzzed::host().unwrap_or_else(|e| give_up(e));
+    let known = xtask::fuzzed::known().unwrap_or_else(|e| give_up(e));
+    let machine = Machine::open(Box::new(source.clone()), known).unwrap_or_else(|e| give_up(e));
+    assert!(MACHINE.set(Mutex::new(machine)).is_ok(), "booted once");
+    assert!(HOST.set(source).is_ok(), "booted once");
+}
+
+/// Runs a program on the running kernel, if that can give it what it wants; what it cannot is said once.
+pub fn run_host(data: &[u8]) -> Corpus {
+    let Some(program) = text::program(data) else {
+        return Corpus::Reject;
+    };
+    match HOST.get().expect("booted").fit(program) {
+        Ok(program) => run(program.to_string().as_bytes()),
+        Err(why) => {
+            let mut said = SKIPPED.lock().expect("one thread");
+            if !said.contains(&why) {
+                eprintln!("skipped: programs that want {why}");
+                said.push(why);
+            }
+            Corpus::Reject
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::rig::{rig, AccelChoice, KernelOptions};
 use crate::{folders, kernels, workspace};
 use anyhow::{Context, Result};
 use harness::campaign::Known;
+use harness::kernel::host::{self, HostSource};
 use harness::kernel::machine::VmSource;
 use std::path::PathBuf;
 use vm_images::{Arch, Lock};
@@ -37,6 +38,22 @@ pub fn pair(arch: Arch) -> Result<[VmSource; 2]> {
     }
 }
 
+/// The running kernel, for the fuzz target that runs programs on it.
+///
+/// # Errors
+/// Nobody has allowed it, or the guest cannot be built.
+pub fn host() -> Result<HostSource> {
+    host::allowed()?;
+    let arch = match std::env::consts::ARCH {
+        "aarch64" => Arch::Aarch64,
+        _ => Arch::X86_64,
+    };
+    use_own_cargo();
+    let workspace = workspace();
+    let guest = vm_images::guest::build(arch, &workspace, &|line| eprintln!("{line}"))?;
+    Ok(HostSource::new(&guest, &folders::consoles(&workspace)?)?)
+}
+
 /// Divergences that are understood.
 ///
 /// # Errors
@@ -48,10 +65,7 @@ pub fn known() -> Result<Known> {
 }
 
 fn machine(arch: Arch, asked: Option<&str>) -> Result<VmSource> {
-    // Set by cargo-fuzz and its cargo; the guest is built by ours.
-    for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "RUSTFLAGS"] {
-        std::env::remove_var(variable);
-    }
+    use_own_cargo();
     let mut options = KernelOptions {
         kernels: None,
         arch: vec![arch],
@@ -69,6 +83,13 @@ fn machine(arch: Arch, asked: Option<&str>) -> Result<VmSource> {
     let rig = rig(&options, &workspace, &consoles, &|line| eprintln!("{line}"))?;
     let found = rig.machines.into_iter().next();
     found.with_context(|| format!("no kernel {} for {arch}", asked.unwrap_or("at all")))
+}
+
+/// Forgets what cargo-fuzz and its cargo have set: the guest is built by ours.
+fn use_own_cargo() {
+    for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "RUSTFLAGS"] {
+        std::env::remove_var(variable);
+    }
 }
 
 /// The newest of the newest series, oldest first.

@@ -24,6 +24,11 @@ pub struct Bar {
 }
 
 impl Device {
+    /// Memory that whoever started us has left open.
+    pub fn inherited(fd: i32) -> Device {
+        Device { fd }
+    }
+
     /// Finds and enables the device.
     ///
     /// # Errors

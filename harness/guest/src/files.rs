@@ -5,7 +5,7 @@ use crate::sys::{self, Errno};
 use std::ffi::CString;
 use wire::{File, FileKind, FileMap};
 
-/// Where ramfs is mounted.
+/// Where ramfs is mounted in a machine of our own.
 pub const RAMFS: &str = "/ramfs";
 
 /// MFD_ALLOW_SEALING, MFD_EXEC.
@@ -141,7 +141,11 @@ fn secret_memory() -> Result<i32, Errno> {
 
 /// A file without a name.
 fn ramfs_file() -> Result<i32, Errno> {
-    let path = CString::new(format!("{RAMFS}/file")).unwrap_or_default();
+    let at = match crate::host::is_here() {
+        true => crate::host::RAMFS,
+        false => RAMFS,
+    };
+    let path = CString::new(format!("{at}/file")).unwrap_or_default();
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
     let args = [
         libc::AT_FDCWD as u64,

@@ -69,6 +69,16 @@ fn open(dir: &str, name: &str) -> Option<i32> {
 }
 
 impl KnobFiles {
+    /// None: the machine stays as it is.
+    pub fn untouched() -> KnobFiles {
+        KnobFiles {
+            thp: None,
+            shmem_thp: None,
+            khugepaged: [None; 4],
+            ksm: [None; 2],
+        }
+    }
+
     pub fn open() -> KnobFiles {
         let khugepaged = format!("{THP}/khugepaged");
         KnobFiles {
@@ -137,6 +147,10 @@ impl KnobFiles {
     /// # Errors
     /// The kernel lacks or refuses a setting that the program needs.
     pub fn set(&self, control: &Control, want: Knobs) -> Result<(), String> {
+        if crate::host::is_here() {
+            // Programs want the machine as it is: see `host`.
+            return Ok(());
+        }
         let have = control.knobs.load(Relaxed);
         let packed = pack(want);
         if have == packed {

@@ -4,6 +4,7 @@
 //! | module | subject |
 //! | --- | --- |
 //! | [`boot`] | file systems, console, power-off |
+//! | [`host`] | the running kernel in place of one in a VM |
 //! | [`bar`] | memory shared with the host |
 //! | [`probe`] | what the kernel can do |
 //! | [`knobs`] | settings of the whole kernel |
@@ -32,6 +33,7 @@ mod boot;
 mod control;
 mod files;
 mod heap;
+mod host;
 mod knobs;
 mod log;
 mod look;
@@ -61,6 +63,13 @@ use worker::Setup;
 static HEAP: heap::Heap = heap::Heap::new();
 
 fn main() {
+    let memory = match host::enter().transpose() {
+        Ok(memory) => memory,
+        Err(why) => {
+            boot::say(&format!("error: {why}"));
+            std::process::exit(2);
+        }
+    };
     // SAFETY: no memory involved.
     if unsafe { libc::getpid() } != 1 {
         eprintln!(
@@ -69,13 +78,15 @@ fn main() {
         );
         std::process::exit(2);
     }
-    boot::open_console();
+    if memory.is_none() {
+        boot::open_console();
+    }
     if std::env::var_os("mmdiff_bare").is_some() {
         // The bare init that boot times are compared with.
         boot::say("bare");
         boot::power_off();
     }
-    match set_up() {
+    match set_up(memory) {
         Ok((setup, bar)) => {
             boot::say("ready");
             supervisor::run(setup, bar)
@@ -87,17 +98,22 @@ fn main() {
     }
 }
 
-/// Everything up to the point where programs can come.
-fn set_up() -> Result<(Setup, Bar), String> {
-    boot::mount_all()?;
+/// Everything up to the point where programs can come; `memory`: on the running kernel.
+fn set_up(memory: Option<i32>) -> Result<(Setup, Bar), String> {
+    let (missing, knobs, device) = match memory {
+        None => {
+            boot::mount_all()?;
+            let missing = knobs::quiet();
+            let knobs = KnobFiles::open();
+            knobs.calm_khugepaged();
+            (missing, knobs, Device::find()?)
+        }
+        Some(fd) => (Vec::new(), KnobFiles::untouched(), Device::inherited(fd)),
+    };
     boot::check_address_space()?;
-    let missing = knobs::quiet();
-    let knobs = KnobFiles::open();
-    knobs.calm_khugepaged();
-    let device = Device::find()?;
     let bar = device
         .map_all()
-        .map_err(|e| format!("the ivshmem BAR cannot be mapped: {e}"))?;
+        .map_err(|e| format!("the shared memory cannot be mapped: {e}"))?;
     if bar.get(layout::MAGIC) != layout::MAGIC_VALUE {
         return Err(format!(
             "the shared memory starts with {:#x}, not with {:#x}: host and guest are not of the same version",

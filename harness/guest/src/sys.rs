@@ -1,5 +1,6 @@
 //! System calls and their constants, as thin as possible: a result is what the kernel returned, or the errno.
 
+use crate::actor::USER;
 use std::ffi::CStr;
 
 /// An errno, positive.
@@ -157,8 +158,14 @@ pub fn map(len: usize, flags: i32, fd: i32) -> Result<*mut u8, Errno> {
     .map(|at| at as *mut u8)
 }
 
-/// Who we are from now on. -1 leaves one as it is.
+/// Who we are from now on. -1 leaves one as it is. On the running kernel nobody is ever another one than [`USER`], nor was.
 pub fn set_user(real: i32, effective: i32, saved: i32) -> Result<(), Errno> {
+    if crate::host::is_here() {
+        return match effective {
+            USER => Ok(()),
+            _ => Err(Errno(libc::EPERM)),
+        };
+    }
     // The raw call, not libc's: only this process, no signal to threads.
     // SAFETY: touches no memory.
     unsafe {

@@ -7,7 +7,7 @@ use super::{
     Raced,
 };
 use oracle::geometry::Geometry;
-use oracle::profile::{Arch, Profile, Release};
+use oracle::profile::{Profile, Release};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wire::{Hello, Mode, Request, Response};
@@ -48,38 +48,7 @@ impl VmSource {
             console: String::new(),
         };
         let vm = Vm::boot(&config).map_err(|e| failed(e.to_string()))?;
-        let hello = vm.hello().clone();
-        let geometry = geometry(&hello).map_err(failed)?;
-        let release = Release::parse(&hello.release).unwrap_or(Release::NEWEST);
-        let arch = match config.arch {
-            vm_images::Arch::X86_64 => Arch::X86_64,
-            vm_images::Arch::Aarch64 => Arch::Aarch64,
-        };
-        let table = Profile::at_release(release, arch);
-        Ok(VmKernel {
-            info: KernelInfo {
-                label: self.label.clone(),
-                release: hello.release.clone(),
-                build: hello.build.clone(),
-                arch: config.arch.name().to_string(),
-                geometry,
-                thp: hello.pmd_size != 0,
-                accel: config.accel.name().to_string(),
-                boot_seconds: vm.boot_seconds(),
-            },
-            views: Views {
-                scan: hello.pagemap_scan,
-                scan_guard: hello.scan_guard,
-                pagemap_guard: hello.pagemap_guard,
-                huge_zero_as_file: table.huge_zero_as_file,
-                exact_counters: table.exact_counters,
-                smaps_skips_protnone_huge: table.smaps_skips_protnone_huge,
-            },
-            op_limit_ms: (OP_LIMIT_MS * vm.slowdown()) as u32,
-            vm,
-            asked: BTreeMap::new(),
-            sequence: 0,
-        })
+        VmKernel::new(vm, &self.label, config.arch.name(), config.accel.name())
     }
 }
 
@@ -159,6 +128,45 @@ pub struct VmKernel {
 }
 
 impl VmKernel {
+    /// The kernel in which a guest has said hello.
+    ///
+    /// # Errors
+    /// Pages of a size that nothing is known about.
+    pub(super) fn new(vm: Vm, label: &str, arch: &str, accel: &str) -> Result<VmKernel, BootError> {
+        let hello = vm.hello().clone();
+        let geometry = geometry(&hello).map_err(|why| BootError::Failed {
+            why,
+            console: String::new(),
+        })?;
+        let info = KernelInfo {
+            label: label.into(),
+            release: hello.release.clone(),
+            build: hello.build.clone(),
+            arch: arch.into(),
+            geometry,
+            thp: hello.pmd_size != 0,
+            accel: accel.into(),
+            boot_seconds: vm.boot_seconds(),
+        };
+        let release = Release::parse(&hello.release).unwrap_or(Release::NEWEST);
+        let table = Profile::at_release(release, super::probe::arch(&info));
+        Ok(VmKernel {
+            info,
+            views: Views {
+                scan: hello.pagemap_scan,
+                scan_guard: hello.scan_guard,
+                pagemap_guard: hello.pagemap_guard,
+                huge_zero_as_file: table.huge_zero_as_file,
+                exact_counters: table.exact_counters,
+                smaps_skips_protnone_huge: table.smaps_skips_protnone_huge,
+            },
+            op_limit_ms: (OP_LIMIT_MS * vm.slowdown()) as u32,
+            vm,
+            asked: BTreeMap::new(),
+            sequence: 0,
+        })
+    }
+
     /// Runs the programs `rounds` times as bare system calls, without observation; guest nanoseconds. Only with nothing
     /// in flight.
     ///

@@ -12,6 +12,7 @@
 
 pub mod console;
 pub mod convert;
+pub mod host;
 mod judge_by;
 pub mod machine;
 pub mod probe;

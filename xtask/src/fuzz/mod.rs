@@ -33,6 +33,7 @@ const INTERRUPTED: i32 = 72;
 ///   vm_x86_64            a real kernel in one VM that lives as long as the run, judged by the oracle
 ///   vm_aarch64           the same on arm64
 ///   vm_pair              two real kernels (x86-64) against each other and the oracle
+///   host                 the running kernel, judged by the oracle; only with MMDIFF_ALLOW_HOST=1
 ///
 /// `cargo +nightly fuzz run TARGET` runs the same without seeds. MMDIFF_FAULT=family/name gives the simulated kernel that fault.
 /// MMDIFF_KERNEL names the kernel of the VM targets: a series, a release, or the path of an image (two with a comma for

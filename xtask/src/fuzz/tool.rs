@@ -81,9 +81,9 @@ pub fn targets(workspace: &Path) -> Result<Vec<String>> {
     Ok(names.collect())
 }
 
-/// Whether a target boots kernels.
+/// Whether a target runs programs on real kernels.
 pub fn needs_kernels(target: &str) -> bool {
-    target.starts_with("vm_")
+    target.starts_with("vm_") || target == "host"
 }
 
 /// Builds a target.

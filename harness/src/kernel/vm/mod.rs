@@ -31,6 +31,7 @@ use flight::Flight;
 use process::Process;
 use shared::Shared;
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vm_images::Arch;
@@ -100,6 +101,33 @@ impl Vm {
             (_, Accel::Kvm) => 1.0,
         };
         vm.slowdown = (seconds / reference).max(1.0);
+        vm.revive();
+        Ok(vm)
+    }
+
+    /// The guest on the running kernel, in namespaces of its own in place of a machine: see `crate::kernel::host`, which asks whether it may.
+    ///
+    /// # Errors
+    /// It cannot be started, or this machine does not let it have what it needs.
+    pub fn host(guest: &std::path::Path, log: &std::path::Path) -> Result<Vm, VmError> {
+        std::fs::metadata(guest).map_err(|source| VmError::File {
+            path: guest.to_owned(),
+            source,
+        })?;
+        let shared = Arc::new(Shared::create().map_err(|source| VmError::Host {
+            what: "making the shared memory",
+            source,
+        })?);
+        let memory = shared.as_fd().as_raw_fd();
+        let mut command = std::process::Command::new(guest);
+        command
+            .env_clear()
+            .env("MMDIFF_ALLOW_HOST", "1")
+            .env("MMDIFF_HOST_MEMORY", memory.to_string());
+        let process = Process::launch(command, ("guest", "mmdiff"), log, Arc::clone(&shared))?;
+        let mut vm = Vm::around(process, shared);
+        vm.await_hello(Duration::from_secs(30))?;
+        vm.boot_seconds = vm.process.started.elapsed().as_secs_f64();
         vm.revive();
         Ok(vm)
     }
