@@ -1,4 +1,4 @@
-//! Model and judge against the laws of `oracle::laws`, on programs in their text form. Glue only: see `harness::fuzzing::laws`.
+//! Model and judge against the laws of `oracle::laws`, one for each input. Glue only: see `harness::fuzzing::laws`.
 //!
 //! `cargo xtask fuzz oracle_laws`, or `cargo +nightly fuzz run oracle_laws`.
 #![no_main]
@@ -10,7 +10,7 @@ use libfuzzer_sys::{fuzz_target, Corpus};
 #[global_allocator]
 static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fuzz::mutate_programs!();
+fuzz::mutate_programs!(laws);
 
 fuzz_target!(|data: &[u8]| -> Corpus {
     match harness::fuzzing::laws::laws(data) {

@@ -23,17 +23,20 @@ pub fn hand_over(bytes: &[u8], out: &mut [u8]) -> usize {
     bytes.len()
 }
 
-/// From here on libFuzzer changes and crosses programs, not bytes: see `harness::fuzzing::text`.
+/// From here on libFuzzer changes and crosses programs, not bytes: see `harness::fuzzing::text`, or another module that is named.
 #[macro_export]
 macro_rules! mutate_programs {
     () => {
+        fuzz::mutate_programs!(text);
+    };
+    ($how:ident) => {
         libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-            let changed = harness::fuzzing::text::mutated(&data[..size], max_size, seed);
+            let changed = harness::fuzzing::$how::mutated(&data[..size], max_size, seed);
             $crate::hand_over(&changed, data)
         });
 
         libfuzzer_sys::fuzz_crossover!(|data1: &[u8], data2: &[u8], out: &mut [u8], seed: u32| {
-            let crossed = harness::fuzzing::text::crossed(data1, data2, out.len(), seed);
+            let crossed = harness::fuzzing::$how::crossed(data1, data2, out.len(), seed);
             $crate::hand_over(&crossed, out)
         });
     };

@@ -64,7 +64,32 @@ pub const GROUNDS: [Ground; 4] = {
     ]
 };
 
-/// Checks every law on a program that is fit to run.
+/// What can be checked by itself. All of it is about one program, and none of it needs another one's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Law {
+    /// The text form gives the program back.
+    Text,
+    /// Each step has an outcome, each outcome is one that its op can have, each address space is well formed, and guards obey.
+    Worlds,
+    /// The judge accepts what the model allows, and holds possible what has happened.
+    Judge,
+    /// A program that begins so and one that goes on in another way come out alike, on the newest kernel.
+    Pair(PairLaw),
+}
+
+impl Law {
+    pub const ALL: [Law; 7] = [
+        Law::Text,
+        Law::Worlds,
+        Law::Judge,
+        Law::Pair(PairLaw::Halves),
+        Law::Pair(PairLaw::RemoveNothing),
+        Law::Pair(PairLaw::InstallRemove),
+        Law::Pair(PairLaw::OtherSide),
+    ];
+}
+
+/// Checks every law about one program by itself, on a program that is fit to run.
 ///
 /// # Errors
 /// The first law that does not hold.
@@ -72,13 +97,65 @@ pub fn check_program(program: &Program) -> Result<(), Broken> {
     GROUNDS.iter().try_for_each(|g| check_on(program, g))
 }
 
-/// Checks every law on one kind of kernel.
+/// Checks the same on one kind of kernel.
 ///
 /// # Errors
 /// The first law that does not hold.
 pub fn check_on(program: &Program, ground: &Ground) -> Result<(), Broken> {
     check_text(program).map_err(|law| broken(law, program))?;
-    follow_on(program, ground)
+    follow_on(program, ground, Follow::All, HONEST)
+}
+
+/// Checks one law on one kind of kernel; `choice` is what a law about pairs chooses the other program by. `false`: nothing in the program
+/// lends itself to the law.
+///
+/// # Errors
+/// The law, if it does not hold.
+pub fn check_law(
+    program: &Program,
+    law: Law,
+    ground: &Ground,
+    choice: u64,
+) -> Result<bool, Broken> {
+    check_law_of(program, law, ground, choice, HONEST)
+}
+
+/// What becomes of each way that a step may go: nothing, but in tests, which break the model so.
+type Tamper = fn(&World, &Step, &mut Branch);
+
+const HONEST: Tamper = |_, _, _| {};
+
+/// [`World::apply`], tampered with.
+fn apply(world: &World, step: &Step, tamper: Tamper) -> Vec<Branch> {
+    let mut branches = world.apply(step);
+    let each = branches.iter_mut();
+    each.for_each(|branch| tamper(world, step, branch));
+    branches
+}
+
+fn check_law_of(
+    program: &Program,
+    law: Law,
+    ground: &Ground,
+    choice: u64,
+    tamper: Tamper,
+) -> Result<bool, Broken> {
+    match law {
+        Law::Text => check_text(program).map_err(|law| broken(law, program))?,
+        Law::Worlds => follow_on(program, ground, Follow::Worlds, tamper)?,
+        Law::Judge => follow_on(program, ground, Follow::Judge, tamper)?,
+        Law::Pair(law) => {
+            let Some(begun) = pairs::begun(law, program.clone(), choice) else {
+                return Ok(false);
+            };
+            begun.check_on_model(tamper).map_err(|why| {
+                let Pair { left, right, .. } = &begun.pair;
+                let law = format!("{}: {why}\nagainst this program:\n{left}", law.text());
+                broken(law, right)
+            })?;
+        }
+    }
+    Ok(true)
 }
 
 fn broken(law: String, program: &Program) -> Broken {
@@ -88,17 +165,34 @@ fn broken(law: String, program: &Program) -> Broken {
     }
 }
 
-/// Checks every law but those about the text form.
-///
-/// # Errors
-/// The first law that does not hold.
-pub fn follow_on(program: &Program, ground: &Ground) -> Result<(), Broken> {
+/// What is checked on the way of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follow {
+    Worlds,
+    Judge,
+    All,
+}
+
+fn follow_on(
+    program: &Program,
+    ground: &Ground,
+    what: Follow,
+    tamper: Tamper,
+) -> Result<(), Broken> {
     let profile = match ground.release {
         Some(release) => Profile::at_release(release, Arch::X86_64),
         None => Profile::newest(),
     };
     let g = ground.geometry;
-    follow(program, &profile, g).map_err(|law| {
+    let world = World::new(&profile, g, program.knobs);
+    let done = match what {
+        Follow::Worlds => follow_worlds(program, world, tamper),
+        _ => {
+            let oracle = Oracle::new(&profile, g, program.knobs);
+            follow_judge(program, world, oracle, what, tamper)
+        }
+    };
+    done.map_err(|law| {
         let name = ground.release.map_or("newest".into(), |r| r.to_string());
         let law = format!("{law} (profile {name}, {} B pages)", g.page_size);
         broken(law, program)
@@ -121,12 +215,44 @@ fn check_text(program: &Program) -> Result<(), String> {
 /// One step in so many shows what smaps adds up; the last one always does.
 const SIZES_EVERY: usize = 4;
 
-/// Runs a program on the model. Takes another branch at each step, so that the unusual ones are followed too.
-fn follow(program: &Program, profile: &Profile, g: Geometry) -> Result<(), String> {
-    let mut world = World::new(profile, g, program.knobs);
-    let mut oracle = Oracle::new(profile, g, program.knobs);
+/// Runs a program on the model alone. Takes another branch at each step, so that the unusual ones are followed too.
+fn follow_worlds(program: &Program, mut world: World, tamper: Tamper) -> Result<(), String> {
     for (i, step) in program.steps.iter().enumerate() {
-        let at = |law: String| format!("op {} ({step}): {law}", i + 1);
+        let mut branches = apply(&world, step, tamper);
+        obey(&world, step, &branches).map_err(|law| at(i, step, &law))?;
+        let taken = i % branches.len();
+        world = branches.swap_remove(taken).world;
+    }
+    Ok(())
+}
+
+fn at(i: usize, step: &Step, law: &str) -> String {
+    format!("op {} ({step}): {law}", i + 1)
+}
+
+/// What holds for each way that a step may go.
+fn obey(before: &World, step: &Step, branches: &[Branch]) -> Result<(), String> {
+    if branches.is_empty() {
+        return Err("an op has at least one outcome".into());
+    }
+    let g = before.geometry();
+    branches.iter().try_for_each(|branch| {
+        outcome_fits(step, branch, g)?;
+        shape::well_formed(before, &branch.world)?;
+        guards_obey(before, step, branch, g)
+    })
+}
+
+/// Runs a program on the model, the judge looking on.
+fn follow_judge(
+    program: &Program,
+    mut world: World,
+    mut oracle: Oracle,
+    what: Follow,
+    tamper: Tamper,
+) -> Result<(), String> {
+    for (i, step) in program.steps.iter().enumerate() {
+        let at = |law: String| at(i, step, &law);
         oracle.step(step);
         // Where the judge holds one world possible it is this one, and what it expects is every way the step may go.
         let own = match oracle.worlds() {
@@ -134,24 +260,23 @@ fn follow(program: &Program, profile: &Profile, g: Geometry) -> Result<(), Strin
             _ => Some(world.apply(step)),
         };
         let branches = own.as_deref().unwrap_or(oracle.expected());
-        if branches.is_empty() {
+        if what == Follow::All {
+            obey(&world, step, branches).map_err(at)?;
+        }
+        let Some(taken) = branches.get(i % branches.len().max(1)) else {
             return Err(at("an op has at least one outcome".into()));
-        }
-        for branch in branches {
-            outcome_fits(step, branch, g).map_err(at)?;
-            shape::well_formed(&world, &branch.world).map_err(at)?;
-            guards_obey(&world, step, branch, g).map_err(at)?;
-        }
-        let taken = &branches[i % branches.len()];
+        };
+        let mut taken = taken.clone();
+        tamper(&world, step, &mut taken);
         let sizes = (i + 1) % SIZES_EVERY == 0 || i + 1 == program.steps.len();
         let seen = Observation {
-            outcome: taken.outcome.clone(),
+            outcome: taken.outcome,
             spaces: match sizes {
                 true => taken.world.shown(),
                 false => taken.world.shown_without_sizes(),
             },
         };
-        world = taken.world.clone();
+        world = taken.world;
         match oracle.observe(&seen) {
             Verdict::Agree | Verdict::Allowed { .. } => {}
             Verdict::Poisoned { .. } => return Ok(()),

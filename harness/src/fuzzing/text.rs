@@ -20,6 +20,18 @@ pub(super) fn made_of(bytes: &[u8]) -> Option<Program> {
     })
 }
 
+/// Whether bytes are a program; if so it need not be read again as long as no other is handed out.
+pub(super) fn remember(bytes: &[u8]) -> bool {
+    if made_of(bytes).is_some() {
+        return true;
+    }
+    let Some(program) = program(bytes) else {
+        return false;
+    };
+    LAST.set(Some((bytes.to_vec(), program)));
+    true
+}
+
 /// Text that may be a program: what is understood reads back as it prints, and what is fit to run obeys every law.
 ///
 /// # Errors
@@ -55,7 +67,7 @@ pub fn mutated(bytes: &[u8], most: usize, seed: u32) -> Vec<u8> {
 
 /// Bytes that stand for a program with steps of both, at most `most` of them.
 pub fn crossed(a: &[u8], b: &[u8], most: usize, seed: u32) -> Vec<u8> {
-    match (program(a), program(b)) {
+    match (made_of(a).or_else(|| program(a)), program(b)) {
         (Some(a), Some(b)) => short(mutate::cross(&a, &b, seed.into()), most),
         _ => mutated(a, most, seed),
     }

@@ -5,6 +5,7 @@
 //! are off: whether one can be had is chance, and two runs would differ by it.
 
 use super::alike::{alike, same_page_contents, Ignore};
+use super::{apply, Tamper};
 use crate::geometry::{Geometry, Pos, Range};
 use crate::judge::{Observation, Outcome, SpaceSeen};
 use crate::profile::Profile;
@@ -73,18 +74,53 @@ pub struct Pair {
 
 /// The pair of a seed. `None`: nothing in this program lends itself to the law.
 pub fn pair(law: PairLaw, seed: u64) -> Option<Pair> {
-    let bytes = expand(!seed, 256);
+    begun(law, generate(seed), !seed).map(|begun| begun.pair)
+}
+
+/// A pair with the world in which its programs part.
+pub(super) struct Begun {
+    pub pair: Pair,
+    world: World,
+    /// Steps up to there.
+    steps: usize,
+}
+
+/// A pair that begins as a program does; `choice` says how it goes on.
+pub(super) fn begun(law: PairLaw, mut start: Program, choice: u64) -> Option<Begun> {
+    let bytes = expand(choice, 256);
     let mut dice = Unstructured::new(&bytes);
-    let mut start = generate(seed);
     start.knobs.thp = Thp::Never;
     let keep = dice.int_in_range(3..=start.steps.len().max(3)).ok()?;
     start.steps.truncate(keep);
     let world = outcome(&start)?;
-    match law {
+    let steps = start.steps.len();
+    let pair = match law {
         PairLaw::Halves => halves(start, &world, &mut dice),
         PairLaw::RemoveNothing => remove_nothing(start, &world, &mut dice),
         PairLaw::InstallRemove => install_remove(start, &world, &mut dice),
         PairLaw::OtherSide => other_side(start, &world, &mut dice),
+    }?;
+    Some(Begun { pair, world, steps })
+}
+
+impl Begun {
+    /// Compares what the model makes of both programs.
+    ///
+    /// # Errors
+    /// Where the law does not hold.
+    pub fn check_on_model(&self, tamper: Tamper) -> Result<(), String> {
+        let [left, right] = [&self.pair.left, &self.pair.right].map(|program| {
+            let mut world = self.world.clone();
+            // Of a program that does no more, nothing but what is there counts.
+            let mut outcome = Outcome::Ok;
+            for step in &program.steps[self.steps..] {
+                let branch = apply(&world, step, tamper).swap_remove(0);
+                (world, outcome) = (branch.world, branch.outcome);
+            }
+            let spaces = world.shown();
+            [Observation { outcome, spaces }]
+        });
+        self.pair.check(&left, &right)
     }
 }
 
