@@ -116,7 +116,8 @@ impl Oracle {
                 rule: RuleId(free::MAY_TAKE.name),
             }
         } else if differences.iter().any(Option::is_none) {
-            self.explained(&differences)
+            let fits = |i: &usize| differences[*i].is_none();
+            self.explained((0..differences.len()).filter(fits))
         } else if self.out_of_memory(&step, seen) {
             Verdict::Poisoned {
                 rule: RuleId(limits::OUT_OF_MEMORY.name),
@@ -195,19 +196,12 @@ impl Oracle {
         branches
     }
 
-    /// Agree if a branch without any permission explains it, else the permission.
-    fn explained(&self, differences: &[Option<Difference>]) -> Verdict {
+    /// Agree if one of these branches explains it without any permission, else the permission.
+    fn explained(&self, branches: impl IntoIterator<Item = usize>) -> Verdict {
         let mut allowed = None;
-        for (branch, _) in self
-            .branches
-            .iter()
-            .zip(differences)
-            .filter(|(_, d)| d.is_none())
-        {
-            match PERMISSIONS
-                .iter()
-                .find(|&&permission| branch.rules.contains_index(permission))
-            {
+        for branch in branches {
+            let rules = &self.branches[branch].rules;
+            match PERMISSIONS.iter().find(|p| rules.contains_index(**p)) {
                 None => return Verdict::Agree,
                 Some(&permission) => allowed = allowed.or(Some(RuleId(RULES[permission].name))),
             }

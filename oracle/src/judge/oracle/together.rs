@@ -1,11 +1,11 @@
 //! Sections: what several threads did at once is allowed when one of all orders of the kernel's steps explains it.
 
-use super::{expected, smaps_of, Oracle, PERMISSIONS};
+use super::{expected, smaps_of, Oracle};
 use crate::judge::compare::{first_difference, outcome_difference, Difference};
 use crate::judge::{Divergence, Observation, Outcome, Verdict};
 use crate::program::Step;
 use crate::race::explore;
-use crate::rules::{limits, RuleId, RULES};
+use crate::rules::{limits, RuleId};
 use crate::space::{Branch, World};
 
 impl Oracle {
@@ -74,7 +74,7 @@ impl Oracle {
         }
         self.ways.clone_from(&kept);
         let verdict = match (kept.is_empty(), nearest) {
-            (false, _) => self.permission(&kept),
+            (false, _) => self.explained(kept.iter().copied()),
             (true, Some((i, difference))) => {
                 let divergence = self.divergence(&section[0], i, &difference, seen);
                 Verdict::Divergence(Box::new(self.told_of_threads(divergence, &section, seen)))
@@ -91,24 +91,6 @@ impl Oracle {
         }
         self.worlds = worlds;
         verdict
-    }
-
-    /// Agree when a way without any permission explains it, else the permission.
-    fn permission(&self, ways: &[usize]) -> Verdict {
-        let permission = |way: &usize| {
-            let rules = &self.branches[*way].rules;
-            PERMISSIONS.iter().find(|p| rules.contains_index(**p))
-        };
-        let mut needed = None;
-        for way in ways {
-            match permission(way) {
-                None => return Verdict::Agree,
-                Some(rule) => needed = needed.or(Some(*rule)),
-            }
-        }
-        needed.map_or(Verdict::Agree, |rule| Verdict::Allowed {
-            rule: RuleId(RULES[rule].name),
-        })
     }
 
     /// No way has these outcomes: the one that has most of them, and where it parts.
