@@ -20,7 +20,8 @@ pub struct RulesOptions {
     /// noticed.
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
-    /// Judge as if this row of the table of behaviours were not known: every kernel is expected to do what the newest one does.
+    /// Judge as if this row of the table of behaviours were not known: every kernel is expected to do what the newest one does, and
+    /// to have no fault that the row is about.
     /// May be given several times. `cargo xtask rules --diff 6.1,7.3` lists rows.
     #[arg(long, value_name = "ROW")]
     without_row: Vec<String>,

@@ -1,13 +1,13 @@
 //! By whose rules a kernel is judged: by its own, unless somebody wants to see what other rules notice.
 
-use oracle::profile::{Arch, Behaviour, Named, Profile, Release};
+use oracle::profile::{Arch, Behaviour, Named, Profile};
 
 /// What takes the place of the rules that a kernel is found to have. The default is nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JudgeBy {
     /// This profile instead of the kernel's own.
     pub profile: Option<Named>,
-    /// Rows of the table of behaviours that are taken as not known: the newest kernel's value stands for every kernel.
+    /// Rows of the table of behaviours that are taken as not known: the newest kernel's value stands for every kernel, and none has a fault.
     pub without: Vec<&'static Behaviour>,
 }
 
@@ -28,7 +28,7 @@ impl JudgeBy {
     /// Forgets the rows that are taken as not known.
     pub fn forget(&self, profile: &mut Profile, arch: Arch) {
         for row in &self.without {
-            row.set(profile, row.holds_at(Release::NEWEST, arch));
+            row.set(profile, row.expected(arch));
         }
     }
 
@@ -56,6 +56,7 @@ impl JudgeBy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oracle::profile::Release;
 
     #[test]
     fn a_forgotten_row_has_the_newest_kernels_value() {
@@ -70,7 +71,8 @@ mod tests {
                     without: vec![row],
                 };
                 by.forget(&mut profile, arch);
-                assert_eq!(row.get(&profile), row.get(&newest), "{}", row.name);
+                let expected = row.get(&newest) && !row.is_fault();
+                assert_eq!(row.get(&profile), expected, "{}", row.name);
                 // Nothing else changes.
                 row.set(&mut profile, row.get(&own));
                 assert_eq!(profile, own, "{}", row.name);

@@ -38,7 +38,20 @@ impl PartialEq for Behaviour {
 
 impl Eq for Behaviour {}
 
+/// Rows that are faults which the newest kernel has: what it does there is no measure for others.
+const FAULTS: [&str; 1] = ["flags_read_early"];
+
 impl Behaviour {
+    /// Whether it is a fault that the newest kernel has.
+    pub fn is_fault(&self) -> bool {
+        FAULTS.contains(&self.name)
+    }
+
+    /// What is expected of a kernel as long as nothing else is known: what the newest one does, but for its faults.
+    pub fn expected(&self, arch: Arch) -> bool {
+        !self.is_fault() && self.holds_at(Release::NEWEST, arch)
+    }
+
     /// Whether the table says that this release has it.
     pub fn holds_at(&self, release: Release, arch: Arch) -> bool {
         self.spans
