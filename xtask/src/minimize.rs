@@ -107,6 +107,7 @@ fn settings(args: &MinimizeArgs) -> Result<Settings> {
             time: Duration::from_secs_f64(args.seconds),
             ..Limits::default()
         },
+        ..Settings::default()
     })
 }
 

@@ -1,27 +1,31 @@
 //! `cargo xtask races`: programs in which threads run at once, on kernels.
 
+mod found;
+
 use crate::exit::{say, Exit};
 use crate::judge_by::RulesOptions;
 use crate::rig::{newest_unless_named, rig, KernelOptions};
+use crate::vm_matrix::GuestFaultName;
 use crate::{folders, interrupt, measured};
 use anyhow::{Context, Result};
 use clap::Args;
+use found::{suspects, Found, Reporting, Suspect};
 use harness::campaign::{
-    load_concurrent_corpus, program_seed, suited, CorpusProgram, ProgramVerdict,
+    load_concurrent_corpus, program_seed, suited, CorpusProgram, Known, Story,
 };
 use harness::kernel::machine::VmSource;
 use harness::kernel::{
-    probe, BootError, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Smaps,
+    probe, BootError, JudgeBy, Kernel, KernelError, KernelSource, Prepared, Repeat, Smaps,
 };
-use harness::race::{explanation, explanation_text, judge_raced, Fate, Judgement, Row, WayRow};
-use harness::report::{outcome_words, wrap};
+use harness::race::{judge_raced, Fate, Row, Seconds, WayRow};
+use harness::triage::{death, Reliability};
 use oracle::profile::Profile;
 use oracle::program::generate::generate_race;
-use oracle::program::{Program, Step};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
+use vm_images::Arch;
 
 /// Processors of a VM: threads shall really run at once.
 const CPUS: u32 = 2;
@@ -34,14 +38,17 @@ const CPUS: u32 = 2;
 /// The VMs have two processors; under TCG QEMU runs each in a thread of its own, so they work at once where the host has two.
 ///
 /// The run's folder gets races.csv (a row for each program and kernel), ways.csv (a row for each allowed way, with how often it was
-/// met), and for each forbidden execution a text and the program. Exit code 1: there was one. Without --kernels and --kernel: the
-/// newest of the lock, on x86-64 unless --arch says otherwise.
+/// met), divergences.csv with a text and the program for each forbidden outcome, and for each bucket that corpus/findings/known.toml does
+/// not explain a report in buckets/ID/: the outcome is confirmed by repetition, its program minimized, every kernel of the run asked about
+/// the result, with rates and how sure they are. Exit code 1: there is such a bucket. Without --kernels and --kernel: the newest of the
+/// lock, on x86-64 unless --arch says otherwise.
 ///
 /// Examples:
 ///   cargo xtask races
 ///   cargo xtask races corpus/races/01-pmd-border.prog --kernels 7.3 --arch x86_64 --repetitions 10000
 ///   cargo xtask races --kernels 6.18,6.19,7.0 --repetitions 500 --rounds
 ///   cargo xtask races --generated 500 --seed 7 --repetitions 20 --kernels 7.3
+///   cargo xtask races corpus/races/26-flag-lost.prog --kernels 6.18,7.3 --without-row flags_read_early
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct RacesArgs {
@@ -61,15 +68,25 @@ pub struct RacesArgs {
     /// Chooses the generated programs; the same on every machine.
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Count by probes in the kernel how often it walks page tables: once for each round of guard install. Takes time.
+    /// Count by probes in the kernel in how many rounds guard installs in sections come to their end: with the first walk over page
+    /// tables, a second one after a zap, a third, or a call that begins anew (columns one_walk to restarted). Takes time.
     #[arg(long)]
     rounds: bool,
+    /// Only tell what was found: do not confirm, minimize and report it.
+    #[arg(long)]
+    no_reports: bool,
+    /// Seconds for minimizing a program; boots come on top.
+    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=100_000), conflicts_with = "no_reports")]
+    seconds: u64,
+    /// A deliberate fault of the guest (tests of mmdiff itself).
+    #[arg(long, value_name = "NAME", value_enum)]
+    guest_fault: Option<GuestFaultName>,
     /// The run's folder. Default: a new one under target/mmdiff/runs
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-const HEADER: [&str; 11] = [
+const HEADER: [&str; 12] = [
     "program",
     "kernel",
     "arch",
@@ -80,6 +97,7 @@ const HEADER: [&str; 11] = [
     "not judged",
     "known",
     "forbidden",
+    "rounds",
     "/s",
 ];
 
@@ -87,12 +105,63 @@ const HEADER: [&str; 11] = [
 pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
     let stop = interrupt::stop_flag();
     let stopped = || stop.load(Ordering::Relaxed);
-    let mut programs = Vec::new();
+    let programs = programs(args, workspace)?;
+    let known = Known::load(&workspace.join("corpus/findings/known.toml"))?;
+    let folder = folders::run_folder(workspace, args.out.as_deref());
+    let consoles = folder.join("consoles");
+    std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
+    let by = args.rules.judge_by()?;
+    let kernels = newest_unless_named(&args.kernels, workspace)?;
+    let rig = rig(&kernels, workspace, &consoles, &|line| eprintln!("{line}"))?;
+    let faulty = |machine: &VmSource| VmSource {
+        guest_fault: args.guest_fault.map(GuestFaultName::fault),
+        ..machine.clone()
+    };
+    let machines: Vec<VmSource> = rig.machines.iter().map(faulty).collect();
+    let mut run = Run {
+        args,
+        by,
+        known,
+        tables: Tables::create(&folder)?,
+        shown: Vec::new(),
+        found: Found::default(),
+        failed: 0,
+    };
+    for number in 0..machines.len() {
+        run.kernel(&machines, number, &programs, &stopped)?;
+    }
+    say!("{}", measured::table(&HEADER, &run.shown));
+    run.found.write(&folder)?;
+    if !args.no_reports && !stopped() {
+        let reporting = Reporting {
+            folder: &folder,
+            machines: &machines,
+            images: &rig.origins,
+            by: &run.by,
+            append: &kernels.append,
+            seconds: args.seconds,
+            stop,
+        };
+        reporting.write(&run.found)?;
+    }
+    say!("{}\n", folder.display());
+    Ok(match (run.found.is_new(), run.failed) {
+        (true, _) => Exit::Found,
+        _ if stopped() => Exit::Interrupted,
+        (false, 1..) => Exit::Infrastructure,
+        (false, 0) if run.shown.is_empty() => Exit::Infrastructure,
+        (false, 0) => Exit::Fine,
+    })
+}
+
+/// Those of the corpus, and the generated ones.
+fn programs(args: &RacesArgs, workspace: &Path) -> Result<Vec<CorpusProgram>> {
     let default = [workspace.join("corpus/races")];
     let paths = match args.programs.as_slice() {
         [] => &default[..],
         given => given,
     };
+    let mut programs = Vec::new();
     for path in paths {
         programs.extend(load_concurrent_corpus(path)?);
     }
@@ -103,32 +172,29 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
             program: Arc::new(generate_race(seed)),
         }
     }));
-    let folder = folders::run_folder(workspace, args.out.as_deref());
-    let consoles = folder.join("consoles");
-    std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
-    let by = args.rules.judge_by()?;
-    let kernels = newest_unless_named(&args.kernels, workspace)?;
-    let rig = rig(&kernels, workspace, &consoles, &|line| eprintln!("{line}"))?;
-    let mut run = Run {
-        args,
-        by,
-        tables: Tables::create(&folder)?,
-        shown: Vec::new(),
-        found: 0,
-        failed: 0,
-    };
-    for machine in &rig.machines {
-        run.kernel(machine, &programs, &stopped)?;
+    Ok(programs)
+}
+
+/// The kernel in a machine whose processors run threads at once.
+pub fn as_threads(machine: &VmSource) -> Arc<dyn KernelSource> {
+    let mut machine = machine.clone();
+    machine.config.cpus = CPUS;
+    if machine.release.is_none() && machine.config.arch == Arch::X86_64 {
+        // A kernel of one's own may have no clock to measure the processor's by (no ACPI): it would count ticks of 4 ms.
+        let khz = host_khz();
+        let append = &mut machine.config.append;
+        *append = format!("{append} tsc_early_khz={khz} tsc=reliable");
     }
-    say!("{}", measured::table(&HEADER, &run.shown));
-    say!("{}\n", folder.display());
-    Ok(match (run.found, run.failed) {
-        (1.., _) => Exit::Found,
-        _ if stopped() => Exit::Interrupted,
-        (0, 1..) => Exit::Infrastructure,
-        (0, 0) if run.shown.is_empty() => Exit::Infrastructure,
-        (0, 0) => Exit::Fine,
-    })
+    Arc::new(machine)
+}
+
+/// What the time stamp counter of an emulated processor counts by: that of the host.
+fn host_khz() -> u64 {
+    const USUAL: f64 = 2500.0;
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("cpu MHz"));
+    let mhz = line.and_then(|line| line.split(':').nth(1)?.trim().parse::<f64>().ok());
+    (mhz.unwrap_or(USUAL) * 1000.0) as u64
 }
 
 /// The files of a run, written as results come.
@@ -165,11 +231,11 @@ impl Tables {
 struct Run<'a> {
     args: &'a RacesArgs,
     by: JudgeBy,
+    known: Known,
     tables: Tables,
     /// The table on the terminal.
     shown: Vec<Vec<String>>,
-    /// Programs and kernels with something that must not be.
-    found: u32,
+    found: Found,
     /// Programs and kernels that could not be run.
     failed: u32,
 }
@@ -180,27 +246,28 @@ impl Run<'_> {
     /// Races all programs on one kernel; another is booted when one dies.
     fn kernel(
         &mut self,
-        machine: &VmSource,
+        machines: &[VmSource],
+        number: usize,
         programs: &[CorpusProgram],
         stopped: &dyn Fn() -> bool,
     ) -> Result<()> {
-        let mut machine = machine.clone();
-        machine.config.cpus = CPUS;
+        let machine = as_threads(&machines[number]);
         let mut booted: Option<Booted> = None;
-        for (number, entry) in programs.iter().enumerate() {
+        for (at, entry) in programs.iter().enumerate() {
             if stopped() {
                 return Ok(());
             }
             let (mut kernel, profile) = match booted.take() {
                 Some(alive) => alive,
-                None => match boot(&machine, number, &self.by)? {
+                None => match boot(machine.as_ref(), at, &self.by)? {
                     Some(new) => new,
                     None => return Ok(()),
                 },
             };
-            match self.program(kernel.as_mut(), &profile, entry)? {
+            let fault = machine.guest_fault();
+            match self.program(kernel.as_mut(), &profile, number, fault, entry)? {
                 Ok(()) => booted = Some((kernel, profile)),
-                Err(error) => self.died(&machine, entry, &error)?,
+                Err(error) => self.died(kernel.as_ref(), &profile, number, entry, &error)?,
             }
         }
         Ok(())
@@ -210,6 +277,8 @@ impl Run<'_> {
         &mut self,
         kernel: &mut dyn Kernel,
         profile: &Profile,
+        machine: usize,
+        fault: Option<wire::GuestFault>,
         entry: &CorpusProgram,
     ) -> Result<std::result::Result<(), KernelError>> {
         let info = kernel.info().clone();
@@ -226,15 +295,25 @@ impl Run<'_> {
             id: 1,
             program: program.clone(),
             smaps: Smaps::Changes,
-            fault: None,
+            fault,
         };
         let began = Instant::now();
-        let raced = match kernel.race(&prepared, self.args.repetitions, self.args.rounds) {
+        let repeat = Repeat {
+            first: 0,
+            times: self.args.repetitions,
+            walks: self.args.rounds,
+        };
+        let raced = match kernel.race(&prepared, repeat) {
             Ok(raced) => raced,
             Err(error) => return Ok(Err(error)),
         };
+        let ran = began.elapsed().as_secs_f64();
         let judged = judge_raced(&program, &raced, profile, info.geometry);
-        let seconds = began.elapsed().as_secs_f64();
+        let all = began.elapsed().as_secs_f64();
+        let seconds = Seconds {
+            all,
+            judging: all - ran,
+        };
         let row = Row::new(&name, &info, &raced, &judged, seconds);
         if let Some(why) = &raced.no_walks {
             eprintln!("{name} on {}: rounds are not counted: {why}", info.release);
@@ -248,9 +327,9 @@ impl Run<'_> {
             row.ways_seen,
             row.ways,
             row.forbidden,
-            match row.walks.as_str() {
+            match row.rounds().as_str() {
                 "" => String::new(),
-                walks => format!(", walks {walks}"),
+                rounds => format!(", rounds {rounds}"),
             }
         );
         self.tables
@@ -261,9 +340,25 @@ impl Run<'_> {
                 eprintln!("{name} on {}: {why}", info.release);
             }
         }
-        if row.found() {
-            self.found += 1;
-            self.tell(&name, &program, &info, profile, &judged)?;
+        let story = judged.kinds.iter().find_map(|kind| kind.story());
+        if let Some(story) = story {
+            let of = Suspect {
+                name: name.clone(),
+                program,
+                machine,
+                info,
+                profile: profile.clone(),
+                story: story.clone(),
+                execution: None,
+                seen: Reliability {
+                    hits: 0,
+                    runs: row.repetitions,
+                },
+                known: None,
+            };
+            for suspect in suspects(&judged.kinds, &of) {
+                self.found.add(suspect, &self.known)?;
+            }
         }
         self.shown.push(vec![
             row.program.clone(),
@@ -276,96 +371,49 @@ impl Run<'_> {
             row.not_judged.to_string(),
             row.known.to_string(),
             row.forbidden.to_string(),
+            row.rounds(),
             format!("{:.0}", row.repetitions_per_second),
         ]);
         Ok(Ok(()))
     }
 
-    /// Keeps and prints what must not be.
-    fn tell(
-        &self,
-        name: &str,
-        program: &Program,
-        info: &KernelInfo,
-        profile: &Profile,
-        judged: &Judgement,
-    ) -> Result<()> {
-        let mut text = format!(
-            "{name} on {} ({}, {})\n",
-            info.release, info.arch, info.accel
-        );
-        for kind in judged.kinds.iter().filter(|kind| kind.is_wrong()) {
-            text += &format!("\n{} repetitions:\n", kind.count);
-            for (step, seen) in program.steps.iter().zip(&kind.execution.seen) {
-                let outcome = outcome_words(&seen.outcome, info.geometry);
-                text += &format!("   {step}   => {outcome}\n");
-            }
-            if let Fate::Forbidden(verdict) = &kind.fate {
-                if let ProgramVerdict::Suspect(story) = verdict.as_ref() {
-                    text += &wrap(&format!("{}\n{}\n", story.bucket, story.text));
-                    text += &story.console;
-                }
-                let g = info.geometry;
-                if let Some(told) = explanation(program, &kind.execution, profile, g) {
-                    let section = first_section(program);
-                    text += &wrap(&explanation_text(&told, &section, g));
-                }
-            }
-            for broken in &kind.broken {
-                let (promise, step) = (broken.promise, broken.step);
-                text += &wrap(&format!(
-                    "broken: {promise}, step {step}: {}\n",
-                    broken.text
-                ));
-            }
-        }
-        say!("{text}");
-        let place = format!("{name}-{}-{}", info.label.replace('/', "_"), info.arch);
-        for (extension, content) in [("txt", text), ("prog", program.to_string())] {
-            let path = self.tables.folder.join(format!("{place}.{extension}"));
-            std::fs::write(&path, content).with_context(|| path.display().to_string())?;
-        }
-        Ok(())
-    }
-
     /// The kernel died while a program ran.
     fn died(
         &mut self,
-        machine: &VmSource,
+        kernel: &dyn Kernel,
+        profile: &Profile,
+        machine: usize,
         entry: &CorpusProgram,
         error: &KernelError,
     ) -> Result<()> {
+        let info = kernel.info().clone();
         let name = short(&entry.name);
-        let (kernel, arch) = (machine.label(), machine.arch());
-        let mut text = format!("{name} on {kernel} {arch}: {error}\n");
-        match error {
-            KernelError::Crash { excerpt, .. } => {
-                text += excerpt;
-                self.found += 1;
+        say!("{name} on {} {}: {error}\n", info.release, info.arch);
+        let story: Option<Story> = death(error, &entry.program, profile, info.geometry);
+        let Some(story) = story else {
+            self.failed += 1;
+            if let KernelError::Lost { console, .. } = error {
+                say!("{console}\n");
             }
-            KernelError::LockedUp { console, .. } => {
-                text += console;
-                self.found += 1;
-            }
-            KernelError::Lost { console, .. } => {
-                text += console;
-                self.failed += 1;
-            }
-        }
-        say!("{text}\n");
-        let path = self
-            .tables
-            .folder
-            .join(format!("{name}-{kernel}-{arch}.txt"));
-        std::fs::write(&path, text).with_context(|| path.display().to_string())
+            return Ok(());
+        };
+        let suspect = Suspect {
+            name,
+            program: entry.program.clone(),
+            machine,
+            info,
+            profile: profile.clone(),
+            story,
+            execution: None,
+            // Which repetition it was, nobody can tell any more.
+            seen: Reliability {
+                hits: 1,
+                runs: self.args.repetitions,
+            },
+            known: None,
+        };
+        self.found.add(suspect, &self.known)
     }
-}
-
-/// The steps of the first section.
-fn first_section(program: &Program) -> Vec<Step> {
-    let first = program.steps.iter().position(|step| step.lane.is_some());
-    let section = first.and_then(|first| program.section(first));
-    section.map_or(Vec::new(), |section| program.steps[section].to_vec())
 }
 
 fn short(name: &str) -> String {
@@ -377,7 +425,7 @@ fn short(name: &str) -> String {
 }
 
 /// `None`: the kernel is not to be had, which is no error.
-fn boot(machine: &VmSource, number: usize, by: &JudgeBy) -> Result<Option<Booted>> {
+fn boot(machine: &dyn KernelSource, number: usize, by: &JudgeBy) -> Result<Option<Booted>> {
     let name = format!("{}-{}-{number}", machine.label(), machine.arch());
     let mut kernel = match machine.boot(&name) {
         Ok(kernel) => kernel,

@@ -7,7 +7,7 @@ use crate::rig::rig;
 use crate::vm_matrix::{default_jobs, simulated, MatrixArgs};
 use crate::{folders, interrupt, minimize, triage};
 use anyhow::Result;
-use bucket::{write, Cut};
+pub use bucket::{write, Cut, Site};
 use clap::Args;
 use harness::campaign::{load_program, Bucket};
 use harness::kernel::{JudgeBy, KernelSource};
@@ -110,6 +110,7 @@ pub fn run(args: &ReportArgs, workspace: &Path) -> Result<Exit> {
                 time: Duration::from_secs(args.seconds),
                 ..Limits::default()
             },
+            ..Settings::default()
         };
         eprintln!("{}", wrap(&format!("{}: {bucket}", bucket.id())).trim_end());
         match cut(&ran, suspects, &sources, &settings, stop) {
@@ -125,7 +126,8 @@ pub fn run(args: &ReportArgs, workspace: &Path) -> Result<Exit> {
             ),
         }
     }
-    let told = ask(&sources, &cuts, &by, args, stop);
+    let jobs = args.jobs.unwrap_or_else(default_jobs);
+    let told = ask(&sources, &cuts, &by, args.runs, jobs, stop);
     if stop.load(Ordering::Relaxed) {
         return Ok(Exit::Interrupted);
     }
@@ -135,7 +137,14 @@ pub fn run(args: &ReportArgs, workspace: &Path) -> Result<Exit> {
             .zip(&told)
             .filter_map(|(source, told)| Some((source.as_ref(), told.get(index)?)))
             .collect();
-        let written = write(&ran, cut, &told, &by, &matrix.kernels.append)?;
+        let bucket = &cut.minimized.story.bucket;
+        let site = Site {
+            folder: &ran.folder,
+            campaign: &|kernel, arch| ran.count(kernel, arch, bucket),
+            images: &ran.record.images,
+            race: None,
+        };
+        let written = write(&site, cut, &told, &by, &matrix.kernels.append)?;
         say!("{}", wrap(&written.line));
     }
     Ok(Exit::Found)
@@ -250,11 +259,12 @@ fn cut(
 }
 
 /// Asks every kernel about every program, kernels side by side, one boot each where nothing crashes.
-fn ask(
+pub fn ask(
     sources: &[Arc<dyn KernelSource>],
     cuts: &[Cut],
     by: &JudgeBy,
-    args: &ReportArgs,
+    runs: u32,
+    jobs: usize,
     stop: &AtomicBool,
 ) -> Vec<Vec<Told>> {
     let questions: Vec<(Arc<Program>, VerdictSettings)> = cuts
@@ -263,7 +273,7 @@ fn ask(
             let settings = VerdictSettings {
                 by: by.clone(),
                 bucket: Some(cut.minimized.story.bucket.clone()),
-                runs: args.runs,
+                runs,
             };
             (cut.program.clone(), settings)
         })
@@ -271,7 +281,7 @@ fn ask(
     let told: Vec<Mutex<Vec<Told>>> = sources.iter().map(|_| Mutex::default()).collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..args.jobs.unwrap_or_else(default_jobs).clamp(1, 64) {
+        for _ in 0..jobs.clamp(1, 64) {
             scope.spawn(|| loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(at).filter(|_| !stop.load(Ordering::Relaxed)) else {

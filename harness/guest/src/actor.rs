@@ -40,7 +40,7 @@ pub struct Actor {
     pub uffd: Uffd,
     /// What this process's ops have left behind.
     pub traces: Traces,
-    /// Counts the kernel's walks over page tables in sections, if that is wanted.
+    /// Counts the kernel's walks over page tables for installs in sections, if that is wanted.
     pub walks: Option<Walks>,
 }
 
@@ -184,12 +184,13 @@ impl Actor {
     fn section(&mut self, program: &Program, number: u32, judged: bool) -> Result<(), Failure> {
         let steps = section::range(program, number);
         let last = steps.end as u32 - 1;
-        let walks = self.walks.map(|walks| walks.count());
+        if let Some(walks) = self.walks {
+            walks.forget()?;
+        }
         let ended = section::run(self, program, steps.clone(), judged)?;
-        if let (Some(walks), Some(before)) = (self.walks, walks) {
-            self.control
-                .tally
-                .walked(walks.count()?.saturating_sub(before?));
+        if let Some(walks) = self.walks {
+            let tally = &self.control.tally;
+            walks.count(&mut |walks| tally.walked(walks))?;
         }
         self.control.tally.meet(ended.meeting);
         let forks = |number: usize| matches!(program.steps[number].op, Op::Fork { .. });

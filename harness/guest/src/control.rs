@@ -110,6 +110,8 @@ pub struct Control {
     /// Program and round of the batch that runs or comes next.
     pub program: AtomicU32,
     pub round: AtomicU32,
+    /// Repetitions of the program in earlier batches.
+    pub first: AtomicU32,
     pub program_id: AtomicU64,
     /// Pages that were free, in stretches of at least a huge page, when it began.
     pub free_pages: AtomicU64,

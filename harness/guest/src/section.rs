@@ -106,7 +106,9 @@ pub fn run(
         left: AtomicU32::new(plain as u32),
     };
     let span = control.tally.span.load(Relaxed).min(LONGEST);
-    let delays = delays(control.round.load(Relaxed), span, lanes.len());
+    let round = control.round.load(Relaxed);
+    let repetition = control.first.load(Relaxed).wrapping_add(round);
+    let delays = delays(repetition, span, lanes.len());
     let cpus = processors();
     let mut threads: Vec<Thread> = Vec::with_capacity(lanes.len());
     for (i, (number, repeats, list)) in lanes.iter().enumerate() {
@@ -198,16 +200,24 @@ fn wait(rounds: u64) {
 fn nanos_per_round() -> f64 {
     /// Thousandths of a nanosecond; 0: not measured.
     static MEASURED: AtomicU32 = AtomicU32::new(0);
-    const ROUNDS: u64 = 20_000;
+    /// Nanoseconds that a clock of any kind can tell from nothing; one that counts ticks needs several.
+    const LONG: u64 = 50_000;
     let mut measured = MEASURED.load(Relaxed);
     if measured == 0 {
-        let time = || {
+        let time = |rounds| {
             let began = sys::now();
-            wait(ROUNDS);
+            wait(rounds);
             sys::now() - began
         };
-        let best = (0..5).map(|_| time()).min().unwrap_or(ROUNDS);
-        measured = (best * 1000 / ROUNDS).clamp(1, 1 << 30) as u32;
+        let mut rounds = 20_000;
+        let best = loop {
+            let best = (0..5).map(|_| time(rounds)).min().unwrap_or(0);
+            if best >= LONG || rounds >= 1 << 30 {
+                break best;
+            }
+            rounds *= 2;
+        };
+        measured = (best * 1000 / rounds).clamp(1, 1 << 30) as u32;
         MEASURED.store(measured, Relaxed);
     }
     f64::from(measured) / 1000.0

@@ -19,7 +19,6 @@ pub struct Tally {
     apart: [AtomicU32; BINS],
     first: [AtomicU32; MAX_LANES],
     walks: [AtomicU32; BINS],
-    walks_counted: AtomicU32,
     /// How long the longest thread of a section works, nanoseconds: the median, about.
     pub span: AtomicU64,
 }
@@ -40,12 +39,7 @@ pub struct Meeting {
 impl Tally {
     /// Another program begins.
     pub fn reset(&self) {
-        let words = [
-            &self.kept,
-            &self.unkept,
-            &self.overlapped,
-            &self.walks_counted,
-        ];
+        let words = [&self.kept, &self.unkept, &self.overlapped];
         let bins = self.apart.iter().chain(&self.first).chain(&self.walks);
         for word in words.into_iter().chain(bins) {
             word.store(0, Relaxed);
@@ -104,10 +98,9 @@ impl Tally {
         self.span.store(span, Relaxed);
     }
 
-    /// Counts the walks over page tables in one repetition.
+    /// Counts an install by the walks over page tables that it took.
     pub fn walked(&self, walks: u64) {
         add(&self.walks[(walks as usize).min(BINS - 1)], 1);
-        self.walks_counted.store(1, Relaxed);
     }
 
     /// All of it, for the host.
@@ -120,10 +113,7 @@ impl Tally {
             overlapped: self.overlapped.load(Relaxed),
             apart: values(&self.apart),
             first: values(&self.first),
-            walks: match self.walks_counted.load(Relaxed) {
-                0 => Vec::new(),
-                _ => values(&self.walks),
-            },
+            walks: values(&self.walks),
             no_walks,
         }
     }

@@ -174,7 +174,14 @@ impl Worker {
         match mode {
             Mode::Judged => self.rounds(batch, 1, true)?,
             Mode::Bare { rounds } => self.rounds(batch, rounds, false)?,
-            Mode::Raced { repetitions, walks } => self.raced(batch, repetitions, walks)?,
+            Mode::Raced {
+                first,
+                repetitions,
+                walks,
+            } => {
+                control.first.store(first, Relaxed);
+                self.raced(batch, repetitions, walks)?;
+            }
         }
         control.in_batch.store(0, Relaxed);
         let nanos = sys::now() - control.batch_started.load(Relaxed);
@@ -236,7 +243,9 @@ impl Worker {
                 .store(control.program.load(Relaxed) + 1, Relaxed);
             control.round.store(0, Relaxed);
         }
-        self.actor.walks = None;
+        if let Some(walks) = self.actor.walks.take() {
+            walks.close();
+        }
         Ok(())
     }
 

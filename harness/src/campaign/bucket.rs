@@ -6,7 +6,7 @@ use std::fmt;
 /// Op, rule, expected and observed class of a divergence.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Bucket {
-    /// Name of the op, as in the text form.
+    /// Name of the op, as in the text form; of threads that run at once those of all ops, with bars between them.
     pub op: String,
     /// Name of the rule that speaks about what differs.
     pub rule: String,
@@ -21,6 +21,15 @@ impl Bucket {
     pub fn id(&self) -> String {
         let hex = blake3::hash(self.to_string().as_bytes()).to_hex();
         format!("b-{}", &hex.as_str()[..10])
+    }
+
+    /// Whether it is the same but for ops of threads that the other one names besides.
+    pub fn is_within(&self, other: &Bucket) -> bool {
+        let names = || other.op.split('|');
+        self.op.split('|').all(|op| names().any(|name| name == op))
+            && self.rule == other.rule
+            && self.expected == other.expected
+            && self.observed == other.observed
     }
 }
 
@@ -43,4 +52,26 @@ pub fn divergence_id(bucket: &Bucket, program: &str) -> String {
     }
     let hex = hasher.finalize().to_hex();
     format!("d-{}", &hex.as_str()[..10])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_of_threads_is_within_one_with_more_of_them() {
+        let bucket = |op: &str, rule: &str| Bucket {
+            op: op.into(),
+            rule: rule.into(),
+            expected: "gu".into(),
+            observed: "no-gu".into(),
+        };
+        let few = bucket("guard-install|mprotect", "r");
+        assert!(few.is_within(&bucket("guard-install|mprotect|read", "r")));
+        assert!(few.is_within(&few));
+        assert!(!bucket("guard-install|read", "r").is_within(&few));
+        assert!(!few.is_within(&bucket("guard-install|mprotect", "other")));
+        // `read` is no part of the name `guard-read`.
+        assert!(!bucket("read", "r").is_within(&bucket("guard-read", "r")));
+    }
 }

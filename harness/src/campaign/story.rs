@@ -9,8 +9,12 @@ use oracle::geometry::Geometry;
 use oracle::judge::{Class, Divergence, Observation, Oracle, Outcome, SpaceSeen};
 use oracle::profile::Profile;
 use oracle::program::{ActorId, Expect, Program};
+use oracle::race::promises::Broken;
 use oracle::space::Branch;
 use std::borrow::Cow;
+
+/// What the rule of a bucket begins with when it is a promise of guard regions (`oracle::race::promises`).
+pub const PROMISE: &str = "promise/";
 
 /// What kind of suspect it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,20 +150,9 @@ pub(super) fn tell(
     index: usize,
     stop: Stop,
 ) -> ProgramVerdict {
-    let Some(piece) = piece_of(program, index) else {
+    let Some(mut story) = retold(program, execution, profile, geometry, index) else {
         return ProgramVerdict::Infra("the program ended behind its last op".to_string());
     };
-    let mut oracle =
-        Oracle::new(profile, geometry, program.knobs).with_free_pages(execution.free_pages);
-    for before in pieces(program).take_while(|p| p.range.end <= piece.range.start) {
-        if let Some(seen) = before.seen(&execution.seen) {
-            before.play(&mut oracle);
-            oracle.observe(&seen);
-        }
-    }
-    let mut story = story_at(&mut oracle, &piece);
-    story.path = execution.seen[..index.min(execution.seen.len())].to_vec();
-    story.observed = piece.seen(&execution.seen).map(Cow::into_owned);
     match stop {
         Stop::Poisoned => return ProgramVerdict::Poisoned,
         Stop::Divergence(divergence) => {
@@ -185,6 +178,50 @@ pub(super) fn tell(
         Stop::Unreturned(what) => fill(&mut story, what),
     }
     ProgramVerdict::Suspect(Box::new(story))
+}
+
+/// The story of the op at `index`, in which nothing is said yet about what went wrong.
+fn retold(
+    program: &Program,
+    execution: &Execution,
+    profile: &Profile,
+    geometry: Geometry,
+    index: usize,
+) -> Option<Story> {
+    let piece = piece_of(program, index)?;
+    let mut oracle =
+        Oracle::new(profile, geometry, program.knobs).with_free_pages(execution.free_pages);
+    for before in pieces(program).take_while(|p| p.range.end <= piece.range.start) {
+        if let Some(seen) = before.seen(&execution.seen) {
+            before.play(&mut oracle);
+            oracle.observe(&seen);
+        }
+    }
+    let mut story = story_at(&mut oracle, &piece);
+    story.path = execution.seen[..index.min(execution.seen.len())].to_vec();
+    story.observed = piece.seen(&execution.seen).map(Cow::into_owned);
+    Some(story)
+}
+
+/// The story of an execution whose section breaks a promise that holds whatever the rules say about the way there.
+pub fn promise_story(
+    program: &Program,
+    execution: &Execution,
+    profile: &Profile,
+    geometry: Geometry,
+    broken: &Broken,
+) -> Option<Story> {
+    let mut story = retold(program, execution, profile, geometry, broken.step)?;
+    story.class = match broken.promise {
+        "install-returns" => Class::Errno,
+        "guard-is-flagged" => Class::VmFlags,
+        _ => Class::PageState,
+    };
+    story.text.clone_from(&broken.text);
+    story.bucket.rule = format!("{PROMISE}{}", broken.promise);
+    story.bucket.expected = "kept".to_string();
+    story.bucket.observed = "broken".to_string();
+    Some(story)
 }
 
 fn fill(story: &mut Story, what: Unreturned) {

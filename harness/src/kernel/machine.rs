@@ -4,13 +4,16 @@ use super::convert::{from_wire, to_wire, Views};
 use super::vm::{Vm, VmConfig, VmError};
 use super::{
     BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Meetings, Prepared,
-    Raced,
+    Raced, Repeat,
 };
 use oracle::geometry::Geometry;
 use oracle::profile::{Profile, Release};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wire::{Hello, Mode, Request, Response};
+
+/// Boots of a machine with several processors before it is given up.
+const BOOTS: u32 = 3;
 
 /// How long an op may take, in milliseconds, on a machine of ordinary speed. The slowest legal op goes through the whole
 /// arena and takes a few milliseconds under TCG.
@@ -47,7 +50,16 @@ impl VmSource {
             why,
             console: String::new(),
         };
-        let vm = Vm::boot(&config).map_err(|e| failed(e.to_string()))?;
+        // Where TCG runs several processors, one of them may meet an instruction that another is just patching (`Oops: int3`).
+        let mut tries = if config.cpus > 1 { BOOTS } else { 1 };
+        let vm = loop {
+            tries -= 1;
+            match Vm::boot(&config) {
+                Ok(vm) => break vm,
+                Err(error) if tries == 0 => return Err(failed(error.to_string())),
+                Err(_) => {}
+            }
+        };
         VmKernel::new(vm, &self.label, config.arch.name(), config.accel.name())
     }
 }
@@ -270,13 +282,12 @@ impl Kernel for VmKernel {
         self.request(batch, Mode::Judged)
     }
 
-    fn race(
-        &mut self,
-        prepared: &Prepared,
-        repetitions: u32,
-        walks: bool,
-    ) -> Result<Raced, KernelError> {
-        let mode = Mode::Raced { repetitions, walks };
+    fn race(&mut self, prepared: &Prepared, repeat: Repeat) -> Result<Raced, KernelError> {
+        let mode = Mode::Raced {
+            first: repeat.first,
+            repetitions: repeat.times,
+            walks: repeat.walks,
+        };
         self.request(std::slice::from_ref(prepared), mode)?;
         let mut raced = Raced::default();
         loop {

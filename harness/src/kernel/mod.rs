@@ -192,6 +192,27 @@ pub enum Event {
     },
 }
 
+/// How often a program in which threads run at once is to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeat {
+    /// Repetitions that were made before: the delays between threads go on from there.
+    pub first: u32,
+    pub times: u32,
+    /// Count how often the kernel walks page tables for each guard install in a section.
+    pub walks: bool,
+}
+
+impl Repeat {
+    /// So many times, from the first delays on, without counting anything.
+    pub fn times(times: u32) -> Repeat {
+        Repeat {
+            first: 0,
+            times,
+            walks: false,
+        }
+    }
+}
+
 /// What came of the repetitions of a program in which threads run at once.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Raced {
@@ -200,8 +221,8 @@ pub struct Raced {
     /// Executions of which nothing is known but their number, because there were too many kinds before.
     pub unkept: u32,
     pub meetings: Meetings,
-    /// Repetitions by how often the kernel walked page tables during the section, and in the last place, as often or more. Empty
-    /// where it was not counted.
+    /// Guard installs in sections by how often the kernel walked page tables for them, and in the last place, as often or more. All
+    /// zero where it was not counted.
     pub walks: Vec<u32>,
     /// Why walks were not counted although that was asked for.
     pub no_walks: Option<String>,
@@ -313,18 +334,13 @@ pub trait Kernel: Send {
     /// Waits for the next execution or the end of a batch.
     fn next(&mut self) -> Result<Event, KernelError>;
 
-    /// Runs a program with a section again and again, its threads starting at other moments each time. With `walks`, counts how
-    /// often the kernel walks page tables. Only for use with nothing in flight.
+    /// Runs a program with a section again and again, its threads starting at other moments each time. Only for use with nothing
+    /// in flight.
     ///
     /// # Errors
     /// As [`Kernel::next`]; a kind of kernel that has no threads.
-    fn race(
-        &mut self,
-        prepared: &Prepared,
-        repetitions: u32,
-        walks: bool,
-    ) -> Result<Raced, KernelError> {
-        let _ = (prepared, repetitions, walks);
+    fn race(&mut self, prepared: &Prepared, repeat: Repeat) -> Result<Raced, KernelError> {
+        let _ = (prepared, repeat);
         Err(KernelError::Lost {
             why: format!("{} has no threads to run at once", self.info().label),
             console: String::new(),

@@ -1,15 +1,15 @@
 //! Judges the repetitions of one program: which of the allowed ways each execution took, and what none of them explains.
 
-use crate::campaign::{judge, pieces, Piece, ProgramVerdict};
+use crate::campaign::{judge, pieces, promise_story, Piece, ProgramVerdict, Story};
 use crate::kernel::{End, Execution, Raced};
 use oracle::geometry::Geometry;
 use oracle::judge::{Observation, Oracle, Outcome, SpaceSeen, Verdict};
-use oracle::profile::Profile;
+use oracle::profile::{Profile, BEHAVIOURS};
 use oracle::program::{ActorId, Program};
 use oracle::race::promises::{self, Broken, Shown};
 use oracle::race::{explain, Explanation};
 use oracle::rules::RuleId;
-use oracle::space::Branch;
+use oracle::space::{Branch, World};
 
 /// A way that the first section of a program may end, as one can see it from outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +20,7 @@ pub struct Way {
     pub spaces: Vec<(ActorId, SpaceSeen)>,
     /// Repetitions that ended so.
     pub count: u32,
-    /// Only a fault that this kernel is known to have leads there (docs/findings.md, `flags_read_early`).
+    /// Only a fault that this kernel is known to have leads there (docs/findings.md).
     pub by_fault: bool,
 }
 
@@ -31,8 +31,8 @@ pub enum Fate {
     Allowed(Option<RuleId>),
     /// It is not known whether it is allowed, for this reason.
     NotJudged(RuleId),
-    /// Nothing explains it. The verdict tells the story.
-    Forbidden(Box<ProgramVerdict>),
+    /// Nothing explains it, or it breaks a promise.
+    Forbidden(Box<Story>),
     /// The guest or its report failed.
     Infra(String),
 }
@@ -49,9 +49,22 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// Nothing explains it, or it breaks a promise.
-    pub fn is_wrong(&self) -> bool {
-        !self.broken.is_empty() || matches!(self.fate, Fate::Forbidden(_))
+    /// What goes wrong in it, if anything does.
+    pub fn story(&self) -> Option<&Story> {
+        match &self.fate {
+            Fate::Forbidden(story) => Some(story),
+            _ => None,
+        }
+    }
+
+    /// The same as of a program without threads.
+    pub fn verdict(&self) -> ProgramVerdict {
+        match &self.fate {
+            Fate::Allowed(_) => ProgramVerdict::Fine,
+            Fate::NotJudged(_) => ProgramVerdict::Poisoned,
+            Fate::Forbidden(story) => ProgramVerdict::Suspect(story.clone()),
+            Fate::Infra(why) => ProgramVerdict::Infra(why.clone()),
+        }
     }
 }
 
@@ -97,11 +110,21 @@ pub fn judge_raced(
         ways: Vec::new(),
     };
     let shown = Shown::by(profile);
-    let kinds = raced.executions.iter().map(|(execution, count)| Kind {
-        fate: judge.fate(execution, *count),
-        broken: promises::broken(program, &execution.seen, shown, geometry),
-        execution: execution.clone(),
-        count: *count,
+    let kinds = raced.executions.iter().map(|(execution, count)| {
+        let broken = promises::broken(program, &execution.seen, shown, geometry);
+        let mut fate = judge.fate(execution, *count);
+        let story = broken
+            .first()
+            .and_then(|broken| promise_story(program, execution, profile, geometry, broken));
+        if let (Some(story), false) = (story, matches!(fate, Fate::Forbidden(_))) {
+            fate = Fate::Forbidden(Box::new(story));
+        }
+        Kind {
+            execution: execution.clone(),
+            count: *count,
+            fate,
+            broken,
+        }
     });
     let kinds = kinds.collect();
     Judgement {
@@ -123,16 +146,46 @@ pub fn explanation(
     let Outcome::Together(outcomes) = &seen.outcome else {
         return None;
     };
-    let mut oracle =
-        Oracle::new(profile, geometry, program.knobs).with_free_pages(execution.free_pages);
-    for (step, seen) in program.steps[..section.range.start]
-        .iter()
-        .zip(&execution.seen)
-    {
-        oracle.step(step);
-        oracle.observe(seen);
-    }
+    let approach = Approach::of(program, execution, section.range.start, geometry);
+    let oracle = approach.play(profile).ok()?;
     explain(oracle.worlds().first()?, section.steps, outcomes).ok()
+}
+
+/// The way to a section: what an execution showed of the steps before it.
+pub(super) struct Approach<'a> {
+    program: &'a Program,
+    path: &'a [Observation],
+    free_pages: u64,
+    geometry: Geometry,
+}
+
+impl<'a> Approach<'a> {
+    pub(super) fn of(
+        program: &'a Program,
+        execution: &'a Execution,
+        section: usize,
+        geometry: Geometry,
+    ) -> Approach<'a> {
+        // What differs from run to run, and makes no difference, would have every run explored for itself.
+        let enough = World::enough_free_pages(program.steps.len(), geometry);
+        Approach {
+            program,
+            path: &execution.seen[..section.min(execution.seen.len())],
+            free_pages: execution.free_pages.min(enough),
+            geometry,
+        }
+    }
+
+    /// The oracle at the section, by the rules of this profile.
+    pub(super) fn play(&self, profile: &Profile) -> Result<Oracle, Stop> {
+        let mut oracle = Oracle::new(profile, self.geometry, self.program.knobs)
+            .with_free_pages(self.free_pages);
+        for (step, seen) in self.program.steps.iter().zip(self.path) {
+            oracle.step(step);
+            check(oracle.observe(seen))?;
+        }
+        Ok(oracle)
+    }
 }
 
 /// The machine right after a section's first step was asked for, for executions that came there the same way.
@@ -152,8 +205,11 @@ struct Judge<'a> {
     ways: Vec<Way>,
 }
 
+/// Rules that are faults of kernels, with rows of the table for each.
+const FAULTS: [&str; 1] = ["race/exclusive/reads-flags-early"];
+
 /// Where judging stopped.
-enum Stop {
+pub(super) enum Stop {
     Poisoned(RuleId),
     Divergence,
 }
@@ -161,18 +217,28 @@ enum Stop {
 impl Judge<'_> {
     fn fate(&mut self, execution: &Execution, count: u32) -> Fate {
         let course = self.course(execution, count);
-        let told = || judge(self.program, execution, self.profile, self.geometry).verdict;
         match course {
             Err(Stop::Poisoned(rule)) => Fate::NotJudged(rule),
-            Err(Stop::Divergence) => Fate::Forbidden(Box::new(told())),
+            Err(Stop::Divergence) => self.forbidden(execution),
             Ok(rule) => match &execution.end {
                 End::Done => Fate::Allowed(rule),
                 End::Failed { why } => Fate::Infra(why.clone()),
                 End::Garbage { what } => Fate::Infra(what.clone()),
                 End::Hang { .. } | End::Died { .. } | End::ViewsDisagree { .. } => {
-                    Fate::Forbidden(Box::new(told()))
+                    self.forbidden(execution)
                 }
             },
+        }
+    }
+
+    /// What the judge of whole programs tells about it.
+    fn forbidden(&self, execution: &Execution) -> Fate {
+        match judge(self.program, execution, self.profile, self.geometry).verdict {
+            ProgramVerdict::Suspect(story) => Fate::Forbidden(story),
+            ProgramVerdict::Infra(why) => Fate::Infra(why),
+            ProgramVerdict::Fine | ProgramVerdict::Poisoned => {
+                Fate::Infra("judged twice, it came out otherwise".into())
+            }
         }
     }
 
@@ -183,7 +249,7 @@ impl Judge<'_> {
         let mut permission = None;
         let first = pieces.by_ref().find(|piece| piece.steps.len() > 1);
         let Some(first) = first else {
-            return Ok(None);
+            return self.alone(execution);
         };
         let Some(seen) = first.seen(&execution.seen) else {
             // It did not come to the section's end; what came before is judged by who tells its story.
@@ -208,33 +274,40 @@ impl Judge<'_> {
         Ok(permission)
     }
 
+    /// The same where no threads run at once.
+    fn alone(&self, execution: &Execution) -> Result<Option<RuleId>, Stop> {
+        let mut oracle = Oracle::new(self.profile, self.geometry, self.program.knobs)
+            .with_free_pages(execution.free_pages);
+        let mut permission = None;
+        for (step, seen) in self.program.steps.iter().zip(&execution.seen) {
+            oracle.step(step);
+            permission = check(oracle.observe(seen))?.or(permission);
+        }
+        Ok(permission)
+    }
+
     /// The place in `starts` for executions that came to the section as this one.
     fn start(&mut self, execution: &Execution, section: &Piece<'_>) -> Result<usize, Stop> {
-        let path = &execution.seen[..section.range.start];
-        let known = |start: &Start| start.path == path && start.free_pages == execution.free_pages;
+        let approach = Approach::of(self.program, execution, section.range.start, self.geometry);
+        let known =
+            |start: &Start| start.path == approach.path && start.free_pages == approach.free_pages;
         if let Some(known) = self.starts.iter().position(known) {
             return Ok(known);
         }
-        let mut oracle = Oracle::new(self.profile, self.geometry, self.program.knobs)
-            .with_free_pages(execution.free_pages);
-        for (step, seen) in self.program.steps.iter().zip(path) {
-            oracle.step(step);
-            check(oracle.observe(seen))?;
-        }
-        // The same on a kernel without the fault, where this one has it.
-        let sound = self.profile.flags_read_early.then(|| {
-            let mut profile = self.profile.clone();
-            profile.flags_read_early = false;
-            let mut sound = Oracle::new(&profile, self.geometry, self.program.knobs)
-                .with_free_pages(execution.free_pages);
-            for (step, seen) in self.program.steps.iter().zip(path) {
-                sound.step(step);
-                sound.observe(seen);
-            }
-            section.play(&mut sound);
-            sound
-        });
+        let mut oracle = approach.play(self.profile)?;
         section.play(&mut oracle);
+        // The same on a kernel without the fault, where this one has it and it led anywhere.
+        let mut sound = None;
+        let faulty = |branch: &Branch| branch.rules.iter().any(|rule| FAULTS.contains(&rule.0));
+        if oracle.expected().iter().any(faulty) {
+            let mut profile = self.profile.clone();
+            for row in BEHAVIOURS.iter().filter(|row| row.is_fault()) {
+                row.set(&mut profile, false);
+            }
+            let mut without = approach.play(&profile)?;
+            section.play(&mut without);
+            sound = Some(without);
+        }
         let mut ways = Vec::new();
         for branch in oracle.expected() {
             let Outcome::Together(outcomes) = &branch.outcome else {
@@ -268,8 +341,8 @@ impl Judge<'_> {
             }
         }
         self.starts.push(Start {
-            free_pages: execution.free_pages,
-            path: path.to_vec(),
+            free_pages: approach.free_pages,
+            path: approach.path.to_vec(),
             oracle,
             ways,
         });

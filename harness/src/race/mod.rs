@@ -3,10 +3,13 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `judge` | which allowed way each repetition took |
+//! | `picture` | an order of steps that leads to what was seen, drawn |
 //! | `report` | tables for people and for programs |
 
 mod judge;
+mod picture;
 mod report;
 
-pub use judge::{explanation, judge_raced, Fate, Judgement, Kind, Way};
-pub use report::{explanation_text, timeline, Row, WayRow};
+pub use judge::{judge_raced, Fate, Judgement, Kind, Way};
+pub use picture::{picture, timeline};
+pub use report::{Row, Seconds, WayRow};

@@ -1,13 +1,14 @@
 //! What races came to, as rows of tables.
 
 use super::judge::{Fate, Judgement};
+use super::picture::timeline;
 use crate::kernel::{KernelInfo, Raced};
 use crate::report::outcome_words;
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{render, windows};
 use oracle::judge::SpaceSeen;
 use oracle::program::{ActorId, Program, Step};
-use oracle::race::{Explanation, Move};
+use oracle::race::Explanation;
 use serde::Serialize;
 
 /// One program on one kernel: a row of races.csv.
@@ -43,10 +44,25 @@ pub struct Row {
     pub not_judged: u32,
     /// Repetitions that the guest failed.
     pub infra_errors: u32,
-    /// Repetitions by how often the kernel walked page tables during the section: `1:1500 2:480`. Empty: not counted.
-    pub walks: String,
+    /// Guard installs in the section whose first walk over page tables was the last; empty where rounds were not counted.
+    pub one_walk: Option<u32>,
+    /// Those that walked a second time, after one zap.
+    pub two_walks: Option<u32>,
+    /// Those that walked a third time, after two zaps.
+    pub three_walks: Option<u32>,
+    /// Those whose call began anew after three walks.
+    pub restarted: Option<u32>,
     pub seconds: f64,
+    /// Of these, those in which nothing was run but what had been was judged.
+    pub judging_seconds: f64,
     pub repetitions_per_second: f64,
+}
+
+/// How long a program took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seconds {
+    pub all: f64,
+    pub judging: f64,
 }
 
 impl Row {
@@ -56,9 +72,10 @@ impl Row {
         info: &KernelInfo,
         raced: &Raced,
         judged: &Judgement,
-        seconds: f64,
+        seconds: Seconds,
     ) -> Row {
         let repetitions = judged.count(|_| true) + raced.unkept;
+        let rounds = rounds(&raced.walks);
         Row {
             program: program.to_owned(),
             kernel: info.label.clone(),
@@ -72,15 +89,35 @@ impl Row {
             kinds: judged.kinds.len(),
             ways: judged.ways.len(),
             ways_seen: judged.ways_seen(),
-            forbidden: judged.count(|kind| kind.is_wrong()),
+            forbidden: judged.count(|kind| kind.story().is_some()),
             broken: judged.count(|kind| !kind.broken.is_empty()),
             known: judged.by_fault(),
             not_judged: raced.unkept + judged.count(|k| matches!(k.fate, Fate::NotJudged(_))),
             infra_errors: judged.count(|kind| matches!(kind.fate, Fate::Infra(_))),
-            walks: histogram(&raced.walks),
-            seconds: (seconds * 100.0).round() / 100.0,
-            repetitions_per_second: (f64::from(repetitions) / seconds.max(0.001) * 10.0).round()
+            one_walk: rounds.map(|r| r[0]),
+            two_walks: rounds.map(|r| r[1]),
+            three_walks: rounds.map(|r| r[2]),
+            restarted: rounds.map(|r| r[3]),
+            seconds: (seconds.all * 100.0).round() / 100.0,
+            judging_seconds: (seconds.judging * 1000.0).round() / 1000.0,
+            repetitions_per_second: (f64::from(repetitions) / seconds.all.max(0.001) * 10.0)
+                .round()
                 / 10.0,
+        }
+    }
+
+    /// How many installs took one walk, two, three and a restart, in words; empty where rounds were not counted.
+    pub fn rounds(&self) -> String {
+        match [
+            self.one_walk,
+            self.two_walks,
+            self.three_walks,
+            self.restarted,
+        ] {
+            [Some(one), Some(two), Some(three), Some(restarted)] => {
+                format!("{one}/{two}/{three}/{restarted}")
+            }
+            _ => String::new(),
         }
     }
 
@@ -94,8 +131,8 @@ impl Row {
 pub fn explanation_text(told: &Explanation, section: &[Step], g: Geometry) -> String {
     let (returned, all) = told.returned;
     let mut text = match returned == all {
-        true => "Every op may have returned what it did, for example so, but then memory looks otherwise:\n".to_owned(),
-        false => format!("{returned} of {all} results can be explained, for example so:\n"),
+        true => "  Every op may have returned what it did, for example so, but then memory looks otherwise:\n\n".to_owned(),
+        false => format!("  {returned} of {all} results can be explained, for example so:\n\n"),
     };
     text += &timeline(&told.longest);
     for stuck in told.stuck.iter().filter(|_| returned < all) {
@@ -105,7 +142,7 @@ pub fn explanation_text(told: &Explanation, section: &[Step], g: Geometry) -> St
             .map(Step::to_string)
             .unwrap_or_default();
         text += &format!(
-            "   {step} returned {}; from there it may return: {}\n",
+            "  {step} returned {}; from there it may return: {}\n",
             outcome_words(&stuck.seen, g),
             allowed.join("; ")
         );
@@ -113,52 +150,12 @@ pub fn explanation_text(told: &Explanation, section: &[Step], g: Geometry) -> St
     text
 }
 
-/// Columns of one thread's part of a timeline.
-const COLUMN: usize = 34;
-
-/// An order of steps as a picture: a column for each thread, time going down.
-pub fn timeline(steps: &[Move]) -> String {
-    let mut lanes: Vec<char> = steps.iter().map(|step| step.lane).collect();
-    lanes.sort_unstable();
-    lanes.dedup();
-    let row = |cell: &dyn Fn(char) -> String| {
-        let cells = lanes.iter().map(|lane| format!("{:COLUMN$}", cell(*lane)));
-        format!("   {}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    let mut text = row(&|lane| format!("thread {lane}"));
-    text += &row(&|_| "-".repeat(COLUMN));
-    for step in steps {
-        let lines = fill(&step.what, COLUMN);
-        for line in lines {
-            text += &row(&|lane| match lane == step.lane {
-                true => line.clone(),
-                false => "|".to_owned(),
-            });
-        }
-    }
-    text
-}
-
-/// Words in lines of at most `width` characters; a longer word has a line of its own.
-fn fill(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// Places and what they hold, those that hold nothing left out.
-fn histogram(places: &[u32]) -> String {
-    let full = places.iter().enumerate().filter(|(_, n)| **n > 0);
-    let words: Vec<String> = full.map(|(place, n)| format!("{place}:{n}")).collect();
-    words.join(" ")
+/// Installs that took one walk, two, three, or more, which means that their call was restarted; `None`: none was counted.
+fn rounds(walks: &[u32]) -> Option<[u32; 4]> {
+    let at = |count: usize| walks.get(count).copied().unwrap_or(0);
+    let restarted = walks.iter().skip(4).sum();
+    let rounds = [at(1), at(2), at(3), restarted];
+    (rounds != [0; 4]).then_some(rounds)
 }
 
 /// One way on one kernel: a row of ways.csv.
@@ -230,27 +227,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timeline_has_a_column_for_each_thread() {
-        let step = |lane, what: &str| Move {
-            lane,
-            what: what.to_owned(),
-        };
-        let text = timeline(&[
-            step('a', "takes the lock and comes to the VMA at 0+0"),
-            step('b', "loads from page 0+1"),
-        ]);
-        let expected = "   thread a                            thread b
-   ----------------------------------  ----------------------------------
-   takes the lock and comes to the     |
-   VMA at 0+0                          |
-   |                                   loads from page 0+1
-";
-        assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn histograms_leave_out_what_is_empty() {
-        assert_eq!(histogram(&[0, 3, 0, 9]), "1:3 3:9");
-        assert_eq!(histogram(&[]), "");
+    fn more_than_three_walks_are_a_restart() {
+        assert_eq!(rounds(&[0, 3, 0, 9, 1, 0, 2]), Some([3, 0, 9, 3]));
+        assert_eq!(rounds(&[0; 32]), None);
+        assert_eq!(rounds(&[]), None);
     }
 }

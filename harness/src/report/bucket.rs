@@ -3,9 +3,9 @@
 
 use super::divergence::{actor_strips, actors, outcomes, place, program_with_mark, rule_text};
 use super::words::{outcome_words, wrap, WIDTH};
-use crate::campaign::Story;
+use crate::campaign::{piece_of, Story};
 use crate::kernel::{Execution, KernelInfo};
-use crate::triage::Standing;
+use crate::triage::{Reliability, Standing};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{contents, render, side_by_side, windows};
 use oracle::judge::{Observation, SpaceSeen};
@@ -13,6 +13,9 @@ use oracle::program::Program;
 
 /// Ops before the diverging one that are drawn; what is minimized has fewer.
 const DRAWN: usize = 12;
+
+/// Repetitions that a report asks for at most.
+const MOST_AGAIN: u32 = 20_000;
 
 /// One kernel's part of a report.
 #[derive(Debug, Clone)]
@@ -50,6 +53,17 @@ pub struct BucketReport<'a> {
     /// File names beside the report: the program, and the C program where there is one.
     pub prog_file: String,
     pub c_file: Result<String, String>,
+    /// Where threads run at once.
+    pub race: Option<RacePart>,
+}
+
+/// What the report of threads that run at once says besides.
+#[derive(Debug, Clone)]
+pub struct RacePart {
+    /// How it was found, confirmed and minimized, with figures: a paragraph for each line.
+    pub how_sure: Vec<String>,
+    /// An order of the kernel's steps as a picture, and what is wrong with it.
+    pub picture: String,
 }
 
 impl BucketReport<'_> {
@@ -63,11 +77,20 @@ impl BucketReport<'_> {
         text += &format!("{}\n\n", self.story.text);
         text += &format!("Bucket: {}\n", self.story.bucket);
         text += &self.kernel_lists();
+        if let Some(race) = &self.race {
+            text += "\nHow sure that is:\n";
+            for line in &race.how_sure {
+                text += &format!("  {line}\n");
+            }
+        }
         text += &self.config();
         text += &format!("\nProgram ({}):\n", self.minimized);
         text += &program_with_mark(self.program, self.story.step);
         text += &self.steps();
         text += &self.op();
+        if let Some(race) = &self.race {
+            text += &format!("\nThe threads, step by step:\n{}", race.picture);
+        }
         text += &rule_text(&self.story.bucket.rule);
         text += &self.odd_one();
         wrap(&text) + &self.again()
@@ -85,7 +108,11 @@ impl BucketReport<'_> {
             let Standing::Affected(reliability) = part.standing else {
                 continue;
             };
-            text += &format!("  {}: {reliability} runs{}\n", name(part), seen(part));
+            let often = match self.race {
+                Some(_) => rate(reliability),
+                None => format!("{reliability} runs"),
+            };
+            text += &format!("  {}: {often}{}\n", name(part), seen(part));
         }
         text += "Not affected:\n";
         let mut any = false;
@@ -93,7 +120,11 @@ impl BucketReport<'_> {
             let Standing::NotAffected(runs) = part.standing else {
                 continue;
             };
-            text += &format!("  {}: 0/{runs} runs{}\n", name(part), seen(part));
+            let often = match self.race {
+                Some(_) => format!("0 of {runs} repetitions{}", self.were_it_there(runs)),
+                None => format!("0/{runs} runs"),
+            };
+            text += &format!("  {}: {often}{}\n", name(part), seen(part));
             any = true;
         }
         if !any {
@@ -108,6 +139,19 @@ impl BucketReport<'_> {
             head = "";
         }
         text
+    }
+
+    /// What none in so many repetitions says.
+    fn were_it_there(&self, runs: u32) -> String {
+        let shown = |part: &&KernelPart| is_same(part.info.as_ref(), self.shown_on);
+        match self.kernels.iter().find(shown).map(|part| &part.standing) {
+            Some(Standing::Affected(there)) => format!(
+                " (as frequent as on {} it would have been met with a chance of {:.1} %)",
+                self.shown_on.label,
+                (1.0 - there.missed_in(runs)) * 100.0
+            ),
+            _ => String::new(),
+        }
     }
 
     /// What the kernel is on which all of this was seen.
@@ -164,9 +208,14 @@ impl BucketReport<'_> {
     /// The op: before it, expected and observed after it, with carets below what differs.
     fn op(&self) -> String {
         let (story, g) = (self.story, self.shown_on.geometry);
-        let step = self.program.steps.get(story.step);
-        let mut text = match step {
-            Some(step) => format!("\nOp {}, where it goes wrong: {step}\n", story.step),
+        let piece = piece_of(self.program, story.step);
+        let mut text = match piece.as_ref().map(|piece| piece.steps) {
+            Some([step]) => format!("\nOp {}, where it goes wrong: {step}\n", story.step),
+            Some(section) => {
+                let steps: String = section.iter().map(|step| format!("  {step}\n")).collect();
+                let (first, last) = (story.step, story.step + section.len() - 1);
+                format!("\nOps {first} to {last}, threads that run at once, where it goes wrong:\n{steps}")
+            }
             None => String::new(),
         };
         if let (Some(actor), Some((from, to))) = (story.actor, story.pages) {
@@ -293,13 +342,16 @@ impl BucketReport<'_> {
 
     fn again(&self) -> String {
         let info = self.shown_on;
-        let run = ["cargo xtask run", &self.prog_file]
-            .map(String::from)
-            .to_vec();
         let on = [
             format!("--kernels {}", info.label),
             format!("--arch {}", info.arch),
         ];
+        if self.race.is_some() {
+            return self.again_in_threads(&on);
+        }
+        let run = ["cargo xtask run", &self.prog_file]
+            .map(String::from)
+            .to_vec();
         let bisect = ["cargo xtask bisect", &self.prog_file].map(String::from);
         let bucket = format!("--bucket '{}'", self.story.bucket);
         let mut text = "\nTo see it again, in the folder of this report:\n".to_string();
@@ -317,6 +369,44 @@ impl BucketReport<'_> {
         text += "  since which kernel\n";
         text += &command(&[&bisect[..], &self.options, &[bucket]].concat());
         text
+    }
+
+    fn again_in_threads(&self, on: &[String]) -> String {
+        let races = ["cargo xtask races", &self.prog_file].map(String::from);
+        let shown = |part: &&KernelPart| is_same(part.info.as_ref(), self.shown_on);
+        let repetitions = match self.kernels.iter().find(shown).map(|part| &part.standing) {
+            Some(Standing::Affected(there)) => there.runs_to_see(MOST_AGAIN),
+            _ => MOST_AGAIN,
+        };
+        let often = [format!("--repetitions {repetitions}")];
+        let show = ["cargo xtask show", &self.prog_file].map(String::from);
+        let mut text = "\nTo see it again, in the folder of this report:\n".to_string();
+        text += "  on the kernel, often enough to meet it with a chance of 95 %\n";
+        text += &command(&[&races[..], on, &often, &self.options].concat());
+        text += "  every way that the threads may end, by the rules\n";
+        text + &command(&show)
+    }
+}
+
+/// How often, and how often in truth.
+fn rate(there: Reliability) -> String {
+    let (low, high) = there.interval();
+    format!(
+        "{} of {} repetitions, {} % (with 95 % confidence {} to {} %)",
+        there.hits,
+        there.runs,
+        percent(f64::from(there.hits) / f64::from(there.runs.max(1))),
+        percent(low),
+        percent(high)
+    )
+}
+
+/// A share in hundredths, two digits of it that tell something.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        large if large >= 10.0 => format!("{large:.0}"),
+        some if some >= 1.0 => format!("{some:.1}"),
+        small => format!("{small:.2}"),
     }
 }
 

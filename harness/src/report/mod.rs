@@ -37,7 +37,7 @@ mod tightness;
 mod words;
 
 pub use boundaries::{boundaries_csv, boundaries_text, BOUNDARY_COLUMNS};
-pub use bucket::{BucketReport, KernelPart};
+pub use bucket::{BucketReport, KernelPart, RacePart};
 pub use divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
 pub use folder::{Folder, Resumed};
 pub use formats::{junit, ktap};
@@ -50,4 +50,4 @@ pub use progress::Bars;
 pub use read::{Ran, RanError, RanRecord, RanRow, Suspect};
 pub use record::{Host, Record, Usage};
 pub use tightness::{tightness_csv, TIGHTNESS_COLUMNS};
-pub use words::{outcome_words, wrap};
+pub use words::{outcome_words, wrap, WIDTH};

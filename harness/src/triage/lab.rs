@@ -1,10 +1,12 @@
 //! Runs candidates in batches on a kernel that may die.
 
 use super::{Ended, Limits, Listener, Progress, Settings};
-use crate::campaign::{crash_story, judge, ProgramVerdict};
+use crate::campaign::{crash_story, judge, ProgramVerdict, Story};
 use crate::kernel::{
-    probe, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Smaps,
+    probe, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Repeat, Smaps,
 };
+use crate::race::judge_raced;
+use oracle::geometry::Geometry;
 use oracle::judge::Class;
 use oracle::profile::Profile;
 use oracle::program::Program;
@@ -91,6 +93,12 @@ impl<'a, 'l> Lab<'a, 'l> {
             .elapsed()
             .saturating_sub(self.booting)
             .as_secs_f64()
+    }
+
+    /// What was run until now does not count as time.
+    pub fn start_clock(&mut self) {
+        self.started = Instant::now();
+        self.booting = Duration::ZERO;
     }
 
     /// Why nothing more may be run.
@@ -202,6 +210,73 @@ impl<'a, 'l> Lab<'a, 'l> {
         }
     }
 
+    /// Runs each program, in which threads run at once, the given number of times, and hands over each verdict as often as it was met.
+    /// Another kernel is booted when one dies.
+    ///
+    /// # Errors
+    /// As [`Lab::run`].
+    pub fn race(
+        &mut self,
+        programs: &[(Arc<Program>, Repeat)],
+        take: &mut dyn FnMut(usize, &ProgramVerdict, u32) -> Go,
+    ) -> Result<(), Ended> {
+        for (index, (program, repeat)) in programs.iter().enumerate() {
+            if let Some(ended) = self.over() {
+                return Err(ended);
+            }
+            if self.race_one(program, *repeat, &mut |verdict, times| {
+                take(index, verdict, times)
+            })? == Go::Enough
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn race_one(
+        &mut self,
+        program: &Arc<Program>,
+        repeat: Repeat,
+        take: &mut dyn FnMut(&ProgramVerdict, u32) -> Go,
+    ) -> Result<Go, Ended> {
+        // A VM that vanishes once may be an accident.
+        for _ in 0..2 {
+            self.boot()?;
+            let mut prepared = self.prepare(program);
+            // As `cargo xtask races` looks.
+            prepared.smaps = Smaps::Changes;
+            let Some(kernel) = self.kernel.as_mut() else {
+                break;
+            };
+            let error = match kernel.race(&prepared, repeat) {
+                Ok(raced) => {
+                    let g = self.info.geometry;
+                    let judged = judge_raced(program, &raced, &self.profile, g);
+                    let mut go = Go::On;
+                    for kind in &judged.kinds {
+                        self.executions += u64::from(kind.count);
+                        go = merge(go, take(&kind.verdict(), kind.count));
+                    }
+                    self.executions += u64::from(raced.unkept);
+                    if raced.unkept > 0 {
+                        go = merge(go, take(&ProgramVerdict::Poisoned, raced.unkept));
+                    }
+                    return Ok(go);
+                }
+                Err(error) => error,
+            };
+            self.kernel = None;
+            if let Some(story) = death(&error, program, &self.profile, self.info.geometry) {
+                self.executions += 1;
+                return Ok(take(&ProgramVerdict::Suspect(Box::new(story)), 1));
+            }
+        }
+        self.executions += 1;
+        let why = "the VM was lost twice".to_owned();
+        Ok(take(&ProgramVerdict::Infra(why), 1))
+    }
+
     /// From now on only the user and a lack of kernels end a run.
     pub fn lift_limits(&mut self) {
         self.unlimited = true;
@@ -252,14 +327,10 @@ impl<'a, 'l> Lab<'a, 'l> {
         self.kernel = None;
         let mut pending: VecDeque<Waiting> =
             std::mem::take(flights).into_iter().flatten().collect();
-        let (class, at, what, console) = match error {
-            KernelError::Crash { kind, excerpt, at } => {
-                (Some(Class::Crash), *at, kind.as_str(), excerpt)
-            }
-            KernelError::LockedUp { at, why, console } => {
-                (Some(Class::Hang), Some(*at), why.as_str(), console)
-            }
-            KernelError::Lost { console, .. } => (None, None, "", console),
+        let at = match error {
+            KernelError::Crash { at, .. } => *at,
+            KernelError::LockedUp { at, .. } => Some(*at),
+            KernelError::Lost { .. } => None,
         };
         // What ran when it died; without word of it, what should have answered next.
         let culprit = at
@@ -267,19 +338,7 @@ impl<'a, 'l> Lab<'a, 'l> {
             .unwrap_or(0);
         if let Some(mut waiting) = pending.remove(culprit) {
             let program = &waiting.prepared.program;
-            let step = at.map_or(0, |(_, step)| step as usize);
-            let step = step.min(program.steps.len().saturating_sub(1));
-            let story = class.and_then(|class| {
-                crash_story(
-                    program,
-                    step,
-                    &self.profile,
-                    self.info.geometry,
-                    class,
-                    what,
-                    console.clone(),
-                )
-            });
+            let story = death(error, program, &self.profile, self.info.geometry);
             waiting.losses += 1;
             if let Some(story) = story {
                 self.executions += 1;
@@ -296,6 +355,31 @@ impl<'a, 'l> Lab<'a, 'l> {
             queue.push_front(waiting);
         }
     }
+}
+
+/// The story of a kernel that died or stopped answering while a program ran; `None`: the VM was lost, which says nothing.
+pub fn death(
+    error: &KernelError,
+    program: &Program,
+    profile: &Profile,
+    geometry: Geometry,
+) -> Option<Story> {
+    let (class, at, what, console) = match error {
+        KernelError::Crash { kind, excerpt, at } => (Class::Crash, *at, kind, excerpt),
+        KernelError::LockedUp { at, why, console } => (Class::Hang, Some(*at), why, console),
+        KernelError::Lost { .. } => return None,
+    };
+    let step = at.map_or(0, |(_, step)| step as usize);
+    let step = step.min(program.steps.len().saturating_sub(1));
+    crash_story(
+        program,
+        step,
+        profile,
+        geometry,
+        class,
+        what,
+        console.clone(),
+    )
 }
 
 fn merge(a: Go, b: Go) -> Go {

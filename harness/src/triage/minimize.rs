@@ -5,7 +5,7 @@ use super::simpler::{candidates, without, Candidate, Scene, PASSES};
 use super::target::Target;
 use super::{Ended, Listener, Minimized, Progress, Reliability, Settings, TriageError, Trust};
 use crate::campaign::{suited, Bucket, Kind, ProgramVerdict, Story};
-use crate::kernel::KernelSource;
+use crate::kernel::{KernelSource, Repeat};
 use oracle::program::Program;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::AtomicBool;
@@ -29,6 +29,18 @@ const COSTLY_TRIALS: usize = 8;
 /// Screening runs of all candidates of a batch are made so many at a time.
 const ROUND: u32 = 4;
 
+/// Hits after which it is known how often threads go wrong.
+const MEASURE_RACED: u32 = 30;
+
+/// Repetitions of a program of threads that are asked for at a time.
+const PORTION: u32 = 250;
+
+/// Candidates of threads that are looked at together.
+const RACED_TRIALS: usize = 6;
+
+/// Screening of threads, and making sure, goes in so many portions.
+const PORTIONS: u32 = 4;
+
 /// Unions of left-out steps that are tried at once.
 const UNIONS: usize = 8;
 
@@ -44,7 +56,7 @@ pub fn minimize<'l>(
     stop: &AtomicBool,
     listener: &mut Listener<'l>,
 ) -> Result<Minimized, TriageError> {
-    program.check()?;
+    program.check_concurrent()?;
     let lab = Lab::open(source, settings, stop, listener).map_err(TriageError::Kernel)?;
     let (program, _) = suited(&Arc::new(program.clone()), &lab.profile, &lab.info);
     let mut search = Search::begin(lab, &program, settings)?;
@@ -60,6 +72,8 @@ struct Trial {
     candidate: Candidate,
     hits: u32,
     runs: u32,
+    /// All repetitions of its threads.
+    raced: u32,
     story: Option<Box<Story>>,
 }
 
@@ -69,6 +83,7 @@ impl Trial {
             candidate,
             hits: 0,
             runs: 0,
+            raced: 0,
             story: None,
         }
     }
@@ -76,6 +91,10 @@ impl Trial {
 
 struct Search<'a, 'l> {
     lab: Lab<'a, 'l>,
+    /// Threads run at once in the program: runs are repetitions.
+    racing: bool,
+    /// Most repetitions that are spent on how often it goes wrong.
+    repetitions: u32,
     target: Target,
     original: Reliability,
     trust: Trust,
@@ -95,78 +114,52 @@ impl<'a, 'l> Search<'a, 'l> {
         settings: &Settings,
     ) -> Result<Search<'a, 'l>, TriageError> {
         let program = Arc::new(program.clone());
-        let mut stories: Vec<Box<Story>> = Vec::new();
-        let mut failed = None;
-        let mut runs = 0;
-        let mut wanted = MEASURE;
-        // The first run alone: it may cost a boot.
-        let mut next = 1;
-        while next > 0 {
-            let batch = vec![program.clone(); next as usize];
-            let ran = lab.run(&batch, BATCH, &mut |_, verdict| {
-                runs += 1;
-                match verdict {
-                    ProgramVerdict::Suspect(story) => stories.push(story),
-                    ProgramVerdict::Infra(why) => failed = Some(why),
-                    ProgramVerdict::Fine | ProgramVerdict::Poisoned => {}
-                }
-                Go::On
-            });
-            match ran {
-                Err(Ended::Interrupted) => return Err(TriageError::Interrupted),
-                Err(Ended::Kernel(why)) => return Err(TriageError::Kernel(why)),
-                Err(_) => break,
-                Ok(()) => {}
-            }
-            if stories.iter().any(|s| s.kind != Kind::Divergence) {
-                wanted = MEASURE_COSTLY;
-            } else if runs >= MEASURE && !agreed(&stories, runs) {
-                wanted = MEASURE_FLAKY;
-            }
-            next = u32::saturating_sub(wanted, runs);
-        }
-        let counts = count(&stories);
-        let chosen = match &settings.bucket {
-            Some(bucket) => stories.iter().find(|s| s.bucket == *bucket),
-            None => {
-                // Of those met as often, the one met first.
-                let most = counts.values().copied().max();
-                stories
-                    .iter()
-                    .find(|s| counts.get(&s.bucket).copied() == most)
-            }
+        let racing = program.is_concurrent();
+        let mut met = Met::default();
+        let ended = match racing {
+            true => met.race(&mut lab, &program, settings),
+            false => met.run(&mut lab, &program),
         };
-        let Some(story) = chosen.cloned() else {
-            return Err(match failed {
-                Some(why) if stories.is_empty() => TriageError::Kernel(why),
+        match ended {
+            Err(Ended::Interrupted) => return Err(TriageError::Interrupted),
+            Err(Ended::Kernel(why)) => return Err(TriageError::Kernel(why)),
+            // What ran before a limit was met counts.
+            Err(_) | Ok(()) => {}
+        }
+        let Some((story, hits)) = met.chosen(settings.bucket.as_ref()) else {
+            return Err(match met.failed {
+                Some(why) if met.stories.is_empty() => TriageError::Kernel(why),
                 _ => TriageError::NotReproduced {
                     kernel: lab.info.label.clone(),
-                    runs,
+                    runs: met.runs,
                     bucket: settings.bucket.clone().map(Box::new),
-                    others: counts.into_iter().collect(),
+                    others: met.counts().into_iter().collect(),
                 },
             });
         };
+        // How often threads go wrong may take long to find out.
+        lab.start_clock();
         let target = Target::of(&story, &program, &lab.profile, lab.info.geometry);
-        let hits = stories.iter().filter(|s| s.bucket == story.bucket).count();
         let original = Reliability {
-            hits: hits as u32,
-            runs,
+            hits,
+            runs: met.runs,
         };
-        let trust = if target.costly {
-            Trust::costly(original)
-        } else {
-            Trust::from(original)
+        let trust = match (racing, target.costly) {
+            (true, costly) => Trust::rare(original, costly),
+            (false, true) => Trust::costly(original),
+            (false, false) => Trust::from(original),
         };
         (lab.listener)(&Progress::Measured {
             story: &story,
             reliability: original,
             trust: &trust,
         });
-        let mut others = counts;
+        let mut others = met.counts();
         others.remove(&story.bucket);
         Ok(Search {
             lab,
+            racing,
+            repetitions: settings.repetitions,
             target,
             original,
             trust,
@@ -220,10 +213,10 @@ impl<'a, 'l> Search<'a, 'l> {
 
     /// Tries candidates, the lightest first; takes the lightest of the first batch in which one still goes wrong.
     fn improve(&mut self, tries: Vec<Candidate>) -> Result<bool, Ended> {
-        let size = if self.target.costly {
-            COSTLY_TRIALS
-        } else {
-            BATCH
+        let size = match (self.racing, self.target.costly) {
+            (true, _) => RACED_TRIALS,
+            (false, true) => COSTLY_TRIALS,
+            (false, false) => BATCH,
         };
         let mut tries = tries.into_iter().peekable();
         while tries.peek().is_some() {
@@ -275,7 +268,11 @@ impl<'a, 'l> Search<'a, 'l> {
     fn screen(&mut self, mut trials: Vec<Trial>) -> Result<Vec<Trial>, Ended> {
         let mut done = 0;
         while done < self.trust.screen {
-            let runs = ROUND.min(self.trust.screen - done);
+            let round = match self.racing {
+                true => self.trust.screen.div_ceil(PORTIONS),
+                false => ROUND,
+            };
+            let runs = round.min(self.trust.screen - done);
             done += runs;
             self.run(&mut trials, runs)?;
             if trials.iter().any(|trial| trial.hits > 0) {
@@ -308,8 +305,13 @@ impl<'a, 'l> Search<'a, 'l> {
                 self.refused.insert((*trial.candidate.program).clone());
                 return Ok(false);
             }
+            // One that is rare need not be asked for one by one.
+            let portion = match self.racing {
+                true => missing.max(runs.div_ceil(PORTIONS)).min(runs - trial.runs),
+                false => missing,
+            };
             let mut trials = vec![trial];
-            self.run(&mut trials, missing)?;
+            self.run(&mut trials, portion)?;
             trial = trials.remove(0);
         }
         let Some(story) = trial.story else {
@@ -329,6 +331,9 @@ impl<'a, 'l> Search<'a, 'l> {
 
     /// Runs each candidate `runs` more times. Where a hit is costly, the first one ends it.
     fn run(&mut self, trials: &mut [Trial], runs: u32) -> Result<(), Ended> {
+        if self.racing {
+            return self.race(trials, runs);
+        }
         let each = runs as usize;
         let programs: Vec<Arc<Program>> = trials
             .iter()
@@ -347,6 +352,40 @@ impl<'a, 'l> Search<'a, 'l> {
                     trial.story = Some(story);
                 } else {
                     *others.entry(story.bucket).or_default() += 1;
+                }
+            }
+            if hit && target.costly {
+                Go::Enough
+            } else {
+                Go::On
+            }
+        })
+    }
+
+    fn race(&mut self, trials: &mut [Trial], times: u32) -> Result<(), Ended> {
+        let programs: Vec<(Arc<Program>, Repeat)> = trials
+            .iter()
+            .map(|trial| {
+                let repeat = Repeat {
+                    first: trial.raced,
+                    times,
+                    walks: false,
+                };
+                (trial.candidate.program.clone(), repeat)
+            })
+            .collect();
+        let (target, others) = (&self.target, &mut self.others);
+        self.lab.race(&programs, &mut |index, verdict, times| {
+            let trial = &mut trials[index];
+            trial.runs += times;
+            trial.raced += times;
+            let hit = target.is_hit(&trial.candidate.program, verdict);
+            if let ProgramVerdict::Suspect(story) = verdict {
+                if hit {
+                    trial.hits += times;
+                    trial.story = Some(story.clone());
+                } else {
+                    *others.entry(story.bucket.clone()).or_default() += u64::from(times);
                 }
             }
             if hit && target.costly {
@@ -384,6 +423,9 @@ impl<'a, 'l> Search<'a, 'l> {
 
     /// How often the result goes wrong. A limit that is up already does not keep it from running.
     fn measure(&mut self) -> Reliability {
+        if self.racing {
+            return self.measure_race();
+        }
         let runs = match (self.target.costly, self.original) {
             (true, _) => 1,
             (false, Reliability { hits, runs }) if hits == runs => MEASURE,
@@ -402,17 +444,129 @@ impl<'a, 'l> Search<'a, 'l> {
         drop(ran);
         after
     }
-}
 
-/// Whether every run ended in the same bucket.
-fn agreed(stories: &[Box<Story>], runs: u32) -> bool {
-    stories.len() == runs as usize && stories.windows(2).all(|s| s[0].bucket == s[1].bucket)
-}
-
-fn count(stories: &[Box<Story>]) -> BTreeMap<Bucket, u64> {
-    let mut counts = BTreeMap::new();
-    for story in stories {
-        *counts.entry(story.bucket.clone()).or_default() += 1;
+    fn measure_race(&mut self) -> Reliability {
+        let settings = Settings {
+            bucket: Some(self.story.bucket.clone()),
+            repetitions: self.repetitions,
+            ..Settings::default()
+        };
+        self.lab.lift_limits();
+        let mut met = Met::default();
+        // What ran before the kernel went counts.
+        let _ = met.race(&mut self.lab, &self.program, &settings);
+        let hits = met.chosen(settings.bucket.as_ref());
+        Reliability {
+            hits: hits.map_or(0, |(_, hits)| hits),
+            runs: met.runs,
+        }
     }
-    counts
+}
+
+/// What the runs of an original ended in.
+#[derive(Default)]
+struct Met {
+    runs: u32,
+    /// The first story of each bucket, in the order in which they were met, and how often.
+    stories: Vec<(Box<Story>, u32)>,
+    /// Why a run told nothing.
+    failed: Option<String>,
+}
+
+impl Met {
+    fn add(&mut self, verdict: &ProgramVerdict, times: u32) {
+        self.runs += times;
+        match verdict {
+            ProgramVerdict::Suspect(story) => {
+                let known = self
+                    .stories
+                    .iter_mut()
+                    .find(|(known, _)| known.bucket == story.bucket);
+                match known {
+                    Some((_, count)) => *count += times,
+                    None => self.stories.push((story.clone(), times)),
+                }
+            }
+            ProgramVerdict::Infra(why) => self.failed = Some(why.clone()),
+            ProgramVerdict::Fine | ProgramVerdict::Poisoned => {}
+        }
+    }
+
+    /// Runs a program without threads: ten times, more often when the runs do not agree.
+    fn run(&mut self, lab: &mut Lab<'_, '_>, program: &Arc<Program>) -> Result<(), Ended> {
+        let mut wanted = MEASURE;
+        // The first run alone: it may cost a boot.
+        let mut next = 1;
+        while next > 0 {
+            let batch = vec![program.clone(); next as usize];
+            lab.run(&batch, BATCH, &mut |_, verdict| {
+                self.add(&verdict, 1);
+                Go::On
+            })?;
+            if self.is_costly() {
+                wanted = MEASURE_COSTLY;
+            } else if self.runs >= MEASURE && !self.agreed() {
+                wanted = MEASURE_FLAKY;
+            }
+            next = u32::saturating_sub(wanted, self.runs);
+        }
+        Ok(())
+    }
+
+    /// Runs a program of threads until what is wanted was met often enough, or as often as the settings say.
+    fn race(
+        &mut self,
+        lab: &mut Lab<'_, '_>,
+        program: &Arc<Program>,
+        settings: &Settings,
+    ) -> Result<(), Ended> {
+        while self.runs < settings.repetitions {
+            let enough = match self.is_costly() {
+                true => 1,
+                false => MEASURE_RACED,
+            };
+            let chosen = self.chosen(settings.bucket.as_ref());
+            if chosen.is_some_and(|(_, hits)| hits >= enough) {
+                break;
+            }
+            let repeat = Repeat {
+                first: self.runs,
+                times: PORTION.min(settings.repetitions - self.runs),
+                walks: false,
+            };
+            lab.race(&[(program.clone(), repeat)], &mut |_, verdict, times| {
+                self.add(verdict, times);
+                Go::On
+            })?;
+        }
+        Ok(())
+    }
+
+    fn is_costly(&self) -> bool {
+        self.stories
+            .iter()
+            .any(|(story, _)| story.kind != Kind::Divergence)
+    }
+
+    /// Whether every run ended in the same bucket.
+    fn agreed(&self) -> bool {
+        matches!(self.stories.as_slice(), [(_, count)] if *count == self.runs)
+    }
+
+    /// The story of this bucket, or of the one met most often, and how often. Of those met as often, the one met first.
+    fn chosen(&self, bucket: Option<&Bucket>) -> Option<(Box<Story>, u32)> {
+        let most = self.stories.iter().map(|(_, count)| *count).max();
+        let chosen = self.stories.iter().find(|(story, count)| match bucket {
+            Some(bucket) => story.bucket == *bucket,
+            None => Some(*count) == most,
+        });
+        chosen.cloned()
+    }
+
+    fn counts(&self) -> BTreeMap<Bucket, u64> {
+        let stories = self.stories.iter();
+        stories
+            .map(|(story, count)| (story.bucket.clone(), u64::from(*count)))
+            .collect()
+    }
 }

@@ -24,6 +24,7 @@ mod trust;
 mod verdict;
 mod weight;
 
+pub use lab::death;
 pub use minimize::minimize;
 pub use padded::padded;
 pub use standing::{Reference, Standing};
@@ -58,13 +59,29 @@ impl Default for Limits {
 }
 
 /// How to minimize.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The bucket to keep. `None`: the one that the program ends in most often.
     pub bucket: Option<Bucket>,
     /// By whose rules.
     pub by: JudgeBy,
     pub limits: Limits,
+    /// Where threads run at once: most repetitions that are spent on finding out how often it goes wrong.
+    pub repetitions: u32,
+}
+
+/// Repetitions after which something that goes wrong once in a thousand times was met with a chance of 99 %.
+pub const REPETITIONS: u32 = 5000;
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            bucket: None,
+            by: JudgeBy::default(),
+            limits: Limits::default(),
+            repetitions: REPETITIONS,
+        }
+    }
 }
 
 /// Why a minimization ended.

@@ -1,7 +1,7 @@
 //! Which kernels have a bucket, which have it not, and of which it cannot be told.
 
 use super::{Answer, Reliability, Told};
-use crate::campaign::Story;
+use crate::campaign::{piece_of, Story};
 use crate::kernel::Execution;
 use crate::report::outcome_words;
 use oracle::geometry::Geometry;
@@ -75,9 +75,9 @@ fn other_way(told: &Told, execution: &Execution, reference: &Reference<'_>) -> O
             return Some(format!("op {index} ({name}): {here} instead of {there}"));
         }
     }
-    let here = execution.seen.get(story.step)?;
+    let here = piece_of(program, story.step)?.seen(&execution.seen)?;
     let seen = story.observed.as_ref()?;
-    (!differs(here, seen, story)).then(|| "it does the same, and its own rules say so".into())
+    (!differs(&here, seen, story)).then(|| "it does the same, and its own rules say so".into())
 }
 
 /// Whether two observations differ in what the story is about.

@@ -46,7 +46,7 @@ impl Target {
         }
     }
 
-    /// Whether a run of `program` ended there.
+    /// Whether a run of `program` ended there; of threads that run at once some may have gone.
     pub fn is_hit(&self, program: &Program, verdict: &ProgramVerdict) -> bool {
         let ProgramVerdict::Suspect(story) = verdict else {
             return false;
@@ -54,7 +54,7 @@ impl Target {
         let same_reason = |e: &Expectation| {
             e.text == story.text && e.rules == rules_at(program, story.step, &e.profile, e.geometry)
         };
-        story.bucket == self.bucket && self.expectation.as_ref().is_none_or(same_reason)
+        story.bucket.is_within(&self.bucket) && self.expectation.as_ref().is_none_or(same_reason)
     }
 
     /// Whether the expectations of the program are what it is about.

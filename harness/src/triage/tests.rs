@@ -501,3 +501,70 @@ fn busy_with_removal() -> Program {
     program.steps.extend(more.steps);
     program
 }
+
+/// The kernel loses the mark of guards in a race, and the rules know nothing of it.
+fn loses_the_flag() -> (Simulated, Settings) {
+    let row = oracle::profile::BEHAVIOURS
+        .iter()
+        .find(|row| row.name == "flags_read_early")
+        .expect("is in the table");
+    let mut source = Simulated::default();
+    row.set(&mut source.profile, true);
+    let mut settings = Settings {
+        repetitions: 1000,
+        ..Settings::default()
+    };
+    settings.by.without.push(row);
+    (source, settings)
+}
+
+/// `corpus/races/26-flag-lost.prog` with a thread, ops, pages and a child that it does not need.
+const FLAG_LOST: &str = "needs guards-shared\nthp madvise\n\nmmap 0+0..0+9 rw shared fixed\nmmap 1+0..1+4 rw private fixed\n\
+                         write 0+0..0+7 tag 1\nwrite 1+0..1+2 tag 2\n|a guard-install 0+1..0+5\n|a read 1+0..1+1\n\
+                         |b mprotect 0+0..0+7 r\n|c* write 1+0..1+1 tag 3\nfork 1\n1: read 0+1..0+2\nread 1+0..1+1\n";
+
+#[test]
+fn a_race_becomes_two_threads_that_still_lose_the_flag() {
+    let (source, settings) = loses_the_flag();
+    let program = Program::load_concurrent(FLAG_LOST).expect("parses");
+    let result = minimized(&source, &program, &settings);
+    assert_eq!(result.ended, Ended::Minimal);
+    assert!(result.before.hits < result.before.runs, "{}", result.before);
+    assert!(result.after.hits > 0, "{}", result.after);
+    let text = result.program.to_string();
+    let threads = result.program.steps.iter().filter(|s| s.lane.is_some());
+    assert_eq!(threads.count(), 2, "{text}");
+    assert_eq!(result.program.steps.len(), 3, "{text}");
+    assert!(text.contains("|a guard-install 0+0..0+1"), "{text}");
+}
+
+#[test]
+fn a_race_is_asked_of_other_kernels() {
+    let (source, settings) = loses_the_flag();
+    let program = Arc::new(Program::load_concurrent(FLAG_LOST).expect("parses"));
+    let mut asked = VerdictSettings {
+        by: settings.by.clone(),
+        bucket: None,
+        runs: 300,
+    };
+    let told = verdict(&source, &program, &asked);
+    let Answer::Diverges { story, reliability } = &told.answer else {
+        panic!("{told:?}");
+    };
+    assert!(reliability.hits < reliability.runs && reliability.runs == 300);
+    let reference = Reference {
+        program: &program,
+        story,
+        execution: told.execution.as_ref(),
+        geometry: Geometry::K4,
+    };
+    asked.bucket = Some(story.bucket.clone());
+    let mut sound = Simulated::default();
+    sound.profile.flags_read_early = false;
+    let other = verdict(&sound, &program, &asked);
+    assert_eq!(
+        Standing::of(&told, &reference),
+        Standing::Affected(*reliability)
+    );
+    assert_eq!(Standing::of(&other, &reference), Standing::NotAffected(300));
+}

@@ -14,6 +14,37 @@ impl Reliability {
     pub fn share(self) -> f64 {
         f64::from(self.hits + 1) / f64::from(self.runs + 2)
     }
+
+    /// Between which shares the true one lies with 95 % confidence (Wilson's interval).
+    pub fn interval(self) -> (f64, f64) {
+        const Z: f64 = 1.96;
+        if self.runs == 0 {
+            return (0.0, 1.0);
+        }
+        let n = f64::from(self.runs);
+        let p = f64::from(self.hits) / n;
+        let middle = p + Z * Z / (2.0 * n);
+        let reach = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+        let scale = 1.0 + Z * Z / n;
+        (
+            ((middle - reach) / scale).max(0.0),
+            ((middle + reach) / scale).min(1.0),
+        )
+    }
+
+    /// The chance to see none in so many runs of something that is as frequent as the lower end of the interval says.
+    pub fn missed_in(self, runs: u32) -> f64 {
+        (1.0 - self.interval().0).powf(f64::from(runs))
+    }
+
+    /// Runs after which something as frequent as that was seen with a chance of 95 %, at most `most`.
+    pub fn runs_to_see(self, most: u32) -> u32 {
+        let needed = MISTAKE.ln() / (1.0 - self.interval().0).ln();
+        match needed.is_finite() {
+            true => (needed.ceil() as u32).clamp(1, most),
+            false => most,
+        }
+    }
 }
 
 impl fmt::Display for Reliability {
@@ -43,6 +74,12 @@ const MISTAKE: f64 = 0.05;
 /// More runs than this are never spent on one candidate.
 const MOST_RUNS: u32 = 60;
 
+/// Hits that a candidate needs where hits are rare and runs cheap.
+const RARE_HITS: u32 = 3;
+
+/// More repetitions than this are never spent on one candidate.
+const MOST_REPETITIONS: u32 = 20_000;
+
 impl Trust {
     /// The cheapest numbers that keep both kinds of mistake below one in twenty, where [`MOST_RUNS`] can do that, and
     /// otherwise the best there are.
@@ -71,6 +108,18 @@ impl Trust {
         Trust::new(original, 1, 1).screened_by(original, 1)
     }
 
+    /// For threads that run at once and go wrong now and then: a hit is never an accident, so a few are enough to know that a candidate
+    /// does it about as often. One hit where it costs a boot or a time limit.
+    pub fn rare(original: Reliability, costly: bool) -> Trust {
+        let hits = if costly { 1 } else { RARE_HITS };
+        let share = original.share();
+        let mut runs = hits;
+        while runs < MOST_REPETITIONS && at_least(hits, runs, share) < 1.0 - MISTAKE {
+            runs += 1 + runs / 16;
+        }
+        Trust::new(original, runs, hits).screened(original, MISTAKE)
+    }
+
     /// The same with more screening, so that what is simpler is overlooked less than once in a hundred times.
     pub fn thorough(self, original: Reliability) -> Trust {
         let trust = self.screened(original, MISTAKE / 5.0);
@@ -97,7 +146,7 @@ impl Trust {
         }
         let share = original.share();
         let mut screen = 1;
-        while screen < MOST_RUNS && (1.0 - share).powi(screen as i32) > mistake {
+        while screen < self.runs.max(MOST_RUNS) && (1.0 - share).powi(screen as i32) > mistake {
             screen += 1;
         }
         self.screened_by(original, screen)
@@ -127,9 +176,9 @@ impl fmt::Display for Trust {
 
 /// The chance of at least `hits` hits in `runs` runs, each with chance `share`.
 fn at_least(hits: u32, runs: u32, share: f64) -> f64 {
-    (hits..=runs)
-        .map(|k| choose(runs, k) * share.powi(k as i32) * (1.0 - share).powi((runs - k) as i32))
-        .sum()
+    let fewer = (0..hits)
+        .map(|k| choose(runs, k) * share.powi(k as i32) * (1.0 - share).powi((runs - k) as i32));
+    1.0 - fewer.sum::<f64>()
 }
 
 fn choose(n: u32, k: u32) -> f64 {
@@ -151,6 +200,27 @@ mod tests {
     }
 
     #[test]
+    fn rates_have_an_interval() {
+        let (low, high) = Reliability {
+            hits: 5,
+            runs: 1500,
+        }
+        .interval();
+        // As tables of the interval have it.
+        assert!((low - 0.00142).abs() < 1e-4 && (high - 0.00778).abs() < 1e-4);
+        assert_eq!(Reliability::default().interval(), (0.0, 1.0));
+        let none = Reliability { hits: 0, runs: 300 };
+        assert!(none.interval().0 < 1e-9 && none.interval().1 < 0.0130);
+        let half = Reliability {
+            hits: 50,
+            runs: 100,
+        };
+        let runs = half.runs_to_see(1000);
+        assert!(half.missed_in(runs) <= 0.05 && half.missed_in(runs - 1) > 0.05);
+        assert_eq!(none.runs_to_see(1000), 1000);
+    }
+
+    #[test]
     fn a_program_that_always_hits_needs_few_runs() {
         let trust = Trust::from(Reliability { hits: 10, runs: 10 });
         assert_eq!(trust.screen, 1);
@@ -166,6 +236,23 @@ mod tests {
         assert!(trust.screen >= 4 && trust.runs > 10, "{trust:?}");
         assert!(trust.notices >= 0.95 && trust.keeps >= 0.95);
         assert!(trust.thorough(flaky).notices >= 0.99);
+    }
+
+    #[test]
+    fn threads_that_seldom_go_wrong_get_many_repetitions() {
+        let seldom = Reliability {
+            hits: 5,
+            runs: 1500,
+        };
+        let trust = Trust::rare(seldom, false);
+        assert!((700..1000).contains(&trust.screen), "{trust:?}");
+        assert!((1500..2000).contains(&trust.runs), "{trust:?}");
+        assert!(trust.notices >= 0.95 && trust.keeps >= 0.95, "{trust:?}");
+        assert!(trust.thorough(seldom).notices >= 0.99);
+        let often = Reliability { hits: 30, runs: 60 };
+        let trust = Trust::rare(often, false);
+        assert!(trust.screen <= 6 && trust.runs <= 12, "{trust:?}");
+        assert_eq!(Trust::rare(often, true).hits, 1);
     }
 
     #[test]

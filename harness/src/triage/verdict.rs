@@ -1,12 +1,13 @@
 //! Whether a program goes wrong on a kernel: yes, no, or not to be told.
 
+use super::lab::death;
 use super::Reliability;
-use crate::campaign::{crash_story, judge, lacks, Bucket, ProgramVerdict, Story};
+use crate::campaign::{judge, lacks, Bucket, ProgramVerdict, Story};
 use crate::kernel::{
     probe, BootError, Event, Execution, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource,
-    Prepared, Smaps,
+    Prepared, Repeat, Smaps,
 };
-use oracle::judge::Class;
+use crate::race::{judge_raced, Kind};
 use oracle::profile::Profile;
 use oracle::program::Program;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub struct VerdictSettings {
     pub by: JudgeBy,
     /// Only this counts as going wrong. `None`: whatever goes wrong.
     pub bucket: Option<Bucket>,
-    /// Runs, each in a fresh process: a single one that goes wrong decides.
+    /// Runs, each in a fresh process, or repetitions where threads run at once: a single one that goes wrong decides.
     pub runs: u32,
 }
 
@@ -41,7 +42,7 @@ pub struct Told {
     /// The kernel and the profile that it was found to have; `None` when it did not come so far.
     pub kernel: Option<(KernelInfo, Profile)>,
     pub answer: Answer,
-    /// The first run that was seen to its end.
+    /// The first run that was seen to its end; where threads run at once, the first that goes wrong, or else the most usual one.
     pub execution: Option<Execution>,
 }
 
@@ -111,7 +112,7 @@ fn one(
     settings: &VerdictSettings,
     running: &mut Option<Running>,
 ) -> Told {
-    if let Err(error) = program.check() {
+    if let Err(error) = program.check_concurrent() {
         return Told::untold(format!("the program cannot be run: {error}"));
     }
     let mut here = match running.take().map_or_else(|| boot(source, settings), Ok) {
@@ -131,26 +132,68 @@ fn one(
         *running = Some(here);
         return told;
     }
-    let batch: Vec<Prepared> = (1..=u64::from(settings.runs.max(1)))
-        .map(|id| Prepared {
-            id,
-            program: program.clone(),
-            smaps: Smaps::Every,
-            fault: source.guest_fault(),
-        })
-        .collect();
     let mut count = Count::default();
-    let ended = collect(here.kernel.as_mut(), &batch, &mut |execution| {
-        let judged = judge(program, &execution, &profile, info.geometry);
-        count.add(judged.verdict, settings);
-        told.execution.get_or_insert(execution);
-    });
+    let kernel = here.kernel.as_mut();
+    let ended = match program.is_concurrent() {
+        true => race(kernel, source, program, settings, &mut told, &mut count),
+        false => {
+            let runs = 1..=u64::from(settings.runs.max(1));
+            let batch: Vec<Prepared> = runs.map(|id| prepare(source, program, id)).collect();
+            collect(kernel, &batch, &mut |execution| {
+                let judged = judge(program, &execution, &profile, info.geometry);
+                count.add(judged.verdict, 1, settings);
+                told.execution.get_or_insert(execution);
+            })
+        }
+    };
     match ended {
         Ok(()) => *running = Some(here),
         Err(error) => count.died(error, program, &info, &profile, settings),
     }
     told.answer = count.answer();
     told
+}
+
+fn prepare(source: &dyn KernelSource, program: &Arc<Program>, id: u64) -> Prepared {
+    Prepared {
+        id,
+        program: program.clone(),
+        smaps: Smaps::Every,
+        fault: source.guest_fault(),
+    }
+}
+
+/// Repeats a program in which threads run at once. Kept is the first execution that goes wrong, or the one met most often.
+fn race(
+    kernel: &mut dyn Kernel,
+    source: &dyn KernelSource,
+    program: &Arc<Program>,
+    settings: &VerdictSettings,
+    told: &mut Told,
+    count: &mut Count,
+) -> Result<(), KernelError> {
+    let Some((info, profile)) = told.kernel.clone() else {
+        return Ok(());
+    };
+    let mut prepared = prepare(source, program, 1);
+    // As `cargo xtask races` looks.
+    prepared.smaps = Smaps::Changes;
+    let raced = kernel.race(&prepared, Repeat::times(settings.runs.max(1)))?;
+    let judged = judge_raced(program, &raced, &profile, info.geometry);
+    let wanted = |kind: &&Kind| {
+        let story = kind.story();
+        story.is_some_and(|s| settings.bucket.as_ref().is_none_or(|b| *b == s.bucket))
+    };
+    let usual = || judged.kinds.iter().max_by_key(|kind| kind.count);
+    let kept = judged.kinds.iter().find(wanted).or_else(usual);
+    told.execution = kept.map(|kind| kind.execution.clone());
+    for kind in &judged.kinds {
+        count.add(kind.verdict(), kind.count, settings);
+    }
+    if raced.unkept > 0 {
+        count.add(ProgramVerdict::Poisoned, raced.unkept, settings);
+    }
+    Ok(())
 }
 
 /// Submits a batch and hands over what comes back.
@@ -180,17 +223,17 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, verdict: ProgramVerdict, settings: &VerdictSettings) {
-        self.runs += 1;
+    fn add(&mut self, verdict: ProgramVerdict, times: u32, settings: &VerdictSettings) {
+        self.runs += times;
         let why = match verdict {
             ProgramVerdict::Fine => {
-                self.fine += 1;
+                self.fine += times;
                 return;
             }
             ProgramVerdict::Suspect(story) => {
                 let wanted = settings.bucket.as_ref();
                 if wanted.is_none_or(|bucket| *bucket == story.bucket) {
-                    self.hits += 1;
+                    self.hits += times;
                     self.story.get_or_insert(story);
                     return;
                 }
@@ -211,22 +254,17 @@ impl Count {
         profile: &Profile,
         settings: &VerdictSettings,
     ) {
-        let (class, at, what, console) = match error {
-            KernelError::Crash { kind, excerpt, at } => (Class::Crash, at, kind, excerpt),
-            KernelError::LockedUp { at, why, console } => (Class::Hang, Some(at), why, console),
-            KernelError::Lost { why, .. } => {
-                self.untold.get_or_insert(format!("the VM was lost: {why}"));
-                return;
-            }
-        };
-        let step = at.map_or(0, |(_, step)| step as usize);
-        let step = step.min(program.steps.len().saturating_sub(1));
-        let g = info.geometry;
-        let story = crash_story(program, step, profile, g, class, &what, console);
+        if let KernelError::Lost { why, .. } = &error {
+            self.untold.get_or_insert(format!("the VM was lost: {why}"));
+            return;
+        }
+        let story = death(&error, program, profile, info.geometry);
+        let what = error.to_string();
         self.add(
             story.map_or(ProgramVerdict::Infra(what), |story| {
                 ProgramVerdict::Suspect(Box::new(story))
             }),
+            1,
             settings,
         );
     }

@@ -4,7 +4,7 @@ use oracle::geometry::{Geometry, Pos};
 use oracle::judge::Outcome;
 use oracle::profile::Profile;
 use oracle::program::{
-    Backing, HugeSwitch, Knobs, LockCall, Op, Place, Program, Prot, Remap, Seals, Transfer,
+    Backing, HugeSwitch, Knobs, Lane, LockCall, Op, Place, Program, Prot, Remap, Seals, Transfer,
     UffdCall,
 };
 use oracle::space::World;
@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Weight {
     pub ops: usize,
+    /// Threads of sections, those that repeat twice, and the steps of threads.
+    pub threads: usize,
     /// Children made by fork.
     pub forks: usize,
     /// Ops that fail or fault on the newest kernel, as the model has it: what nobody has to wonder about is simpler.
@@ -27,7 +29,7 @@ pub struct Weight {
     pub ragged: usize,
     /// Ops that are not the plainest of their kind: shared memory, files, hints, writes (a read does less).
     pub kinds: usize,
-    /// Ops by children, and the children's numbers.
+    /// Ops by children, and the numbers of children and of threads.
     pub actors: usize,
     /// Pages in all ranges.
     pub pages: u64,
@@ -50,6 +52,7 @@ impl Weight {
     pub fn of(program: &Program, g: Geometry) -> Weight {
         let mut w = Weight {
             ops: program.steps.len(),
+            threads: threads(program),
             forks: 0,
             failing: failing(program, g),
             extras: program.about.len()
@@ -71,6 +74,7 @@ impl Weight {
         for step in &program.steps {
             w.extras += step.expect.len() + step.comments.len();
             w.actors += usize::from(step.actor);
+            w.actors += step.lane.map_or(0, |lane| usize::from(lane.number));
             match step.op {
                 Op::Mmap {
                     prot,
@@ -181,6 +185,24 @@ impl Weight {
         w.cuts = cuts.len();
         w
     }
+}
+
+/// Of each section the threads, with those that repeat counted twice, and the steps that belong to threads.
+fn threads(program: &Program) -> usize {
+    let mut threads = 0;
+    let mut here: BTreeSet<Lane> = BTreeSet::new();
+    for step in &program.steps {
+        match step.lane {
+            Some(lane) => {
+                threads += 1;
+                if here.insert(lane) {
+                    threads += 1 + usize::from(lane.repeats);
+                }
+            }
+            None => here.clear(),
+        }
+    }
+    threads
 }
 
 /// How far from private anonymous memory.

@@ -3,7 +3,7 @@
 use crate::rig::rig;
 use harness::campaign::load_concurrent_program;
 use harness::kernel::machine::{VmKernel, VmSource};
-use harness::kernel::{probe, End, JudgeBy, Kernel, Prepared, Raced, Smaps};
+use harness::kernel::{probe, End, JudgeBy, Kernel, Prepared, Raced, Repeat, Smaps};
 use harness::race::{judge_raced, Fate, Judgement, Kind};
 use oracle::profile::Profile;
 use oracle::program::Program;
@@ -54,7 +54,10 @@ impl Machine {
             smaps: Smaps::Changes,
             fault,
         };
-        let raced = self.kernel.race(&prepared, REPETITIONS, false).unwrap();
+        let raced = self
+            .kernel
+            .race(&prepared, Repeat::times(REPETITIONS))
+            .unwrap();
         let g = self.kernel.info().geometry;
         let judged = judge_raced(&program, &raced, &self.profile, g);
         (raced, judged)

@@ -427,8 +427,10 @@ pub enum Mode {
     /// Run each program so many times, with its threads starting at other moments each time. An execution that has not been seen
     /// before is reported as in [`Mode::Judged`]; after a program's last one, [`Response::Raced`] counts them.
     Raced {
+        /// Repetitions before these that the delays are to go on from.
+        first: u32,
         repetitions: u32,
-        /// Count how often the kernel walks page tables in each section.
+        /// Count how often the kernel walks page tables for each guard install in a section.
         walks: bool,
     },
 }
@@ -570,8 +572,8 @@ pub struct Raced {
     /// Repetitions by the thread that began first.
     #[serde(deserialize_with = "bounded::vec::<_, _, MAX_LANES>")]
     pub first: Vec<u32>,
-    /// Repetitions by how often the kernel walked page tables in the sections, and in the last place, as often or more; empty when
-    /// it was not counted.
+    /// Guard installs in sections by how often the kernel walked page tables for them: once for each round, more than three times
+    /// when the call was restarted; in the last place, as often or more. All zero when it was not counted.
     #[serde(deserialize_with = "bounded::vec::<_, _, 32>")]
     pub walks: Vec<u32>,
     /// Why walks were not counted although that was asked for.

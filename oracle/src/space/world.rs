@@ -104,6 +104,15 @@ impl World {
         self
     }
 
+    /// So many free pages that memory is short in no program of `steps` steps: more make no difference.
+    pub fn enough_free_pages(steps: usize, geometry: Geometry) -> u64 {
+        /// Pages that a step makes, in arenas: itself, and when it is done over and over.
+        const ARENAS: u64 = 4;
+        let made = (steps as u64 + 1) * ARENAS * u64::from(geometry.arena_pages());
+        let reserve = RESERVE / u64::from(geometry.page_size);
+        made + u64::from(geometry.pages_per_pmd) + reserve
+    }
+
     /// Whether memory may be short, for all that is known: whether what was free would not hold everything that has been made
     /// since (as if nothing were ever freed), a huge page more and a reserve.
     pub(crate) fn may_be_short(&self) -> bool {

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use harness::kernel::{JudgeBy, KernelSource};
-use harness::report::{BucketReport, KernelPart, Ran};
+use harness::report::{BucketReport, KernelPart, RacePart};
 use harness::reproducer::{pinned, reproducer, INIT, SCRIPT};
 use harness::triage::{Answer, Ended, Minimized, Reference, Standing, Told};
 use oracle::program::Program;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +30,21 @@ impl Cut {
     }
 }
 
+/// Of a kernel by its label and architecture.
+pub type Count<'a> = dyn Fn(&str, &str) -> Option<(u64, u64)> + 'a;
+
+/// Where a report goes, and what is known besides.
+pub struct Site<'a> {
+    /// The run's folder.
+    pub folder: &'a Path,
+    /// Programs of the run that ended in the bucket on a kernel, and all that it ran there.
+    pub campaign: &'a Count<'a>,
+    /// Label and architecture to where an image is from.
+    pub images: &'a BTreeMap<String, String>,
+    /// Where threads run at once.
+    pub race: Option<RacePart>,
+}
+
 /// What was written.
 pub struct Written {
     /// For people.
@@ -40,7 +56,7 @@ pub struct Written {
 /// # Errors
 /// It cannot be written.
 pub fn write(
-    ran: &Ran,
+    site: &Site<'_>,
     cut: &Cut,
     told: &[(&dyn KernelSource, &Told)],
     by: &JudgeBy,
@@ -67,7 +83,7 @@ pub fn write(
     let kernels: Vec<KernelPart> = told
         .iter()
         .map(|(source, told)| {
-            let campaign = ran.count(source.label(), source.arch(), bucket);
+            let campaign = (site.campaign)(source.label(), source.arch());
             let met = campaign.map_or(0, |(programs, _)| programs);
             KernelPart {
                 label: source.label().into(),
@@ -79,7 +95,7 @@ pub fn write(
             }
         })
         .collect();
-    let folder = ran.folder.join("buckets").join(&id);
+    let folder = site.folder.join("buckets").join(&id);
     std::fs::create_dir_all(&folder).map_err(|e| anyhow::anyhow!("{}: {e}", folder.display()))?;
     let c_file = in_c(&folder, &id, cut, story)?;
     let prog_file = format!("{id}.prog");
@@ -90,8 +106,7 @@ pub fn write(
         program: &cut.program,
         story,
         shown_on: info,
-        image: ran
-            .record
+        image: site
             .images
             .get(&format!("{} {}", info.label, info.arch))
             .cloned(),
@@ -100,6 +115,7 @@ pub fn write(
         options: by.options(),
         prog_file,
         c_file,
+        race: site.race.clone(),
     };
     put(&folder, "report.txt", &report.text())?;
     let count = |is: fn(&Standing) -> bool| {
@@ -133,6 +149,11 @@ fn in_c(
     cut: &Cut,
     story: &harness::campaign::Story,
 ) -> Result<Result<String, String>> {
+    if cut.program.is_concurrent() {
+        return Ok(Err(
+            "there is no C program for threads that run at once".into()
+        ));
+    }
     let info = &cut.minimized.kernel;
     let said = pinned(&cut.program, story, info.geometry)
         .map_err(|e| e.to_string())

@@ -6,6 +6,7 @@
 mod fault;
 mod faults;
 mod locks;
+mod races;
 mod remaps;
 mod transfers;
 
@@ -14,7 +15,7 @@ pub use faults::FAULTS;
 
 use super::{
     BootError, End, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared,
-    Smaps,
+    Raced, Repeat, Smaps,
 };
 use oracle::geometry::Geometry;
 use oracle::judge::{Observation, Outcome};
@@ -191,6 +192,10 @@ impl Kernel for SimulatedKernel {
             return Ok(Event::BatchDone { nanos: 0 });
         };
         self.execute(&prepared).map(Event::Execution)
+    }
+
+    fn race(&mut self, prepared: &Prepared, repeat: Repeat) -> Result<Raced, KernelError> {
+        races::race(self, prepared, repeat)
     }
 }
 

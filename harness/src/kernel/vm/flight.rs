@@ -187,6 +187,7 @@ mod tests {
             })
         };
         let mode = Mode::Raced {
+            first: 0,
             repetitions: 9,
             walks: false,
         };

@@ -185,7 +185,8 @@ pub fn arguments(config: &VmConfig, shared_fd: i32, sandbox: bool) -> Vec<String
     };
     add("-machine", machine.to_owned());
     add("-cpu", config.cpu.clone().unwrap_or_else(|| cpu.to_owned()));
-    add("-smp", config.cpus.to_string());
+    // A socket for each: the BIOS lists one core of a socket in the table that a kernel without ACPI reads.
+    add("-smp", format!("{0},sockets={0}", config.cpus));
     add("-m", config.memory_mib.to_string());
     add("-display", "none".to_owned());
     add("-chardev", "stdio,id=console,signal=off".to_owned());

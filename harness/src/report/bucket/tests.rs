@@ -65,6 +65,7 @@ fn report(others: &[(&str, Simulated)]) -> String {
         options: vec!["--without-row mseal_stale_start".into()],
         prog_file: "b-0123456789.prog".into(),
         c_file: Ok("b-0123456789.c".into()),
+        race: None,
     };
     let text = report.text();
     assert!(text.lines().all(|l| l.chars().count() <= WIDTH), "{text}");

@@ -3,6 +3,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `ops` | ops left out, in chunks and one by one; like ops merged; mappings moved to the front |
+//! | `threads` | threads of a section left out, or what they do done before it or behind it |
 //! | `actors` | children left out, or their ops done by somebody else |
 //! | `words` | knobs, needs, comments, expectations; protections, flags, tags |
 //! | `ranges` | ranges made alike, shorter, aligned |
@@ -14,6 +15,7 @@ mod actors;
 mod columns;
 mod ops;
 mod ranges;
+mod threads;
 mod words;
 
 use super::weight::Weight;
@@ -62,6 +64,7 @@ type Pass = fn(&Program, &Scene) -> Vec<Offer>;
 /// The passes, in the order in which they are tried. Each is repeated until it finds nothing; all are repeated until none does.
 pub const PASSES: &[(&str, Pass)] = &[
     ("ops", ops::drop),
+    ("threads", threads::fewer),
     ("actors", actors::fewer),
     ("header", words::header),
     ("merge", ops::merge),
@@ -117,7 +120,7 @@ fn keep(
         if lighter < weight
             && !seen.contains(&program)
             && !here.contains(&program)
-            && program.check().is_ok()
+            && program.check_concurrent().is_ok()
         {
             here.insert(program.clone());
             kept.push(Candidate {

@@ -24,7 +24,8 @@ pub fn drop(program: &Program, scene: &Scene) -> Vec<Offer> {
     offers
 }
 
-/// The program without these steps and without what cannot be done then: the ops of children that no longer exist.
+/// The program without these steps and without what cannot be done then: the ops of children that no longer exist. A section
+/// of which one thread is left is none any more.
 pub fn without(program: &Program, steps: &BTreeSet<usize>) -> Offer {
     let mut dropped = steps.clone();
     let mut living = BTreeSet::from([0]);
@@ -47,8 +48,26 @@ pub fn without(program: &Program, steps: &BTreeSet<usize>) -> Offer {
                 index += 1;
                 !dropped.contains(&(index - 1))
             });
+            end_sections_of_one(p);
         }),
         dropped,
+    }
+}
+
+/// The steps of a thread that has nobody to run beside are those of the actor alone.
+fn end_sections_of_one(program: &mut Program) {
+    let mut at = 0;
+    while at < program.steps.len() {
+        let Some(section) = program.section(at) else {
+            at += 1;
+            continue;
+        };
+        at = section.end;
+        let steps = &mut program.steps[section];
+        let first = steps.first().and_then(|step| step.lane);
+        if steps.iter().all(|step| step.lane == first) {
+            steps.iter_mut().for_each(|step| step.lane = None);
+        }
     }
 }
 
