@@ -1,5 +1,7 @@
 //! `cargo xtask mutants`: bugs planted into a real kernel, and how many programs it takes to notice each.
 
+mod races;
+
 use crate::exit::{say, Exit, UsageError};
 use crate::rig::{rig, AccelChoice, KernelOptions};
 use crate::{folders, interrupt, kernels, measured, vm_matrix};
@@ -23,12 +25,17 @@ use vm_images::Arch;
 /// and whether the bucket names a rule that the bug breaks. Exit code 1 when one goes unnoticed, or something is noticed where
 /// there is nothing.
 ///
+/// Bugs that only threads show are left to --races: the program that each file names is repeated, its threads starting at other moments
+/// each time, until an execution is forbidden, as often as --seeds says and up to --repetitions each time; first all of these programs
+/// on the kernel with none switched on. The table has the repetitions that it took.
+///
 /// With --check only the program that each file names is run: it must diverge with the bug and hold without.
 ///
 /// Examples:
 ///   cargo xtask mutants
 ///   cargo xtask mutants --only fork-drops-guards,free-drops-guards --programs 20000 --seeds 5
 ///   cargo xtask mutants --check
+///   cargo xtask mutants --races --seeds 5
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct MutantsArgs {
@@ -44,6 +51,12 @@ pub struct MutantsArgs {
     /// Run the program that each file names instead of campaigns.
     #[arg(long, conflicts_with_all = ["programs", "seeds"])]
     check: bool,
+    /// The bugs that only threads show.
+    #[arg(long, conflicts_with_all = ["programs", "check"])]
+    races: bool,
+    /// With --races: repetitions within which a bug must be noticed.
+    #[arg(long, value_name = "N", default_value_t = 5000, requires = "races", value_parser = clap::value_parser!(u32).range(1..))]
+    repetitions: u32,
     /// An image that `cargo xtask kernels build --mutants` has built. Default: build it.
     #[arg(long, value_name = "PATH")]
     image: Option<PathBuf>,
@@ -81,11 +94,14 @@ struct Outcome {
 /// Carries out `mutants`.
 pub fn run(args: &MutantsArgs, workspace: &Path) -> Result<Exit> {
     let stop = interrupt::stop_flag();
-    let chosen = chosen(load(&workspace.join(FOLDER))?, &args.only)?;
+    let chosen = chosen(load(&workspace.join(FOLDER))?, &args.only, args.races)?;
     let image = match &args.image {
         Some(image) => image.clone(),
         None => kernels::build::planted(args.arch, workspace)?,
     };
+    if args.races {
+        return races::run(args, &chosen, &image, workspace);
+    }
     if args.check {
         return check(args, &chosen, &image, workspace);
     }
@@ -132,14 +148,25 @@ pub fn run(args: &MutantsArgs, workspace: &Path) -> Result<Exit> {
     })
 }
 
-/// Those that are asked for.
-fn chosen(all: Vec<Mutant>, only: &[String]) -> Result<Vec<Mutant>> {
+/// Those that are asked for, of those that only threads show, or of the others.
+fn chosen(all: Vec<Mutant>, only: &[String], races: bool) -> Result<Vec<Mutant>> {
     let names: Vec<&str> = all.iter().map(|m| m.name.as_str()).collect();
     if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
         let names = names.join(", ");
         return Err(UsageError(format!("no planted bug `{unknown}`; there are {names}")).into());
     }
-    let wanted = |m: &Mutant| only.is_empty() || only.contains(&m.name);
+    if let Some(other) = all
+        .iter()
+        .find(|m| m.race != races && only.contains(&m.name))
+    {
+        let name = &other.name;
+        return Err(UsageError(match races {
+            true => format!("`{name}` shows without threads: leave --races out"),
+            false => format!("only threads that run at once show `{name}`: add --races"),
+        })
+        .into());
+    }
+    let wanted = |m: &Mutant| m.race == races && (only.is_empty() || only.contains(&m.name));
     Ok(all.into_iter().filter(wanted).collect())
 }
 
@@ -175,11 +202,7 @@ fn boot(
         accel: args.accel,
         append,
     };
-    let consoles = folders::target(workspace).join("mmdiff/mutants").join(name);
-    if consoles.exists() {
-        std::fs::remove_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
-    }
-    std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
+    let consoles = consoles(&folders::target(workspace), name)?;
     let rig = rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?;
     let stop = interrupt::stop_flag();
     let summary = campaign(settings, &rig.sources, &Discard, &Quiet, stop)?;
@@ -195,6 +218,16 @@ fn boot(
         reached |= String::from_utf8_lossy(&log).contains(REACHED);
     }
     Ok(Outcome { row, reached })
+}
+
+/// An empty folder for the consoles of the kernel with this bug.
+fn consoles(target: &Path, name: &str) -> Result<PathBuf> {
+    let consoles = target.join("mmdiff/mutants").join(name);
+    if consoles.exists() {
+        std::fs::remove_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
+    }
+    std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
+    Ok(consoles)
 }
 
 /// A line of the table.
@@ -287,13 +320,18 @@ mod tests {
     #[test]
     fn a_name_that_is_none_is_told_with_those_that_are() {
         let all = || load(&crate::workspace().join(FOLDER)).unwrap();
-        let error = chosen(all(), &["fork-drops-gards".into()]).unwrap_err();
+        let error = chosen(all(), &["fork-drops-gards".into()], false).unwrap_err();
         assert!(error.to_string().contains("fork-drops-guards"), "{error}");
         assert_eq!(
-            chosen(all(), &["fork-drops-guards".into()]).unwrap().len(),
+            chosen(all(), &["fork-drops-guards".into()], false)
+                .unwrap()
+                .len(),
             1
         );
-        assert_eq!(chosen(all(), &[]).unwrap().len(), all().len());
+        let (alone, threads) = (chosen(all(), &[], false), chosen(all(), &[], true));
+        assert_eq!(alone.unwrap().len() + threads.unwrap().len(), all().len());
+        let error = chosen(all(), &["install-leaks-eagain".into()], false).unwrap_err();
+        assert!(error.to_string().contains("--races"), "{error}");
     }
 
     #[test]

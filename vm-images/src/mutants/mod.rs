@@ -33,6 +33,9 @@ pub struct Mutant {
     pub name: String,
     /// One of [`GROUPS`].
     pub group: String,
+    /// Only threads that run at once show it: `program` has a section of them.
+    #[serde(default)]
+    pub race: bool,
     /// What a developer might really get wrong.
     pub what: String,
     /// What a user of the kernel would see.
