@@ -1,7 +1,7 @@
 //! The memory that we share with the host: BAR 2 of QEMU's ivshmem-plain device, mapped through sysfs.
 
 use crate::sys::{self, Errno};
-use std::convert::Infallible;
+use std::cell::Cell;
 use std::ffi::CString;
 use std::path::PathBuf;
 use wire::layout;
@@ -10,23 +10,43 @@ use wire::ring::Memory;
 const VENDOR: &str = "0x1af4";
 const DEVICE: &str = "0x1110";
 
-/// The device's BAR as a file. Every process maps it for itself: a copied mapping would cost each fork a copy of all
-/// its page tables.
+/// Bytes of the rings that are mapped at a time: a few messages. Who reads a process's smaps_rollup pays for each page that
+/// it has mapped; all 8 MiB of the BAR were most of what that costs.
+const WINDOW: u64 = 64 << 10;
+
+/// The device's BAR as a file, with its words mapped. All processes have the words; who sends or receives maps the rest for
+/// itself, since a copied mapping would cost each fork a copy of its page tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Device {
     fd: i32,
+    words: *mut u8,
 }
 
-/// The BAR, mapped.
+/// The words of the BAR, and for a process that sends and receives a window over the rings.
 pub struct Bar {
+    device: Device,
+    window: Option<Window>,
+}
+
+/// Bytes of the words that are in use.
+const WORDS: u64 = layout::PROGRESS_COUNT + 8;
+
+/// Where the window stands, and over which piece of the BAR.
+struct Window {
     at: *mut u8,
-    len: u64,
+    offset: Cell<Option<u64>>,
 }
 
 impl Device {
-    /// Memory that whoever started us has left open.
-    pub fn inherited(fd: i32) -> Device {
-        Device { fd }
+    /// Memory that is open as `fd`: the BAR, or what whoever started us has left open.
+    ///
+    /// # Errors
+    /// It cannot be mapped.
+    pub fn over(fd: i32) -> Result<Device, String> {
+        let len = WORDS.next_multiple_of(sys::page_size()) as usize;
+        let words = sys::map(len, libc::MAP_SHARED, fd)
+            .map_err(|e| format!("the shared memory cannot be mapped: {e}"))?;
+        Ok(Device { fd, words })
     }
 
     /// Finds and enables the device.
@@ -60,7 +80,7 @@ impl Device {
                 continue;
             };
             if let Ok(fd) = sys::open(&name, libc::O_RDWR) {
-                return Ok(Device { fd });
+                return Device::over(fd);
             }
         }
         Err(format!(
@@ -69,39 +89,69 @@ impl Device {
         ))
     }
 
-    /// Maps the words alone: a fork copies this one.
-    pub fn map_words(self) -> Result<Bar, Errno> {
-        self.map(layout::PROGRESS_COUNT + 8)
+    /// The words alone.
+    pub fn words(self) -> Bar {
+        Bar {
+            device: self,
+            window: None,
+        }
     }
 
-    /// Maps everything, for this process only.
-    pub fn map_all(self) -> Result<Bar, Errno> {
-        let bar = self.map(layout::BYTES)?;
-        // SAFETY: changes what fork does with our own mapping, nothing else.
+    /// Maps a piece in place of what stands at `at`, for this process only.
+    fn map_at(self, at: *mut u8, len: u64, offset: u64) -> Result<(), Errno> {
+        let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+        let flags = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
+        let args = [at as u64, len, prot, flags, self.fd as u64, offset];
+        let advice = libc::MADV_DONTFORK as u64;
+        // SAFETY: the place is that of a window, which is the caller's own.
         unsafe {
-            sys::call(
-                libc::SYS_madvise,
-                [bar.at as u64, bar.len, libc::MADV_DONTFORK as u64, 0, 0, 0],
-            )?
-        };
-        Ok(bar)
+            sys::call(libc::SYS_mmap, args)?;
+            sys::call(libc::SYS_madvise, [at as u64, len, advice, 0, 0, 0])?;
+        }
+        Ok(())
     }
 
-    fn map(self, len: u64) -> Result<Bar, Errno> {
-        let len = len.next_multiple_of(sys::page_size());
-        let at = sys::map(len as usize, libc::MAP_SHARED, self.fd)?;
-        Ok(Bar { at, len })
+    /// Everything: makes room for a window over the rings, for this process only.
+    pub fn whole(self) -> Result<Bar, Errno> {
+        let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let window = Window {
+            at: sys::map(WINDOW as usize, private, -1)?,
+            offset: Cell::new(None),
+        };
+        Ok(Bar {
+            device: self,
+            window: Some(window),
+        })
     }
 }
 
 impl Bar {
     fn word(&self, offset: u64) -> *mut u64 {
         assert!(
-            offset.is_multiple_of(8) && offset + 8 <= self.len,
+            offset.is_multiple_of(8) && offset + 8 <= WORDS,
             "offset {offset}"
         );
         // SAFETY: inside the mapping, as just checked.
-        unsafe { self.at.add(offset as usize).cast() }
+        unsafe { self.device.words.add(offset as usize).cast() }
+    }
+
+    /// Words of the BAR from `offset`, at most `most` bytes of them: what the window shows once it has been moved there.
+    fn piece(&self, offset: u64, most: usize) -> Result<&[Cell<u64>], Errno> {
+        let window = self.window.as_ref().ok_or(Errno(libc::ENXIO))?;
+        let start = offset / WINDOW * WINDOW;
+        assert!(
+            offset.is_multiple_of(8) && start + WINDOW <= layout::BYTES,
+            "offset {offset}"
+        );
+        if window.offset.get() != Some(start) {
+            self.device.map_at(window.at, WINDOW, start)?;
+            window.offset.set(Some(start));
+        }
+        let within = offset - start;
+        let len = most.min((WINDOW - within) as usize) / 8;
+        // SAFETY: aligned words inside the window. Nobody moves it while they are borrowed: both callers below are done with
+        // a piece before they ask for the next.
+        Ok(unsafe { std::slice::from_raw_parts(window.at.add(within as usize).cast(), len) })
     }
 
     /// One word.
@@ -118,28 +168,43 @@ impl Bar {
 }
 
 impl Memory for Bar {
-    type Error = Infallible;
+    type Error = Errno;
 
-    fn load(&self, offset: u64) -> Result<u64, Infallible> {
+    fn load(&self, offset: u64) -> Result<u64, Errno> {
         Ok(self.get(offset))
     }
 
-    fn store(&self, offset: u64, value: u64) -> Result<(), Infallible> {
+    fn store(&self, offset: u64, value: u64) -> Result<(), Errno> {
         self.set(offset, value);
         Ok(())
     }
 
-    fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), Infallible> {
-        // Whole aligned words only: device memory on arm64 takes nothing else.
-        for (word, at) in into.chunks_exact_mut(8).zip((offset..).step_by(8)) {
-            word.copy_from_slice(&self.get(at).to_le_bytes());
+    // Whole aligned words only: device memory on arm64 takes nothing else.
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while done < into.len() {
+            let piece = self.piece(offset + done as u64, into.len() - done)?;
+            for (word, shared) in into[done..].chunks_exact_mut(8).zip(piece) {
+                // SAFETY: a valid, aligned word; volatile because the host writes it.
+                let value = unsafe { shared.as_ptr().read_volatile() };
+                word.copy_from_slice(&value.to_le_bytes());
+            }
+            done += piece.len() * 8;
         }
         Ok(())
     }
 
-    fn write(&self, offset: u64, from: &[u8]) -> Result<(), Infallible> {
-        for (word, at) in from.chunks_exact(8).zip((offset..).step_by(8)) {
-            self.set(at, u64::from_le_bytes(word.try_into().unwrap_or_default()));
+    fn write(&self, offset: u64, from: &[u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while done < from.len() {
+            let piece = self.piece(offset + done as u64, from.len() - done)?;
+            for (word, shared) in from[done..].chunks_exact(8).zip(piece) {
+                let value = u64::from_le_bytes(word.try_into().unwrap_or_default());
+                // SAFETY: a valid, aligned word; volatile because the host reads it.
+                unsafe { shared.as_ptr().write_volatile(value) };
+            }
+            done += piece.len() * 8;
         }
         Ok(())
     }

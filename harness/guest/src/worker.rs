@@ -82,8 +82,7 @@ impl Worker {
                     .map_err(text("setresgid"))?;
             }
         }
-        let bar = setup.device.map_all().map_err(text("mmap of the BAR"))?;
-        let words = setup.device.map_words().map_err(text("mmap of the BAR"))?;
+        let bar = setup.device.whole().map_err(text("mmap of the BAR"))?;
         reserve(memlock).map_err(text("mmap of a reservation"))?;
         let arena = Arena {
             page,
@@ -97,7 +96,7 @@ impl Worker {
         let actor = Actor {
             control: setup.control,
             log: setup.log,
-            words,
+            words: setup.device.words(),
             eyes,
             arena,
             files: Files::default(),
