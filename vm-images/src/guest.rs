@@ -60,18 +60,23 @@ impl Toolchain {
         }
     }
 
+    /// Few segments: each is a VMA that every fork copies and every exit takes down.
     fn rustflags(&self) -> &'static str {
         match self {
-            Toolchain::X86Gnu => "-C target-feature=+crt-static",
+            Toolchain::X86Gnu => {
+                "-C target-feature=+crt-static -C relro-level=off"
+            }
             // No static PIE for this target either (see below).
             Toolchain::Debian { .. } => {
-                "-C target-feature=+crt-static -C link-arg=-Wl,-Ttext-segment=0x4000000000"
+                "-C target-feature=+crt-static -C relro-level=off -C link-arg=-Wl,-z,noseparate-code \
+                 -C link-arg=-Wl,-Ttext-segment=0x4000000000"
             }
             // rustc makes no static PIE for this target, so the program is put above the arena by its link address:
             // the arena must be the lowest thing mapped. crt1.o names _DYNAMIC, which a static program has not; at this
             // address the zero of an undefined weak symbol is out of reach, so it gets some address that is not used.
             Toolchain::RustupMusl => {
                 "-C target-feature=+crt-static -C linker=rust-lld -C link-self-contained=yes \
+                 -C relro-level=off -C link-arg=--no-rosegment \
                  -C link-arg=--image-base=0x4000000000 -C link-arg=--defsym=_DYNAMIC=_start"
             }
         }
