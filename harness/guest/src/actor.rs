@@ -177,7 +177,7 @@ impl Actor {
             return self.next_step(program, number);
         }
         self.stage_result(&[result])?;
-        self.look_next(number)
+        self.look_next(program, number)
     }
 
     /// Runs the section that begins with a step.
@@ -207,7 +207,7 @@ impl Actor {
                 self.control.step_complete();
             }
         }
-        self.look_next(last)
+        self.look_next(program, last)
     }
 
     /// Reports what the op of a step returned, all results that differ from the one before. The views are to follow.
@@ -224,9 +224,9 @@ impl Actor {
     }
 
     /// Hands on to whoever looks first after a step.
-    fn look_next(&mut self, number: u32) -> Result<(), Failure> {
+    fn look_next(&mut self, program: &Program, number: u32) -> Result<(), Failure> {
         self.control.stage_length(self.control.living().count())?;
-        match self.control.living().next() {
+        match self.next_to_look(program, number, None) {
             Some(first) => self.hand_on(Phase::Look, number, first),
             None => {
                 // The last one leaves: nobody is left to look at.
@@ -260,8 +260,7 @@ impl Actor {
             }
             self.control.stage_view(self.me, view)?;
         }
-        let next = self.control.living().find(|&other| other > self.me);
-        match next {
+        match self.next_to_look(program, number, Some(self.me)) {
             Some(next) => {
                 self.hand_on(Phase::Look, number, next);
                 Ok(())
@@ -271,6 +270,19 @@ impl Actor {
                 self.next_step(program, number)
             }
         }
+    }
+
+    /// Who looks after `before`, or first. It is a matter of time alone: going on as another actor costs a switch of address
+    /// spaces, so who has just acted looks first, and who acts next looks last.
+    fn next_to_look(&self, program: &Program, number: u32, before: Option<u8>) -> Option<u8> {
+        let acts = |number: usize| program.steps.get(number).map_or(0, |step| step.actor);
+        let (acted, next) = (acts(number as usize), acts(number as usize + 1));
+        let place = |actor: u8| (actor != acted, actor != acted && actor == next, actor);
+        let behind = |&actor: &u8| before.is_none_or(|before| place(actor) > place(before));
+        self.control
+            .living()
+            .filter(behind)
+            .min_by_key(|&a| place(a))
     }
 
     /// Waits until an actor that has left is really gone, so that pages which it shared are no longer shared.

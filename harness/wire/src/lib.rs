@@ -620,7 +620,7 @@ pub struct StepSeen {
     /// Of a thread that repeats its op: the results after the first that differ from the one before.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_MORE }>")]
     pub more: Vec<OpResult>,
-    /// One per living actor, ascending.
+    /// One per living actor, in the order in which they looked.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_ACTORS }>")]
     pub actors: Vec<(u8, View)>,
 }

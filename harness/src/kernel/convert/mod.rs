@@ -520,9 +520,9 @@ fn observation(
         if !actor_exists(program, index, actor) {
             return Err(format!("actor {actor} does not exist").into());
         }
-        if spaces.last().is_some_and(|(before, _)| *before >= actor) {
-            return Err(format!("actor {actor} out of order").into());
-        }
+        let Err(place) = spaces.binary_search_by_key(&actor, |(other, _)| *other) else {
+            return Err(format!("actor {actor} has looked twice").into());
+        };
         let space = match view {
             wire::View::Full(full) => space(full, actor, g, views)?,
             wire::View::Unchanged => {
@@ -539,7 +539,7 @@ fn observation(
             }
         };
         last.insert(actor, space.clone());
-        spaces.push((actor, space));
+        spaces.insert(place, (actor, space));
     }
     Ok(Observation { outcome, spaces })
 }
