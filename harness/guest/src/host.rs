@@ -24,8 +24,14 @@ pub fn is_here() -> bool {
     HERE.load(Relaxed)
 }
 
+/// What numbers a limit: its type has another name in each libc.
+#[cfg(target_env = "gnu")]
+type Which = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Which = libc::c_int;
+
 /// Limits, whatever the programs do: (which, how much).
-const LIMITS: [(libc::__rlimit_resource_t, u64); 5] = [
+const LIMITS: [(Which, u64); 5] = [
     (libc::RLIMIT_CORE, 0),
     (libc::RLIMIT_NOFILE, 512),
     (libc::RLIMIT_AS, 4 << 30),
