@@ -1,7 +1,7 @@
 //! Kernels in VMs: binds the VM's messages to programs and observations.
 
 use super::convert::{from_wire, to_wire, Views};
-use super::vm::{Vm, VmConfig, VmError};
+use super::vm::{Accel, Vm, VmConfig, VmError};
 use super::{
     BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Meetings, Prepared,
     Raced, Repeat,
@@ -10,9 +10,10 @@ use oracle::geometry::Geometry;
 use oracle::profile::{Profile, Release};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use vm_images::Arch;
 use wire::{Hello, Mode, Request, Response};
 
-/// Boots of a machine with several processors before it is given up.
+/// Boots of a machine that [`met_a_patch`] before it is given up.
 const BOOTS: u32 = 3;
 
 /// How long an op may take, in milliseconds, on a machine of ordinary speed. The slowest legal op goes through the whole
@@ -50,17 +51,32 @@ impl VmSource {
             why,
             console: String::new(),
         };
-        // Where TCG runs several processors, one of them may meet an instruction that another is just patching (`Oops: int3`).
-        let mut tries = if config.cpus > 1 { BOOTS } else { 1 };
+        let mut tries = BOOTS;
         let vm = loop {
             tries -= 1;
             match Vm::boot(&config) {
                 Ok(vm) => break vm,
-                Err(error) if tries == 0 => return Err(failed(error.to_string())),
-                Err(_) => {}
+                Err(error) if tries > 0 && met_a_patch(&config, &error) => {
+                    eprintln!(
+                        "{name}: while it booted, a processor met an instruction that another was patching (Oops: int3); booting again"
+                    );
+                }
+                Err(error) => return Err(failed(error.to_string())),
             }
         };
         VmKernel::new(vm, &self.label, config.arch.name(), config.accel.name())
+    }
+}
+
+/// Where TCG runs several x86 processors, one of them may meet an instruction while another is patching it, which QEMU does not
+/// order as a processor does. A kernel that panics for any other reason has failed.
+fn met_a_patch(config: &VmConfig, error: &VmError) -> bool {
+    let several = config.accel == Accel::Tcg && config.arch == Arch::X86_64 && config.cpus > 1;
+    match error {
+        VmError::PanicAtBoot { headline, tail } => {
+            several && (headline.contains("int3") || tail.contains("Oops: int3"))
+        }
+        _ => false,
     }
 }
 
@@ -331,6 +347,46 @@ impl Kernel for VmKernel {
             }
             Response::BatchDone { nanos, .. } => Ok(Event::BatchDone { nanos }),
             other => Err(self.strange(&other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn only_a_patch_that_another_processor_met_is_booted_again() {
+        let here = Path::new("x");
+        let mut config = VmConfig::new(here, here, Arch::X86_64, here);
+        config.cpus = 2;
+        let panic = |tail: &str| VmError::PanicAtBoot {
+            headline: "Kernel panic - not syncing: Fatal exception".to_owned(),
+            tail: tail.to_owned(),
+        };
+        let patched = panic("Oops: int3: 0000 [#1] SMP");
+        assert!(met_a_patch(&config, &patched));
+        assert!(!met_a_patch(&config, &panic("Oops: 0002 [#1] SMP")));
+        assert!(!met_a_patch(
+            &config,
+            &VmError::QemuFailed("int3".to_owned())
+        ));
+        for other in [
+            VmConfig {
+                cpus: 1,
+                ..config.clone()
+            },
+            VmConfig {
+                accel: Accel::Kvm,
+                ..config.clone()
+            },
+            VmConfig {
+                arch: Arch::Aarch64,
+                ..config.clone()
+            },
+        ] {
+            assert!(!met_a_patch(&other, &patched));
         }
     }
 }
