@@ -5,6 +5,7 @@ use crate::control::Region;
 use crate::look::{query, scan, Features, SCAN_ALL, SCAN_GUARD};
 use crate::sys::{self, MADV_GUARD_INSTALL};
 use std::ffi::CStr;
+use std::path::Path;
 use wire::{Hello, ARENA_BASE};
 
 /// pagemap bit 58.
@@ -103,6 +104,7 @@ pub fn probe(missing: Vec<String>) -> Result<(Hello, Features), String> {
         pagemap_scan: features.pagemap_scan,
         scan_guard: features.scan_guard,
         pagemap_guard,
+        memory_failure: Path::new("/proc/sys/vm/memory_failure_early_kill").exists(),
         missing,
     };
     Ok((hello, features))

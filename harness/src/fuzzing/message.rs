@@ -113,6 +113,7 @@ fn others() -> [Response; 5] {
             pagemap_scan: true,
             scan_guard: true,
             pagemap_guard: true,
+            memory_failure: true,
             missing: vec!["/sys/kernel/mm/ksm/run (CONFIG_KSM)".into()],
         }),
         Response::BatchDone {

@@ -188,6 +188,10 @@ impl Kernel for HostKernel {
         self.inner.info()
     }
 
+    fn handles_memory_failure(&self) -> bool {
+        self.inner.handles_memory_failure()
+    }
+
     fn judged_by(&mut self, profile: &Profile) {
         self.inner.judged_by(profile);
     }

@@ -288,6 +288,10 @@ impl Kernel for VmKernel {
         &self.info
     }
 
+    fn handles_memory_failure(&self) -> bool {
+        self.vm.hello().memory_failure
+    }
+
     fn judged_by(&mut self, profile: &Profile) {
         self.views.huge_zero_as_file = profile.huge_zero_as_file;
         self.views.exact_counters = profile.exact_counters;

@@ -324,6 +324,11 @@ pub trait Kernel: Send {
     /// What is known about it.
     fn info(&self) -> &KernelInfo;
 
+    /// Whether it handles broken memory (CONFIG_MEMORY_FAILURE), as all distributions' kernels do.
+    fn handles_memory_failure(&self) -> bool {
+        true
+    }
+
     /// From now on its executions are judged by this profile: what the profile knows of the kernel's views decides which
     /// of them must agree. Before, it is the profile of the kernel's release.
     fn judged_by(&mut self, profile: &Profile);

@@ -60,6 +60,9 @@ pub fn probe(kernel: &mut dyn Kernel) -> Result<Profile, ProbeError> {
     let release =
         Release::parse(&info.release).ok_or_else(|| ProbeError::Release(info.release.clone()))?;
     let mut profile = Profile::at_release(release, arch(info));
+    if arch(info) == Arch::X86_64 {
+        profile.poison_told_by_signal = kernel.handles_memory_failure();
+    }
     let asked: Vec<&Behaviour> = BEHAVIOURS.iter().filter(|b| b.probe.is_some()).collect();
     let batch = asked
         .iter()

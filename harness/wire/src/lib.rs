@@ -19,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub struct Hello {
     pub scan_guard: bool,
     /// pagemap bit 58 stands for a guard: seen on a page where a guard was installed.
     pub pagemap_guard: bool,
+    /// The kernel handles broken memory (CONFIG_MEMORY_FAILURE): it has a setting for it, vm.memory_failure_early_kill.
+    pub memory_failure: bool,
     /// Knob files that are missing, with the CONFIG option each needs.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_NAMES }>")]
     pub missing: Vec<String>,

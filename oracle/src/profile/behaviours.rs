@@ -560,10 +560,12 @@ behaviours! {
         probe: Some(probes::UFFD_POISON),
     }
     poison_told_by_signal {
-        what: "the signal of an access to poison says BUS_MCEERR_AR; elsewhere BUS_ADRERR",
-        source: "arch/x86/mm/fault.c do_sigbus, CONFIG_MEMORY_FAILURE, which distributions have and 6.18 of Firecracker has not (run)",
+        what: "the signal of an access to poison says BUS_MCEERR_AR; on x86-64 without CONFIG_MEMORY_FAILURE BUS_ADRERR",
+        source: "arch/x86/mm/fault.c do_sigbus; distributions have CONFIG_MEMORY_FAILURE, 6.18 of Firecracker has not (run). No probe \
+                 program: a kernel that has it and mistakes the code would answer as one that has not, so the guest looks for \
+                 vm.memory_failure_early_kill",
         spans: &[span(BOTH, EVER, NEVER_ENDED)],
-        probe: Some(probes::POISON_TOLD_BY_SIGNAL),
+        probe: None,
     }
     uffd_wp {
         what: "memory can be registered for write protection with userfaultfd",

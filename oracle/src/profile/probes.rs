@@ -1,7 +1,7 @@
 //! Programs that tell whether a kernel has a behaviour, and how to read what was seen after each of their steps.
 
 use crate::judge::{Observation, Outcome, PageKind, PageRun, SpaceSeen, VmFlag, VmaSeen};
-use crate::rules::errno::{BUS_MCEERR_AR, EINVAL, ENOMEM};
+use crate::rules::errno::{EINVAL, ENOMEM};
 
 /// How a running kernel tells whether it has a behaviour.
 #[derive(Debug)]
@@ -469,18 +469,6 @@ pub const UFFD_POISON: Probe = Probe {
     program:
         "mmap 0+0..0+1 rw private fixed\nuffd-register-missing 0+0..0+1\nuffd-poison 0+0..0+1\n",
     read: succeeded,
-};
-
-pub const POISON_TOLD_BY_SIGNAL: Probe = Probe {
-    program: "mmap 0+0..0+1 rw private fixed\nuffd-register-missing 0+0..0+1\nuffd-poison 0+0..0+1\nread 0+0..0+1\n",
-    read: |seen| {
-        let all = |outcome: &Outcome| matches!(outcome, Outcome::Moved(moved) if moved.all);
-        all(&seen.iter().rev().nth(1)?.outcome).then_some(())?;
-        match &seen.last()?.outcome {
-            Outcome::Access(access) => Some(access.fault?.code == BUS_MCEERR_AR),
-            _ => None,
-        }
-    },
 };
 
 pub const UFFD_MOVED_STAYS_APART: Probe = Probe {
