@@ -20,10 +20,10 @@ fn a_program_becomes_c_and_a_script_that_boots_it() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("a.b.prog");
     std::fs::write(&program, "mmap 0+0..0+4 rw private fixed => ok\n").unwrap();
-    let piped = folder.path().join("piped.prog");
+    let waiting = folder.path().join("waiting.prog");
     std::fs::write(
-        &piped,
-        "mmap 0+0..0+4 rw private fixed => ok\npipe-write 0+0..0+1\n",
+        &waiting,
+        "khugepaged on\n\nmmap 0+0..0+4 rw private fixed => ok\n",
     )
     .unwrap();
     let out = folder.path().join("out");
@@ -31,7 +31,7 @@ fn a_program_becomes_c_and_a_script_that_boots_it() {
     let text = reproducer(0, &[folder_text, "--out", out_text]);
     assert!(text.contains("1 C programs"), "{text}");
     assert!(
-        text.contains("piped.prog") && text.contains("`pipe-write`"),
+        text.contains("waiting.prog") && text.contains("waits for khugepaged"),
         "{text}"
     );
     for name in ["a-b.c", "a-b-kselftest.c", "init.c", "reproduce.sh"] {
