@@ -92,14 +92,8 @@ impl Program {
                 message,
             })?;
         }
-        let mut at = 0;
-        while at < self.steps.len() {
-            let Some(section) = self.section(at) else {
-                at += 1;
-                continue;
-            };
+        for section in self.sections() {
             let start = section.start;
-            at = section.end;
             super::lane::check(&self.steps[section]).map_err(|(i, message)| CheckError {
                 step: Some(start + i),
                 message,

@@ -51,6 +51,17 @@ impl Program {
         })
     }
 
+    /// The steps of each section, in order.
+    pub fn sections(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let first = (at..self.steps.len()).find(|&step| self.steps[step].lane.is_some())?;
+            let section = self.section(first)?;
+            at = section.end;
+            Some(section)
+        })
+    }
+
     /// Whether threads run at once anywhere in it.
     pub fn is_concurrent(&self) -> bool {
         self.steps.iter().any(|step| step.lane.is_some())

@@ -48,13 +48,7 @@ impl Shown {
 /// The promises that the sections of a program have broken; `seen` has what was seen after each step.
 pub fn broken(program: &Program, seen: &[Observation], shown: Shown, g: Geometry) -> Vec<Broken> {
     let mut broken = Vec::new();
-    let mut at = 0;
-    while at < program.steps.len() {
-        let Some(section) = program.section(at) else {
-            at += 1;
-            continue;
-        };
-        at = section.end;
+    for section in program.sections() {
         if let Some(after) = seen.get(..section.end) {
             Section {
                 program,

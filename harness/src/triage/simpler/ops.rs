@@ -56,13 +56,8 @@ pub fn without(program: &Program, steps: &BTreeSet<usize>) -> Offer {
 
 /// The steps of a thread that has nobody to run beside are those of the actor alone.
 fn end_sections_of_one(program: &mut Program) {
-    let mut at = 0;
-    while at < program.steps.len() {
-        let Some(section) = program.section(at) else {
-            at += 1;
-            continue;
-        };
-        at = section.end;
+    let sections: Vec<_> = program.sections().collect();
+    for section in sections {
         let steps = &mut program.steps[section];
         let first = steps.first().and_then(|step| step.lane);
         if steps.iter().all(|step| step.lane == first) {

@@ -10,7 +10,7 @@ use std::ops::Range;
 /// first or last op of each thread done before it or behind it; its threads numbered in the order of their first ops.
 pub fn fewer(program: &Program, _: &Scene) -> Vec<Offer> {
     let mut offers = Vec::new();
-    for section in sections(program) {
+    for section in program.sections() {
         let mut lanes: BTreeMap<Lane, BTreeSet<usize>> = BTreeMap::new();
         let mut order: Vec<u8> = Vec::new();
         for at in section.clone() {
@@ -57,21 +57,6 @@ pub fn fewer(program: &Program, _: &Scene) -> Vec<Offer> {
         offers.push(numbered.into());
     }
     offers
-}
-
-fn sections(program: &Program) -> Vec<Range<usize>> {
-    let mut sections = Vec::new();
-    let mut at = 0;
-    while at < program.steps.len() {
-        match program.section(at) {
-            Some(section) => {
-                at = section.end;
-                sections.push(section);
-            }
-            None => at += 1,
-        }
-    }
-    sections
 }
 
 /// Its steps belong to no thread any more.
