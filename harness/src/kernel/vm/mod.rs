@@ -32,6 +32,7 @@ use process::Process;
 use shared::Shared;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vm_images::Arch;
@@ -81,14 +82,8 @@ impl Vm {
     pub fn boot(config: &VmConfig) -> Result<Vm, VmError> {
         qemu::version(config.arch)?;
         qemu::check_image(&config.image, config.arch)?;
-        std::fs::metadata(&config.initramfs).map_err(|source| VmError::File {
-            path: config.initramfs.clone(),
-            source,
-        })?;
-        let shared = Arc::new(Shared::create().map_err(|source| VmError::Host {
-            what: "making the shared memory",
-            source,
-        })?);
+        must_exist(&config.initramfs)?;
+        let shared = share()?;
         let process = start_process(config, &shared)?;
         let mut vm = Vm::around(process, shared);
         vm.await_hello(config.boot_limit)?;
@@ -109,15 +104,9 @@ impl Vm {
     ///
     /// # Errors
     /// It cannot be started, or this machine does not let it have what it needs.
-    pub fn host(guest: &std::path::Path, log: &std::path::Path) -> Result<Vm, VmError> {
-        std::fs::metadata(guest).map_err(|source| VmError::File {
-            path: guest.to_owned(),
-            source,
-        })?;
-        let shared = Arc::new(Shared::create().map_err(|source| VmError::Host {
-            what: "making the shared memory",
-            source,
-        })?);
+    pub fn host(guest: &Path, log: &Path) -> Result<Vm, VmError> {
+        must_exist(guest)?;
+        let shared = share()?;
         let memory = shared.as_fd().as_raw_fd();
         let mut command = std::process::Command::new(guest);
         command
@@ -437,6 +426,21 @@ impl Vm {
 }
 
 /// With QEMU's sandbox where it has one.
+/// Memory to share with a guest.
+fn share() -> Result<Arc<Shared>, VmError> {
+    let what = "making the shared memory";
+    let shared = Shared::create().map_err(|source| VmError::Host { what, source })?;
+    Ok(Arc::new(shared))
+}
+
+fn must_exist(path: &Path) -> Result<(), VmError> {
+    let missing = |source| VmError::File {
+        path: path.to_owned(),
+        source,
+    };
+    std::fs::metadata(path).map(|_| ()).map_err(missing)
+}
+
 fn start_process(config: &VmConfig, shared: &Arc<Shared>) -> Result<Process, VmError> {
     let mut process = Process::start(config, Arc::clone(shared), true)?;
     // A QEMU without seccomp says so at once.
