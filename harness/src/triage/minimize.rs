@@ -520,7 +520,7 @@ impl Met {
         program: &Arc<Program>,
         settings: &Settings,
     ) -> Result<(), Ended> {
-        while self.runs < settings.repetitions {
+        while self.runs < settings.repetitions && self.failed.is_none() {
             let enough = match self.is_costly() {
                 true => 1,
                 false => MEASURE_RACED,
