@@ -1,10 +1,5 @@
 //! The guest on the running kernel, without a VM around it.
 
-use harness::campaign::Known;
-use harness::fuzzing::machine::Machine;
-use harness::kernel::host::HostSource;
-use oracle::program::generate::generate;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use vm_images::Arch;
@@ -39,10 +34,16 @@ fn the_guest_runs_nothing_here_unasked() {
     assert!(said(None, Some("1")).contains("PID 1 of a virtual machine"));
 }
 
-/// `MMDIFF_ALLOW_HOST=1 cargo test --package harness --test host -- --ignored --nocapture`
+/// `MMDIFF_ALLOW_HOST=1 cargo test --package harness --features host-tests --test host -- --nocapture`
 #[test]
-#[ignore = "runs programs on this machine's own kernel: MMDIFF_ALLOW_HOST=1 and --ignored"]
+#[cfg(feature = "host-tests")]
 fn generated_programs_on_the_running_kernel() {
+    use harness::campaign::Known;
+    use harness::fuzzing::machine::Machine;
+    use harness::kernel::host::HostSource;
+    use oracle::program::generate::generate;
+    use std::collections::BTreeMap;
+
     let consoles = tempfile::tempdir().unwrap();
     let source = HostSource::new(&guest(), consoles.path()).unwrap();
     let mut machine = Machine::open(Box::new(source.clone()), Known::default()).unwrap();
@@ -67,6 +68,7 @@ fn generated_programs_on_the_running_kernel() {
 }
 
 /// Settings of the machine that programs elsewhere change.
+#[cfg(feature = "host-tests")]
 fn settings() -> Vec<String> {
     let files = [
         "transparent_hugepage/enabled",

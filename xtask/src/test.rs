@@ -13,7 +13,8 @@ use std::time::Instant;
 ///
 /// Formatting, clippy, all tests, the HTML report in headless Chromium, a real boot of the newest kernel on x86-64 and arm64 with some hundred judged programs
 /// and the corpus, threads that run at once there, the laws that no rule has a say in, every deliberate fault of the simulated kernel, and the fuzz targets that
-/// need no kernel for some seconds each (needs the nightly toolchain; without it the check is skipped, and the closing line says so).
+/// need no kernel for some seconds each (needs the nightly toolchain). With MMDIFF_ALLOW_HOST=1 also programs on the running kernel.
+/// What is left out is named, and counted in the closing line.
 #[derive(Args)]
 pub struct TestArgs {
     /// Leave out what boots kernels.
@@ -64,6 +65,7 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
         "simulated faults are noticed",
         &["faults", "--kind", "simulated", "--no-keep"],
     );
+    checks.host();
     if args.no_boot {
         checks.skip("real kernels", "--no-boot");
     } else {
@@ -179,6 +181,23 @@ impl Checks<'_> {
                 self.failed += 1;
             }
         }
+    }
+
+    /// Programs on this machine's own kernel, which only its owner may allow.
+    fn host(&mut self) {
+        let name = "generated programs on the running kernel";
+        if std::env::var_os("MMDIFF_ALLOW_HOST").is_none_or(|allowed| allowed != "1") {
+            return self.skip(name, "MMDIFF_ALLOW_HOST=1 allows it");
+        }
+        let words = [
+            "test",
+            "--package",
+            "harness",
+            "--features",
+            "host-tests",
+            "--quiet",
+        ];
+        self.cargo(name, &[&words[..], &["--test", "host"]].concat());
     }
 
     fn cargo(&mut self, name: &str, words: &[&str]) {
