@@ -165,10 +165,12 @@ pub fn arguments(config: &VmConfig, shared_fd: i32, sandbox: bool) -> Vec<String
     add("-accel", accel.to_owned());
     let (machine, cpu, console, more) = match (config.arch, config.accel) {
         // rep movsb and stosb are slow under TCG: without ERMS and FSRM the kernel uses plain loops. Without LA57 a walk
-        // has a level less. Each setting of the local APIC's timer wakes another thread of QEMU: a periodic tick needs none.
+        // has a level less. With SMAP the kernel has a second TLB for what it reads of user memory, and each stac and clac
+        // goes back to QEMU's main loop. Each setting of the local APIC's timer wakes another thread of QEMU: a periodic
+        // tick needs none.
         (Arch::X86_64, Accel::Tcg) => (
             "pc",
-            "max,-erms,-fsrm,-la57",
+            "max,-erms,-fsrm,-la57,-smap",
             "ttyS0",
             "nokaslr mitigations=off tsc=reliable nohz=off highres=off",
         ),
