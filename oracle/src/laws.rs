@@ -17,7 +17,7 @@ use crate::geometry::{Geometry, Range};
 use crate::judge::{Moved, Observation, Oracle, Outcome, Verdict};
 use crate::profile::{Arch, Profile, Release};
 use crate::program::generate::from_unstructured;
-use crate::program::{ActorId, Advice, Op, Place, Program, Remap, Step, MAX_ACTORS};
+use crate::program::{ActorId, Advice, Op, Place, Program, Remap, Step, UffdCall, MAX_ACTORS};
 use crate::space::{Branch, Locked, World};
 use arbitrary::Unstructured;
 
@@ -396,6 +396,11 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
                 Advice::DontNeed | Advice::Cold | Advice::PageOut | Advice::GuardInstall => locked,
                 _ => false,
             },
+            // It finds that the VMA is not registered for write protection when the VMA has its anon_vma.
+            Op::Uffd { call, .. } => {
+                matches!(call, UffdCall::Copy { protect: true, .. })
+                    && before.profile().uffd_prepares_first
+            }
             _ => false,
         };
         // Some of what is wrong with a range is noticed by mremap when the target is gone already.

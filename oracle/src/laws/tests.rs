@@ -23,6 +23,26 @@ fn the_laws_hold_for_programs_made_of_short_input() {
     }
 }
 
+/// Those of corpus/regressions are what once went wrong, with a law too.
+#[test]
+fn the_laws_hold_for_what_ever_diverged() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/regressions");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("the corpus") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "prog") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a program");
+        let program = Program::load(&text).expect("a good program");
+        if let Err(broken) = check_program(&program) {
+            panic!("{}: {broken}", path.display());
+        }
+        count += 1;
+    }
+    assert!(count > 10, "{count} programs");
+}
+
 /// A law that no program can break is none: each of these worlds breaks one.
 #[test]
 fn broken_laws_are_noticed() {
