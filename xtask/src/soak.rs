@@ -4,8 +4,8 @@ use crate::exit::{say, Exit, UsageError};
 use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::Args;
-use harness::campaign::{Block, BlockResult};
-use harness::report::{read_lines, Line, Manifest};
+use harness::campaign::BlockResult;
+use harness::report::{read_blocks, through, Item, Through};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,27 +80,11 @@ impl Fault {
     ];
 }
 
-/// A small random number generator (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-}
-
 /// The injector.
 struct Soak<'a> {
     args: &'a SoakArgs,
     folder: PathBuf,
-    random: Random,
+    random: fastrand::Rng,
     started: Instant,
     log: File,
     memory: File,
@@ -115,7 +99,7 @@ struct Soak<'a> {
 }
 
 /// What a work item came to, by kernel, architecture and block.
-type Verdicts = BTreeMap<(String, String, Block), BlockResult>;
+type Verdicts = BTreeMap<Item, BlockResult>;
 
 /// Carries out `soak`.
 pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
@@ -131,7 +115,7 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
     let make = |name: &str| File::create(folder.join(name)).context(name.to_string());
     let mut soak = Soak {
         args,
-        random: Random(args.faults_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+        random: fastrand::Rng::with_seed(args.faults_seed),
         started: Instant::now(),
         log: make("faults.csv")?,
         memory: make("memory.csv")?,
@@ -235,7 +219,7 @@ impl Soak<'_> {
                 return Ok(());
             }
             if child.try_wait()?.is_some() {
-                if self.is_complete(out) {
+                if through(out).is_ok_and(Through::is_complete) {
                     return Ok(());
                 }
                 idle += 1;
@@ -262,11 +246,11 @@ impl Soak<'_> {
 
     fn next_moment(&mut self) -> Instant {
         let mean = (self.args.every.max(0.1) * 1000.0) as u64;
-        Instant::now() + Duration::from_millis(mean / 4 + self.random.below(mean * 3 / 2))
+        Instant::now() + Duration::from_millis(mean / 4 + self.random.u64(..mean * 3 / 2))
     }
 
     fn inject(&mut self, round: u64, out: &Path, child: &mut Child) -> Result<()> {
-        let chosen = self.random.below(Fault::ALL.len() as u64) as usize;
+        let chosen = self.random.usize(..Fault::ALL.len());
         let (mut fault, mut name) = Fault::ALL[chosen];
         if fault == Fault::FullDisk && !self.mounted {
             (fault, name) = Fault::ALL[0];
@@ -274,9 +258,9 @@ impl Soak<'_> {
         let host = Pid::from_raw(child.id() as i32);
         let qemus = children(child.id(), "qemu-system");
         let victim = (!qemus.is_empty())
-            .then(|| qemus[self.random.below(qemus.len() as u64) as usize])
+            .then(|| qemus[self.random.usize(..qemus.len())])
             .map(|pid| Pid::from_raw(pid as i32));
-        let pause = Duration::from_millis(50 + self.random.below(STOPPED_MS));
+        let pause = Duration::from_millis(50 + self.random.u64(..STOPPED_MS));
         let mut pid = host;
         let mut detail = String::new();
         match fault {
@@ -303,7 +287,7 @@ impl Soak<'_> {
                     let path = out.join("results.jsonl");
                     let mut file = File::options().append(true).open(path);
                     if let Ok(file) = &mut file {
-                        let bytes = 1 + self.random.below(200);
+                        let bytes = 1 + self.random.u64(..200);
                         detail = format!("{bytes} bytes");
                         file.write_all(&vec![b'{'; bytes as usize])?;
                     }
@@ -361,34 +345,12 @@ impl Soak<'_> {
         }
     }
 
-    /// Whether every planned block has a record.
-    fn is_complete(&self, out: &Path) -> bool {
-        let Ok(manifest) = Manifest::read(out) else {
-            return false;
-        };
-        let planned = manifest.blocks().map_or(0, |blocks| blocks.count());
-        let mut found = 0;
-        let read = read_lines(&out.join("results.jsonl"), &mut |line, _| {
-            found += usize::from(matches!(line, Line::Block { .. }));
-        });
-        read.is_ok() && found >= planned * manifest.kernels.len()
-    }
-
     fn verdicts(&mut self, folder: &Path) -> Result<Verdicts> {
         let mut found = Verdicts::new();
         let mut twice = Vec::new();
-        read_lines(&folder.join("results.jsonl"), &mut |line, _| {
-            if let Line::Block {
-                kernel,
-                arch,
-                block,
-                result,
-            } = line
-            {
-                let key = (kernel, arch, block);
-                if found.insert(key.clone(), result.verdicts()).is_some() {
-                    twice.push(format!("{key:?} has two records"));
-                }
+        read_blocks(folder, &mut |item, result| {
+            if found.insert(item.clone(), result.verdicts()).is_some() {
+                twice.push(format!("{item:?} has two records"));
             }
         })?;
         self.wrong.extend(twice);

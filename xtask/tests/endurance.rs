@@ -95,20 +95,16 @@ fn a_run_that_is_killed_at_random_moments_comes_out_the_same() {
         "--out",
         text(&killed),
     ];
-    let (mut kills, mut random) = (0, 88_172_645_463_325_252_u64);
+    let (mut kills, mut random) = (0, fastrand::Rng::with_seed(1));
     loop {
         let mut run = xtask(&words)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("a run");
-        // xorshift64
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
         let patience = if kills < 8 {
             // Within most of the time that a whole run takes here.
-            10 + random % (takes * 3 / 4).max(10)
+            10 + random.u64(..(takes * 3 / 4).max(10))
         } else {
             600_000
         };

@@ -116,6 +116,12 @@ impl Manifest {
         }
     }
 
+    /// The seed that programs and shares are made from.
+    pub fn seed(&self) -> u64 {
+        let seed = self.campaign.get("seed").map(|seed| seed.parse());
+        seed.and_then(Result::ok).unwrap_or_default()
+    }
+
     /// This folder's share.
     pub fn share(&self) -> Option<Shard> {
         self.shard.as_deref().and_then(|shard| shard.parse().ok())

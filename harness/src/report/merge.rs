@@ -7,6 +7,7 @@
 use super::folder::make_folders;
 use super::journal::{read_lines, Journal, Line};
 use super::manifest::{Manifest, MANIFEST};
+use super::through::Seen;
 use crate::campaign::{Block, Booted, RowResult, Standing, Suspect};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -307,25 +308,6 @@ fn doubt(kernel: &str, arch: &str, one: &Booted, other: &Booted) -> Option<Strin
     Some(format!("{kernel} {arch} {what}"))
 }
 
-/// Numbers that were met, one bit each.
-#[derive(Debug, Clone, Default)]
-struct Seen(Vec<u64>);
-
-impl Seen {
-    fn set(&mut self, n: u64) {
-        let word = (n / 64) as usize;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << (n % 64);
-    }
-
-    fn has(&self, n: u64) -> bool {
-        let word = self.0.get((n / 64) as usize);
-        word.is_some_and(|word| word >> (n % 64) & 1 == 1)
-    }
-}
-
 /// The records of a part, each item once, in the order of kernels and blocks; only their places in the file are kept in memory.
 fn in_order(
     path: &Path,
@@ -413,13 +395,5 @@ mod tests {
             without_share(&command),
             words("vm-matrix --seed 3 --programs 9")
         );
-    }
-
-    #[test]
-    fn numbers_are_remembered() {
-        let mut seen = Seen::default();
-        [0, 63, 64, 1000].iter().for_each(|&n| seen.set(n));
-        let met: Vec<u64> = (0..2000).filter(|&n| seen.has(n)).collect();
-        assert_eq!(met, [0, 63, 64, 1000]);
     }
 }

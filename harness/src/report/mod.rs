@@ -6,6 +6,7 @@
 //! | `journal` | results.jsonl: what is through, line by line |
 //! | `manifest` | campaign.json: which campaign a folder belongs to |
 //! | `merge` | folders of one campaign, put together |
+//! | `through` | how much of its campaign a folder has |
 //! | `matrix` | matrix.csv and the matrix on the terminal |
 //! | `divergence` | divergences.csv and the plain-text report of one divergence |
 //! | `bucket` | the plain-text report of a bucket over all kernels |
@@ -33,6 +34,7 @@ mod picture;
 mod progress;
 mod read;
 mod record;
+mod through;
 mod tightness;
 mod words;
 
@@ -49,5 +51,6 @@ pub use merge::{merge, Merged};
 pub use progress::Bars;
 pub use read::{Ran, RanError, RanRecord, RanRow, Suspect};
 pub use record::{Host, Record, Usage};
+pub use through::{read_blocks, through, Item, Through};
 pub use tightness::{tightness_csv, TIGHTNESS_COLUMNS};
 pub use words::{outcome_words, wrap, WIDTH};
