@@ -33,6 +33,16 @@ pub struct MergeArgs {
     out: Option<PathBuf>,
 }
 
+impl MergeArgs {
+    /// What merges these runs into a folder.
+    pub fn new(runs: Vec<PathBuf>, out: PathBuf) -> MergeArgs {
+        MergeArgs {
+            runs,
+            out: Some(out),
+        }
+    }
+}
+
 /// Carries out `merge`.
 pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
     let out = folders::run_folder(workspace, args.out.as_deref());

@@ -1,9 +1,14 @@
-//! What the host needs and how it gets it: QEMU and a compiler for the arm64 guest.
+//! What the host needs and how it gets it: QEMU and a compiler for the arm64 guest; for tests a browser and engines of farms.
 //!
 //! Set-up is part of every command that boots a kernel: as root, or with password-less sudo, missing packages
 //! are installed; otherwise the error has the one line to run.
 
+mod engines;
+
+pub use engines::{ensure_kubernetes_validate, ensure_parallel, ensure_slurm, program};
+
 use std::fmt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use vm_images::guest::{self, Toolchain};
 use vm_images::Arch;
@@ -176,7 +181,7 @@ fn missing_for_building(arch: Arch) -> Missing {
         need(on_path(program), program, package);
     }
     // The host's own programs are linked with the C library, those of x86 (objtool) with libelf as well.
-    let include = |header: &str| std::path::Path::new("/usr/include").join(header).exists();
+    let include = |header: &str| Path::new("/usr/include").join(header).exists();
     need(include("stdio.h"), "stdio.h", "libc6-dev");
     need(
         include("libelf.h") || include("gelf.h"),

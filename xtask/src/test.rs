@@ -14,12 +14,17 @@ use std::time::Instant;
 /// Formatting, clippy, all tests, the HTML report in headless Chromium, a real boot of the newest kernel on x86-64 and arm64 with some hundred judged programs
 /// and the corpus, threads that run at once there, the laws that no rule has a say in, every deliberate fault of the simulated kernel, and the fuzz targets that
 /// need no kernel for some seconds each (needs the nightly toolchain). With MMDIFF_ALLOW_HOST=1 also programs on the running kernel.
-/// What is left out is named, and counted in the closing line.
+/// What is left out is named, and counted in the closing line. With --slow, farms and faults come on top: a Slurm of its own and GNU
+/// parallel on this machine, each losing tasks of a campaign on a real kernel (installed where that may be; otherwise the error has
+/// the line to run), the Kubernetes job against Kubernetes' schema, and five minutes of `soak`.
 #[derive(Args)]
 pub struct TestArgs {
     /// Leave out what boots kernels.
     #[arg(long)]
     no_boot: bool,
+    /// Also farms on real engines and a campaign with faults: some fifteen minutes more.
+    #[arg(long, conflicts_with = "no_boot")]
+    slow: bool,
     /// Seconds for each fuzz target.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     fuzz_seconds: u32,
@@ -145,6 +150,14 @@ pub fn run(args: &TestArgs, workspace: &Path) -> Result<Exit> {
             ],
         );
     }
+    if args.slow {
+        checks.slow(&me);
+    } else {
+        checks.skip(
+            "farms on Slurm and GNU parallel, and soak",
+            "--slow runs them",
+        );
+    }
     fuzz(&mut checks, args.fuzz_seconds);
     let skipped = match checks.skipped {
         0 => String::new(),
@@ -198,6 +211,27 @@ impl Checks<'_> {
             "--quiet",
         ];
         self.cargo(name, &[&words[..], &["--test", "host"]].concat());
+    }
+
+    /// What takes many minutes.
+    fn slow(&mut self, me: &PathBuf) {
+        let words = ["test", "--package", "xtask", "--features", "farm-tests"];
+        let more = ["--quiet", "--test", "engines", "--", "--test-threads=1"];
+        self.cargo("farms on real engines", &[&words[..], &more].concat());
+        let words = ["soak", "--minutes", "5", "--", "--kernels", "7.3,6.18"];
+        let more = [
+            "--arch",
+            "x86_64",
+            "--programs",
+            "640",
+            "--corpus",
+            "corpus/guard",
+        ];
+        self.own(
+            me,
+            "a campaign to which everything happens",
+            &[&words[..], &more].concat(),
+        );
     }
 
     fn cargo(&mut self, name: &str, words: &[&str]) {

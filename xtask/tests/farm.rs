@@ -32,15 +32,29 @@ fn shards_of_a_farm_make_the_whole() {
     let prepared = xtask(&[&words[..], &[text(&farm), "--"], &OPTIONS].concat());
     assert!(prepared.status.success(), "{prepared:?}");
     let said = String::from_utf8_lossy(&prepared.stdout).into_owned();
-    assert!(said.contains("sbatch") && said.contains("merge"), "{said}");
-    let batch = std::fs::read_to_string(farm.join("farm.sbatch")).expect("a job");
-    assert!(batch.contains("#SBATCH --array=1-3\n"), "{batch}");
+    assert!(
+        said.contains("sbatch") && said.contains("--array=1-3") && said.contains("merge"),
+        "{said}"
+    );
+    assert!(farm.join("farm.sbatch").exists());
+    let status = || xtask(&["farm", "status", text(&farm)]);
+    assert_eq!(status().status.code(), Some(69));
     std::fs::create_dir_all(farm.join("shards/2/consoles")).expect("a folder");
     for shard in ["3", "1", "2", "1"] {
         let script = farm.join("shard.sh");
         let ended = Command::new(script).arg(shard).output().expect("a shell");
         assert!(ended.status.success(), "{shard}: {ended:?}");
     }
+    let through = status();
+    assert!(through.status.success(), "{through:?}");
+    let said = String::from_utf8_lossy(&through.stdout).into_owned();
+    assert_eq!(said, "3 of 3 shards are through\n");
+    // A shard that is through is not run again.
+    let log = std::fs::read_to_string(farm.join("logs/1.log")).expect("a log");
+    assert_eq!(log.matches("results: ").count(), 1, "{log}");
+    // Another campaign does not go to the same folder.
+    let other = xtask(&[&words[..], &[text(&farm), "--", "--simulated=none"]].concat());
+    assert_eq!(other.status.code(), Some(2), "{other:?}");
     let all = dir.path().join("all");
     let shards = ["1", "2", "3"].map(|k| farm.join("shards").join(k));
     let [one, two, three] = [0, 1, 2].map(|k| text(&shards[k]));
@@ -58,6 +72,8 @@ fn options_that_the_farm_sets_are_refused() {
     for words in [
         &["farm", "parallel", "--dry-run", "--", "--shard", "1/2"][..],
         &["farm", "parallel", "--dry-run", "--shards", "0"],
+        &["farm", "slurm", "--dry-run", "--", "--no-such-option"],
+        &["farm", "status", "no-such-folder"],
         &["soak", "--", "--resume", "x"],
     ] {
         let ended = xtask(words);

@@ -1,0 +1,268 @@
+//! A farm's folder: what is written and staged before anything runs, and what is made of it at the end.
+
+use super::Common;
+use crate::exit::{Exit, UsageError};
+use crate::{folders, merge, rig};
+use anyhow::{Context, Result};
+use harness::report::{through, Through, MANIFEST};
+use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// How often a shard is tried, the first time included.
+pub const TRIES: u32 = 3;
+
+/// Which farm a folder belongs to.
+const FARM: &str = "farm.json";
+
+/// A campaign that is shared out.
+pub struct Farm {
+    /// The folder, from the root on.
+    pub out: PathBuf,
+    pub shards: u64,
+    /// VMs side by side in each shard.
+    pub jobs: u64,
+    workspace: PathBuf,
+}
+
+impl Farm {
+    /// Makes the folder, or opens that of an earlier time; writes the script, builds the guest and fetches kernels.
+    ///
+    /// # Errors
+    /// Options that vm-matrix does not take or that the farm sets itself, the folder of another farm (usage); set-up that fails.
+    pub fn prepare(common: &Common, workspace: &Path) -> Result<Farm> {
+        for word in &common.matrix {
+            let taken = ["--out", "--shard", "--resume", "--jobs", "--minutes"];
+            if taken.iter().any(|option| word.starts_with(option)) {
+                return Err(UsageError(format!("farm sets {word} itself: leave it out")).into());
+            }
+        }
+        let verb = std::iter::once("vm-matrix".to_string());
+        let command: Vec<String> = verb.chain(common.matrix.iter().cloned()).collect();
+        let matrix = crate::matrix_args(&command).map_err(UsageError)?;
+        let out = folders::run_folder(workspace, common.out.as_deref());
+        for folder in ["shards", "logs"] {
+            let folder = out.join(folder);
+            std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        }
+        let farm = Farm {
+            out: out.canonicalize()?,
+            shards: common.shards,
+            jobs: common.jobs,
+            workspace: workspace.to_path_buf(),
+        };
+        farm.claim(common)?;
+        let script = farm.script();
+        write(&script, &farm.shard_script(&common.matrix)?)?;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+        if !common.dry_run && matrix.simulated.is_none() {
+            let logs = farm.out.join("logs");
+            rig::rig(&matrix.kernels, workspace, &logs, &|line| {
+                eprintln!("{line}")
+            })?;
+        }
+        Ok(farm)
+    }
+
+    /// Writes down which farm the folder belongs to, or sees that it is this one.
+    fn claim(&self, common: &Common) -> Result<()> {
+        let path = self.out.join(FARM);
+        let mine = json!({"shards": self.shards, "options": common.matrix});
+        match std::fs::read_to_string(&path) {
+            Ok(text)
+                if serde_json::from_str::<serde_json::Value>(&text)
+                    .ok()
+                    .as_ref()
+                    == Some(&mine) =>
+            {
+                Ok(())
+            }
+            Ok(text) => Err(UsageError(format!(
+                "{}: the folder holds another farm, {}; choose another --out",
+                self.out.display(),
+                text.trim()
+            ))
+            .into()),
+            Err(_) => write(&path, &format!("{mine}\n")),
+        }
+    }
+
+    /// The number of shards of the farm that a folder belongs to.
+    ///
+    /// # Errors
+    /// It belongs to none.
+    pub fn shards_of(out: &Path) -> Result<u64> {
+        let path = out.join(FARM);
+        let wrong = |what: String| {
+            UsageError(format!(
+                "{}: {what}; is this the folder of a farm?",
+                path.display()
+            ))
+        };
+        let text = std::fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
+        let farm: serde_json::Value =
+            serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        let shards = farm["shards"].as_u64();
+        Ok(shards.ok_or_else(|| wrong("it names no number of shards".into()))?)
+    }
+
+    /// The script that runs a shard.
+    pub fn script(&self) -> PathBuf {
+        self.out.join("shard.sh")
+    }
+
+    /// What a shard has said.
+    pub fn log(&self, shard: u64) -> PathBuf {
+        self.out.join("logs").join(format!("{shard}.log"))
+    }
+
+    /// The command that merges all shards.
+    pub fn merge_line(&self) -> String {
+        let out = self.out.to_string_lossy();
+        format!("cargo xtask merge {0}/shards/* --out {0}/all", quoted(&out))
+    }
+
+    /// Whether every planned block of a shard has its record.
+    ///
+    /// # Errors
+    /// Its results are damaged.
+    pub fn is_through(&self, shard: u64) -> Result<bool> {
+        Ok(progress(&self.out, shard)?.is_some_and(Through::is_complete))
+    }
+
+    /// Merges what there is, in place of what was merged before; shards that are not through are told.
+    ///
+    /// # Errors
+    /// No shard was begun, or they cannot be merged.
+    pub fn merge(&self) -> Result<Exit> {
+        let mut runs = Vec::new();
+        for shard in 1..=self.shards {
+            if !self.is_through(shard)? {
+                eprintln!(
+                    "shard {shard} is not through: see {}",
+                    self.log(shard).display()
+                );
+            }
+            let folder = folder(&self.out, shard);
+            if folder.join(MANIFEST).exists() {
+                runs.push(folder);
+            }
+        }
+        if runs.is_empty() {
+            anyhow::bail!(
+                "no shard was begun: see {}",
+                self.out.join("logs").display()
+            );
+        }
+        let all = self.out.join("all");
+        if all.exists() {
+            std::fs::remove_dir_all(&all).with_context(|| all.display().to_string())?;
+        }
+        merge::run(&merge::MergeArgs::new(runs, all), &self.workspace)
+    }
+
+    /// Runs one shard, whose number is the argument: begins it, or resumes what an earlier attempt has left.
+    fn shard_script(&self, matrix: &[String]) -> Result<String> {
+        let program = std::env::current_exe().context("this program")?;
+        let directory = std::env::current_dir().context("the working directory")?;
+        Ok(format!(
+            r#"#!/bin/sh
+# One shard of {shards}; its number is the argument. Exit code 0: each of its blocks has a record, whatever was found; `merge` tells
+# what that is.
+set -u
+shard=$1
+cd {directory} || exit 69
+exec >>{out}/logs/"$shard".log 2>&1
+# An attempt that its engine has given up may live on for a while: vm-matrix has the lock from its shell.
+exec 9>{out}/logs/"$shard".lock
+flock 9 || exit 69
+folder={out}/shards/$shard
+is_through() {{ {program} farm status {out} --shard "$shard"; }}
+is_through && exit 0
+if [ -e "$folder/campaign.json" ]; then
+    {program} vm-matrix --resume "$folder" --jobs {jobs}
+else
+    # An earlier attempt that was killed before it had begun.
+    rm -rf "$folder"
+    {program} vm-matrix {options} --shard "$shard/{shards}" --out "$folder" --jobs {jobs}
+fi
+code=$?
+is_through && exit 0
+[ "$code" -le 1 ] && exit 69
+exit "$code"
+"#,
+            shards = self.shards,
+            jobs = self.jobs,
+            directory = quoted(&directory.to_string_lossy()),
+            out = quoted(&self.out.to_string_lossy()),
+            options = words(matrix),
+            program = quoted(&program.to_string_lossy()),
+        ))
+    }
+}
+
+/// The folder of a shard.
+fn folder(out: &Path, shard: u64) -> PathBuf {
+    out.join("shards").join(shard.to_string())
+}
+
+/// How far a shard is; `None`: it was not begun.
+///
+/// # Errors
+/// Its results are damaged.
+pub fn progress(out: &Path, shard: u64) -> Result<Option<Through>> {
+    let folder = folder(out, shard);
+    if !folder.join(MANIFEST).exists() {
+        return Ok(None);
+    }
+    Ok(Some(through(&folder)?))
+}
+
+/// Writes a file of a farm.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+/// A word as a shell reads it back.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_string();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A command as a shell reads it back.
+pub fn words(command: &[String]) -> String {
+    let quoted: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+    quoted.join(" ")
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// A farm of three shards.
+    pub fn farm(out: &str) -> Farm {
+        Farm {
+            out: out.into(),
+            shards: 3,
+            jobs: 2,
+            workspace: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        let options = ["--append", "a 'b'"].map(String::from);
+        let script = farm("/o u/t").shard_script(&options).unwrap();
+        assert!(script.contains(r"--append 'a '\''b'\'''"), "{script}");
+        assert!(script.contains("folder='/o u/t'/shards/$shard"), "{script}");
+        let ran = Command::new("sh")
+            .args(["-n", "-c", &script])
+            .status()
+            .unwrap();
+        assert!(ran.success());
+    }
+}
