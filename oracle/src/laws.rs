@@ -331,6 +331,8 @@ fn outcome_fits(step: &Step, branch: &Branch, g: Geometry) -> Result<(), String>
         }
         (Outcome::Moved(_), _) => false,
         (_, Op::Read { .. } | Op::Write { .. }) => false,
+        (Outcome::Unflagged, op) => matches!(op, Op::Look { .. }),
+        (Outcome::Errno(_), Op::Look { .. }) => false,
         (Outcome::Elsewhere, Op::Mmap { place, .. }) => place == Place::Hint,
         (Outcome::Elsewhere, Op::Mremap { how, .. }) => how.may_go_elsewhere(),
         (Outcome::Elsewhere, _) => false,

@@ -3,7 +3,7 @@
 use crate::access;
 use crate::arena::Arena;
 use crate::files::Files;
-use crate::look::value_runs;
+use crate::look::{self, value_runs};
 use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, MREMAP_DONTUNMAP};
 use crate::transfer::{self, AsTheSameUser, Ends, Transfer};
 use crate::uffd::Uffd;
@@ -254,6 +254,13 @@ impl Bench<'_> {
                 new_len,
                 flags,
             } => self.mremap((at, len), (to, new_len), flags),
+            Op::Look { at, pages } => {
+                let start = self.access_range(at, pages)?;
+                let room = self.buffer.get_mut(..pages as usize);
+                let room = room.ok_or("a look at more pages than there is room for")?;
+                let unflagged = look::guards_without_flag(self.arena, start, room)?;
+                Ok(OpResult::Ret(unflagged.into()))
+            }
             Op::Read { at, pages } => {
                 let start = self.access_range(at, pages)?;
                 let mut values: Vec<(u32, u64)> = Vec::new();

@@ -67,9 +67,11 @@ pub(super) enum Stop {
 impl From<(&Expect, String)> for Stop {
     fn from((expect, why): (&Expect, String)) -> Stop {
         let (class, expected) = match expect {
-            Expect::Ok | Expect::Elsewhere | Expect::Errno(_) | Expect::UpTo(_) => {
-                (Class::Errno, "result as written")
-            }
+            Expect::Ok
+            | Expect::Elsewhere
+            | Expect::Unflagged
+            | Expect::Errno(_)
+            | Expect::UpTo(_) => (Class::Errno, "result as written"),
             Expect::Signal { .. } => (Class::Signal, "signal as written"),
             Expect::Values(_) => (Class::Value, "values as written"),
             Expect::Strip { .. } => (Class::PageState, "pages as written"),

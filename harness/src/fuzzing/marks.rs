@@ -64,6 +64,7 @@ fn outcome(outcome: &Outcome) -> (u8, i32, i32) {
     match outcome {
         Outcome::Ok => (0, 0, 0),
         Outcome::Elsewhere => (1, 0, 0),
+        Outcome::Unflagged => (8, 0, 0),
         Outcome::Errno(errno) => (2, *errno, 0),
         Outcome::Moved(moved) => (3, moved.all.into(), (moved.bytes == 0).into()),
         Outcome::Access(access) => match access.fault {

@@ -93,6 +93,7 @@ fn can_change_flags(op: &Op) -> bool {
             advice.reach() >= AdviceReach::Flags
         }
         Op::Munmap { .. }
+        | Op::Look { .. }
         | Op::Read { .. }
         | Op::Write { .. }
         | Op::Transfer { .. }

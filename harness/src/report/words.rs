@@ -12,6 +12,7 @@ pub fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
     match outcome {
         Outcome::Ok => Expect::Ok.text(0),
         Outcome::Elsewhere => Expect::Elsewhere.text(0),
+        Outcome::Unflagged => Expect::Unflagged.text(0),
         Outcome::Errno(errno) => Expect::Errno(*errno).text(0),
         Outcome::Moved(moved) => {
             let page = moved.end.div_euclid(i64::from(g.page_size));

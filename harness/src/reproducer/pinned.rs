@@ -93,6 +93,7 @@ fn outcome(outcome: &Outcome, g: Geometry) -> Vec<Expect> {
         Outcome::Errno(errno) => vec![Expect::Errno(*errno)],
         // Of threads that run at once: nothing that holds for every run.
         Outcome::Each(_) | Outcome::Together(_) => Vec::new(),
+        Outcome::Unflagged => vec![Expect::Unflagged],
         Outcome::Moved(moved) if moved.all => vec![Expect::Ok, values(&moved.values)],
         Outcome::Moved(moved) => {
             let up_to = page(moved.end).map(|at| Expect::UpTo(within(at, moved.end, g)));

@@ -165,6 +165,7 @@ impl Weight {
                 | Op::Madvise { .. }
                 | Op::Munlockall
                 | Op::ClearSoftDirty
+                | Op::Look { .. }
                 | Op::Read { .. }
                 | Op::Exit => {}
             }
@@ -257,7 +258,11 @@ fn failing(program: &Program, g: Geometry) -> usize {
             continue;
         };
         failing += usize::from(match branch.outcome {
-            Outcome::Ok | Outcome::Elsewhere | Outcome::Each(_) | Outcome::Together(_) => false,
+            Outcome::Ok
+            | Outcome::Elsewhere
+            | Outcome::Unflagged
+            | Outcome::Each(_)
+            | Outcome::Together(_) => false,
             Outcome::Errno(_) => true,
             Outcome::Access(access) => access.fault.is_some(),
             Outcome::Moved(moved) => !moved.all,

@@ -19,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 11;
+pub const VERSION: u32 = 12;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -126,6 +126,12 @@ pub enum Op {
         to: i64,
         new_len: u64,
         flags: u32,
+    },
+    /// pagemap of `pages` pages from `at` on, 64 at most, again until it shows a guard but not for long, smaps, and pagemap once more: [`OpResult::Ret`] with 1 if a page that was a guard
+    /// both times lies in a VMA without `gu`, else 0.
+    Look {
+        at: i64,
+        pages: u32,
     },
     /// Eight-byte loads at `at`, `at + page size`, ...: `pages` of them, up to the first fault.
     Read {
@@ -353,7 +359,9 @@ impl Op {
                 let end = at.saturating_add_unsigned(len);
                 return end.max(to.saturating_add_unsigned(new_len));
             }
-            Op::Read { at, pages } | Op::Write { at, pages, .. } => (at, u64::from(pages) * page),
+            Op::Look { at, pages } | Op::Read { at, pages } | Op::Write { at, pages, .. } => {
+                (at, u64::from(pages) * page)
+            }
             Op::Transfer { ranges, .. } | Op::ProcessMadvise { ranges, .. } => return ranges.end(),
             Op::Mlockall { .. }
             | Op::Munlockall
@@ -630,7 +638,7 @@ pub struct StepSeen {
 /// What the op returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpResult {
-    /// System call: 0, or minus errno. mmap and mremap: 0 where it was asked to be.
+    /// System call: 0, or minus errno. Look: 1 if it found a guard in a VMA without the flag. mmap and mremap: 0 where it was asked to be.
     Ret(i64),
     /// mmap or mremap succeeded at another address.
     Elsewhere,

@@ -35,7 +35,8 @@ fn reach(step: &Step, g: Geometry) -> Reach {
             let reach = advice.reach();
             (reach >= AdviceReach::Vmas, reach >= AdviceReach::Flags)
         }
-        Op::Read { .. }
+        Op::Look { .. }
+        | Op::Read { .. }
         | Op::Write { .. }
         | Op::Transfer { .. }
         | Op::Truncate { .. }

@@ -22,6 +22,8 @@ pub enum Outcome {
     Ok,
     /// mmap with a hint succeeded outside the arena.
     Elsewhere,
+    /// `look` has found a guard in a VMA that smaps does not mark.
+    Unflagged,
     /// The system call failed with this errno (its Linux number).
     Errno(i32),
     /// A call that moves bytes, or counts them: how many, and which. It did something, or had nothing to do.

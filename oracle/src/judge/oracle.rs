@@ -300,6 +300,9 @@ impl Oracle {
         if difference.of == super::compare::UFFD_WP_BIT {
             return RuleId(crate::rules::uffd::protect::SHOWN.name);
         }
+        if matches!(step.op, Op::Look { .. }) && difference.class == Class::Errno {
+            return RuleId(report::LOOK.name);
+        }
         let about = |rules: &RuleSet| {
             let speaks = |rule: &Rule| speaks(rule, difference);
             // What an op of another kind has the kernel fault in, it does by the op's own rules.

@@ -51,6 +51,7 @@ pub(super) fn outcome(seen: &Outcome) -> String {
     match seen {
         Outcome::Ok => "ok".into(),
         Outcome::Elsewhere => "elsewhere".into(),
+        Outcome::Unflagged => "guard-without-flag".into(),
         Outcome::Errno(number) => errno(*number),
         Outcome::Moved(moved) if moved.all => "all".into(),
         Outcome::Moved(_) => "a-part".into(),

@@ -8,7 +8,7 @@ use super::{
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 
-/// Most pages one `read` or `write` may access, on any geometry.
+/// Most pages one `read` or `write` may access, and a `look` look at, on any geometry.
 pub const MAX_ACCESS_PAGES: u64 = 64;
 
 /// Most pages that the ranges of one call that moves memory may touch together, on any geometry.
@@ -160,7 +160,7 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
                 return Err("a seal op adds one seal at least".into());
             }
         }
-        Op::Read { range } => access_range(range)?,
+        Op::Look { range } | Op::Read { range } => access_range(range)?,
         Op::Write { range, tag } => {
             access_range(range)?;
             if tag == 0 {
@@ -387,6 +387,12 @@ fn expectations(step: &Step, actors: &[Actor]) -> Result<(), String> {
                 outcomes += 1;
                 if !matches!(step.op, Op::Mmap { .. } | Op::Mremap { .. }) {
                     return Err("`elsewhere` can be expected of mmap and mremap only".into());
+                }
+            }
+            Expect::Unflagged => {
+                outcomes += 1;
+                if !matches!(step.op, Op::Look { .. }) {
+                    return Err("`unflagged` can be expected of look only".into());
                 }
             }
             Expect::Errno(e) => {

@@ -271,7 +271,7 @@ impl Writer<'_, '_, '_> {
 /// Whether an op did what it was asked to.
 pub(super) fn succeeds(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Ok | Outcome::Elsewhere => true,
+        Outcome::Ok | Outcome::Elsewhere | Outcome::Unflagged => true,
         Outcome::Errno(_) => false,
         Outcome::Access(a) => a.fault.is_none(),
         Outcome::Moved(moved) => moved.all,

@@ -130,6 +130,7 @@ fn may_run_beside_others(op: &Op) -> bool {
         | Op::Mlock { .. }
         | Op::Mseal { .. }
         | Op::Mremap { .. }
+        | Op::Look { .. }
         | Op::Read { .. }
         | Op::Write { .. }
         | Op::Truncate { .. }

@@ -314,6 +314,11 @@ pub enum Op {
         range: Range,
         tag: u16,
     },
+    /// Reads pagemap of the range, then smaps, then pagemap again: whether a page that is a guard both times lies in a VMA that smaps
+    /// does not mark with `gu`. For a thread, while others are at work; between steps the guest looks at everything anyway.
+    Look {
+        range: Range,
+    },
     /// The kernel reads or writes memory for the caller. What is stored: `tag` and the page's number in the first eight bytes of
     /// every page, as far as they lie in the ranges, and zeros elsewhere. 0 where nothing is stored.
     Transfer {
@@ -377,6 +382,7 @@ impl Op {
             } => "mseal",
             Op::Mseal { .. } => "mseal-unknown-flag",
             Op::Mremap { .. } => "mremap",
+            Op::Look { .. } => "look",
             Op::Read { .. } => "read",
             Op::Write { .. } => "write",
             Op::Transfer { way, .. } => way.name(),
@@ -447,6 +453,7 @@ impl Op {
             | Op::Mlock { range, .. }
             | Op::Mseal { range, .. }
             | Op::Uffd { range, .. }
+            | Op::Look { range }
             | Op::Read { range }
             | Op::Write { range, .. } => places[0] = Some(range),
             Op::Mremap { range, to, .. } => {
@@ -576,6 +583,8 @@ pub enum Expect {
     Ok,
     /// `=> elsewhere`: mmap with a hint succeeds outside the arena.
     Elsewhere,
+    /// `=> unflagged`: `look` finds a guard in a VMA that smaps does not mark.
+    Unflagged,
     /// `=> EINVAL`: the call fails with this errno (Linux number).
     Errno(i32),
     /// `=> SIGSEGV MAPERR 0+2`: the access is stopped by this signal; the code, and the faulting address, where the
@@ -610,6 +619,7 @@ impl Expect {
             Expect::Strip { actor, .. } | Expect::Flags { actor, .. } => Some(*actor),
             Expect::Ok
             | Expect::Elsewhere
+            | Expect::Unflagged
             | Expect::Errno(_)
             | Expect::Signal { .. }
             | Expect::UpTo(_)
@@ -623,6 +633,7 @@ impl Expect {
             Expect::Strip { actor, .. } | Expect::Flags { actor, .. } => Some(actor),
             Expect::Ok
             | Expect::Elsewhere
+            | Expect::Unflagged
             | Expect::Errno(_)
             | Expect::Signal { .. }
             | Expect::UpTo(_)

@@ -74,6 +74,22 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
     }
 }
 
+/// A look at page tables and VMAs, as whoever reads pagemap and smaps takes it: with the mmap lock or the VMA locked for reading, and
+/// in one piece, for what is told there is true of the moment in between (see [`crate::rules::report::LOOK`]).
+pub(super) fn look(state: &State, script: &Script, lane: usize, op: &Op, out: &mut Vec<Taken>) {
+    if state.keeps_readers_out(lane) {
+        return;
+    }
+    for branch in state.world.apply(&Step::new(script.actor, *op)) {
+        let mut next = state.clone();
+        next.world = branch.world;
+        next.finish(lane, branch.outcome);
+        let mut taken = Taken::new(next, format!("does {}", op.name()), &[]);
+        taken.rules.merge(&branch.rules);
+        out.push(taken);
+    }
+}
+
 /// Whether a call changes flags of VMAs or splits them.
 pub(super) fn splits(op: &Op) -> bool {
     match op {

@@ -3,6 +3,7 @@
 use super::state::{At, Lane, Lock, Script, State, Taken};
 use super::{access, exclusive, walk};
 use crate::judge::Outcome;
+use crate::program::Op;
 
 /// Every step that a thread may take. None when it has ended or waits for another.
 pub(super) fn next(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
@@ -25,6 +26,8 @@ pub(super) fn next(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
     }
     if access::is_access(op) {
         access::next(state, script, lane, op, &mut out);
+    } else if matches!(op, Op::Look { .. }) {
+        exclusive::look(state, script, lane, op, &mut out);
     } else if let Some(advice) = walk::advice(&state.world, op) {
         walk::next(state, script, lane, op, advice, &mut out);
     } else {

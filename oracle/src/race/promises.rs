@@ -96,11 +96,34 @@ impl Section<'_> {
         let Some(after) = self.seen.last().and_then(|o| space(o, actor)) else {
             return;
         };
+        self.looked(broken);
         self.stays(after, broken);
         self.outside(actor, after, broken);
-        let lost = self.shown.may_lose_flag && self.steps().any(|(_, step, _)| splits(&step.op));
-        if self.shown.flag && !lost {
+        if self.shows_flag() {
             self.flagged(after, broken);
+        }
+    }
+
+    /// Whether a guard must lie in a VMA with the flag.
+    fn shows_flag(&self) -> bool {
+        let lost = self.shown.may_lose_flag && self.steps().any(|(_, step, _)| splits(&step.op));
+        self.shown.flag && !lost
+    }
+
+    /// Nor does a thread that looks meanwhile see a guard without the flag.
+    fn looked(&self, broken: &mut Vec<Broken>) {
+        for (i, _, outcome) in self.steps().filter(|_| self.shows_flag()) {
+            let all = match outcome {
+                Outcome::Each(each) => each.as_slice(),
+                one => std::slice::from_ref(one),
+            };
+            if all.contains(&Outcome::Unflagged) {
+                broken.push(Broken {
+                    promise: "guard-is-flagged",
+                    step: i,
+                    text: "a thread saw a guard in a VMA without gu".into(),
+                });
+            }
         }
     }
 

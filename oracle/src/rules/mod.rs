@@ -236,6 +236,7 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
             unknown_flag,
         } => mseal::mseal(&mut ctx, range, unknown_flag),
         Op::Mremap { range, to, how } => return mremap::mremap(ctx, range, to, how),
+        Op::Look { range } => report::look(&mut ctx, range),
         Op::Read { range } => return access::access(ctx, range, Purpose::Load),
         Op::Write { range, tag } => return access::access(ctx, range, Purpose::Store(tag)),
         Op::Transfer {

@@ -368,6 +368,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &report::EXCLUSIVE,
     &report::HUGE_EXCLUSIVE_HEAD,
     &report::GUARD_AS_SWAP,
+    &report::LOOK,
     &sizes::ADDS_UP,
     &sizes::LAZY_FREE,
     &sizes::COUNTERS,

@@ -4,8 +4,9 @@
 //! are not looked at.
 
 use super::registry::Rule;
-use super::sizes;
-use crate::judge::{Class, PageKind, PageRun, PageSeen, SpaceSeen, VmFlag, VmaSeen};
+use super::{hit, sizes, Ctx};
+use crate::geometry::{Pos, Range};
+use crate::judge::{Class, Outcome, PageKind, PageRun, PageSeen, SpaceSeen, VmFlag, VmaSeen};
 use crate::program::{ActorId, FileKind};
 use crate::space::mm::{block_pages, by_block, Mm, Table};
 use crate::space::slots::{Run, Slot};
@@ -73,6 +74,35 @@ pub const GUARD_AS_SWAP: Rule = Rule {
     since: "6.13 and 6.14",
     about: &[Class::PageState],
 };
+
+pub const LOOK: Rule = Rule {
+    name: "report/guard-implies-flag",
+    text: "Guard install marks the VMA with VM_MAYBE_GUARD before it puts the first marker anywhere, and nothing takes the mark away: \
+           whoever sees a guard in pagemap and then reads smaps finds `gu`, whatever else runs. Kernels without the flag show none.",
+    source: "mm/madvise.c madvise_guard_install: vma_set_atomic_flag before the walk; 6.19, mm: set the VM_MAYBE_GUARD flag on guard \
+             region install",
+    since: "6.19 (and late 6.18.y), with pagemap bit 58 from 6.15 on",
+    about: &[Class::Errno],
+};
+
+/// `look`: whether pagemap shows a guard in a VMA that is not marked.
+pub(super) fn look(ctx: &mut Ctx, range: Range) -> Outcome {
+    hit!(ctx, LOOK);
+    let g = ctx.world.geometry();
+    let limit = i64::from(g.arena_pages());
+    let page = |pos: Pos| u32::try_from(pos.page_index(g).clamp(0, limit)).unwrap_or(0);
+    let profile = ctx.world.profile();
+    let shown = profile.pagemap_guard;
+    let unflagged = (page(range.start)..page(range.end)).any(|page| {
+        let vma = ctx.mm.vma_index(page).map(|i| &ctx.mm.vmas[i]);
+        vma.is_some_and(|vma| !(vma.maybe_guard && profile.maybe_guard))
+            && ctx.mm.slots.get(page) == Some(Slot::Guard)
+    });
+    match shown && unflagged {
+        true => Outcome::Unflagged,
+        false => Outcome::Ok,
+    }
+}
 
 /// Which contents to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 mod counters;
 mod flags;
+mod guards;
 mod pages;
 mod resident;
 mod vmas;
@@ -12,6 +13,7 @@ use crate::control::Control;
 use crate::sys;
 use wire::{Space, View};
 
+pub use guards::guards_without_flag;
 pub use pages::{scan, value_runs, SCAN_ALL, SCAN_GUARD};
 pub use vmas::query;
 

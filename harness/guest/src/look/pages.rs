@@ -390,7 +390,7 @@ pub fn value_runs(values: &[u64]) -> impl Iterator<Item = (u32, u32, u64)> + '_ 
     })
 }
 
-fn read_entries(pagemap: i32, page: u64, into: &mut [u64]) -> Result<(), String> {
+pub(super) fn read_entries(pagemap: i32, page: u64, into: &mut [u64]) -> Result<(), String> {
     let bytes = std::mem::size_of_val(into);
     // SAFETY: any bytes are valid numbers.
     let buffer = unsafe { std::slice::from_raw_parts_mut(into.as_mut_ptr().cast::<u8>(), bytes) };

@@ -318,6 +318,10 @@ fn op(step: &Step, g: Geometry, files: &[File]) -> wire::Op {
             flags: mcl_bits(flags),
         },
         Op::Munlockall => wire::Op::Munlockall,
+        Op::Look { range } => {
+            let (at, pages) = accessed(range, g);
+            wire::Op::Look { at, pages }
+        }
         Op::ClearSoftDirty => wire::Op::ClearSoftDirty,
         Op::SwitchHuge(how) => {
             let (disable, flags) = match how {
@@ -589,6 +593,7 @@ fn outcome(result: wire::OpResult, op: &Op, g: Geometry) -> Result<Outcome, Bad>
     match (result, accesses) {
         (wire::OpResult::Ret(0), None) => Ok(Outcome::Ok),
         (wire::OpResult::Ret(value @ -4095..=-1), None) => Ok(Outcome::Errno(-value as i32)),
+        (wire::OpResult::Ret(1), None) if matches!(op, Op::Look { .. }) => Ok(Outcome::Unflagged),
         (wire::OpResult::Elsewhere, None) if may_be_elsewhere(op) => Ok(Outcome::Elsewhere),
         (
             wire::OpResult::Access {

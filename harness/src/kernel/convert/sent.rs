@@ -71,6 +71,7 @@ fn result(outcome: &Outcome) -> wire::OpResult {
         // Of sections, which are not sent so.
         Outcome::Ok | Outcome::Each(_) | Outcome::Together(_) => wire::OpResult::Ret(0),
         Outcome::Errno(errno) => wire::OpResult::Ret(-i64::from(*errno)),
+        Outcome::Unflagged => wire::OpResult::Ret(1),
         Outcome::Elsewhere => wire::OpResult::Elsewhere,
         Outcome::Moved(moved) => wire::OpResult::Moved {
             bytes: moved.bytes,

@@ -129,9 +129,12 @@ impl Oracle {
         section: &[Step],
         seen: &Observation,
     ) -> Divergence {
+        let allowed = match self.branches.len() {
+            1 => "1 way is allowed".to_owned(),
+            n => format!("{n} ways are allowed"),
+        };
         let mut text = format!(
-            "No order of the kernel's steps explains what the threads saw ({} ways are allowed; the nearest differs so: {})",
-            self.branches.len(),
+            "No order of the kernel's steps explains what the threads saw ({allowed}; the nearest differs so: {})",
             divergence.details.text.trim_end_matches('.')
         );
         if let Outcome::Together(parts) = &seen.outcome {

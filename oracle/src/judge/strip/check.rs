@@ -26,6 +26,12 @@ pub fn check_expect(expect: &Expect, seen: &Observation, g: Geometry) -> Result<
             "expected a mapping elsewhere, saw {}",
             outcome_words(outcome, g)
         )),
+        Expect::Unflagged if *outcome == Outcome::Unflagged => Ok(()),
+        Expect::Unflagged => Err(format!(
+            "expected {}, saw {}",
+            outcome_words(&Outcome::Unflagged, g),
+            outcome_words(outcome, g)
+        )),
         Expect::Errno(e) if *outcome == Outcome::Errno(*e) => Ok(()),
         Expect::Errno(e) => Err(format!(
             "expected {}, saw {}",
@@ -121,6 +127,7 @@ fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
         }
         Outcome::Ok => "success".into(),
         Outcome::Elsewhere => "a mapping elsewhere".into(),
+        Outcome::Unflagged => "a guard in a VMA without gu".into(),
         Outcome::Errno(e) => errno_name(*e).map_or_else(|| format!("errno {e}"), String::from),
         Outcome::Moved(m) if m.all => format!("all {} bytes moved", m.bytes),
         Outcome::Moved(m) => format!("{} bytes moved, up to {}", m.bytes, place_words(m.end, g)),

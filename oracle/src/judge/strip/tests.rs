@@ -272,6 +272,7 @@ fn expectations_about_outcomes() {
     let wish = |text: &str| -> Wish {
         let op = match text {
             "elsewhere" => "mmap 0+0..0+1 rw private hint",
+            "unflagged" => "look 0+0..0+1",
             t if t.starts_with('E') => "munmap 0+0..0+1",
             _ => "read 0+0..0+3",
         };
@@ -287,6 +288,8 @@ fn expectations_about_outcomes() {
         ("ok", access(Some(fault))),
         ("elsewhere", Outcome::Elsewhere),
         ("elsewhere", Outcome::Ok),
+        ("unflagged", Outcome::Unflagged),
+        ("unflagged", Outcome::Ok),
         ("EINVAL", Outcome::Errno(22)),
         ("EINVAL", Outcome::Errno(12)),
         ("EINVAL", Outcome::Errno(4095)),
@@ -332,6 +335,8 @@ fn expectations_about_outcomes() {
         ok: expected success, saw SIGSEGV MAPERR at 0+2 after 3 pages
         elsewhere: holds
         elsewhere: expected a mapping elsewhere, saw success
+        unflagged: holds
+        unflagged: expected a guard in a VMA without gu, saw success
         EINVAL: holds
         EINVAL: expected EINVAL, saw ENOMEM
         EINVAL: expected EINVAL, saw errno 4095

@@ -100,6 +100,7 @@ pub fn other_words(program: &Program, dice: &mut Dice<'_, '_>) -> Option<Program
         }
         Op::SwitchHuge(how) => *how = dice.pick(&HugeSwitch::ALL)?,
         Op::Transfer { .. }
+        | Op::Look { .. }
         | Op::Munmap { .. }
         | Op::Munlockall
         | Op::ClearSoftDirty

@@ -109,6 +109,7 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
             to: range(c)?,
             how: keyword(c, &Remap::ALL)?,
         },
+        "look" => Op::Look { range: range(c)? },
         "read" => Op::Read { range: range(c)? },
         "write" => {
             let range = range(c)?;
@@ -427,6 +428,7 @@ fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
     match word.text {
         "ok" => return Ok(Expect::Ok),
         "elsewhere" => return Ok(Expect::Elsewhere),
+        "unflagged" => return Ok(Expect::Unflagged),
         "reads" => return values(c),
         "up-to" => {
             let word = c.word();
@@ -443,7 +445,15 @@ fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
             word,
         );
         let names = ERRNOS.iter().map(|(n, _)| *n);
-        let names = names.chain(["ok", "elsewhere", "up-to", "reads", "SIGSEGV", "SIGBUS"]);
+        let names = names.chain([
+            "ok",
+            "elsewhere",
+            "unflagged",
+            "up-to",
+            "reads",
+            "SIGSEGV",
+            "SIGBUS",
+        ]);
         error.help = nearest(word.text, names).map(|name| format!("did you mean `{name}`?"));
         return Err(error);
     };

@@ -97,6 +97,7 @@ impl fmt::Display for Op {
             | Op::Mlock { range, .. }
             | Op::Mseal { range, .. }
             | Op::Uffd { range, .. }
+            | Op::Look { range }
             | Op::Read { range } => write!(f, " {range}"),
             Op::Mlockall { flags } => words(
                 f,
@@ -204,6 +205,7 @@ impl Expect {
         match self {
             Expect::Ok => "ok".into(),
             Expect::Elsewhere => "elsewhere".into(),
+            Expect::Unflagged => "unflagged".into(),
             Expect::Errno(e) => errno_name(*e).map_or_else(|| format!("errno {e}"), String::from),
             Expect::Signal { signo, code, at } => {
                 let mut text =

@@ -96,4 +96,19 @@ pub(super) const CASES: &[Case] = &[
         "mmap 0+0..0+2 r private fixed\nguard-install 0+0..0+1\n    => 0+0 |~.|\n",
     )
     .on(6, 14, X86_64),
+    Case::new(
+        &report::LOOK,
+        "mmap 0+0..0+4 rw private fixed\nguard-install 0+1..0+2\nlook 0+0..0+4 => ok\nguard-remove 0+1..0+2\nlook 0+0..0+4 => ok\n",
+    ),
+    Case::new(
+        &report::LOOK,
+        "mmap 0+0..0+4 rw private fixed\nlook 0+0..0+4 => ok\nguard-install 0+1..0+2\nlook 0+1..0+2 => unflagged\nlook 0+2..0+4 => ok\n",
+    )
+    .on(6, 17, X86_64),
+    // pagemap does not show guards as such.
+    Case::new(
+        &report::LOOK,
+        "mmap 0+0..0+4 rw private fixed\nguard-install 0+1..0+2\nlook 0+0..0+4 => ok\n",
+    )
+    .on(6, 14, X86_64),
 ];
