@@ -20,7 +20,8 @@ use std::sync::atomic::Ordering;
 
 /// Measures fuzz targets; the tables are kept in bench/runs/.
 ///
-/// rates: executions per second of each target that needs no kernel, from its seeds on.
+/// rates: executions per second of each target that needs no kernel, and the edges of its code that it reached, from its seeds on and
+///   from nothing.
 /// mutation: the target simulated against simulated_arbitrary (no mutation of programs), same number of executions, same seeds,
 ///   both from the same 64 generated programs on: rules reached and deliberate faults found.
 /// faults: for each deliberate fault, whether simulated finds it, how many ops the minimizer leaves, which rule is named, and whether
@@ -131,10 +132,12 @@ fn stat(output: &Output, name: &str) -> Result<String> {
 fn rates(args: &FiguresArgs, workspace: &Path) -> Result<()> {
     let header = [
         "target",
+        "from",
         "seconds",
         "executions",
         "executions_per_s",
         "executions_per_cpu_s",
+        "edges",
         "peak_rss_mib",
     ];
     let mut rows = Vec::new();
@@ -143,30 +146,49 @@ fn rates(args: &FiguresArgs, workspace: &Path) -> Result<()> {
         .filter(|t| !tool::needs_kernels(t))
     {
         tool::build(workspace, target)?;
-        let folders = Folders::of(workspace, target)?;
-        seed(workspace, target, &folders.seeds)?;
         let program = tool::program(workspace, target)?;
-        let before = children_seconds()?;
-        let output = finished(
-            tool::run(&program, &[&folders.new, &folders.seeds])
-                .arg(format!("-max_total_time={}", args.seconds))
-                .arg(format!("-artifact_prefix={}/", folders.findings.display())),
-            &[0],
-        )?;
-        let cpu = children_seconds()? - before;
-        let executions = stat(&output, "number_of_executed_units")?;
-        let count: f64 = executions.parse().context("a number of executions")?;
-        rows.push([
-            target.clone(),
-            args.seconds.to_string(),
-            executions,
-            stat(&output, "average_exec_per_sec")?,
-            // What a core that is nobody else's would have made of it.
-            format!("{:.0}", count / cpu),
-            stat(&output, "peak_rss_mb")?,
-        ]);
+        for from in ["seeds", "nothing"] {
+            if interrupt::stop_flag().load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let folders = Folders::of(workspace, target)?;
+            if from == "seeds" {
+                seed(workspace, target, &folders.seeds)?;
+            }
+            let before = children_seconds()?;
+            let output = finished(
+                tool::run(&program, &[&folders.new, &folders.seeds])
+                    .arg(format!("-max_total_time={}", args.seconds))
+                    .arg(format!("-artifact_prefix={}/", folders.findings.display())),
+                &[0],
+            )?;
+            let cpu = children_seconds()? - before;
+            let executions = stat(&output, "number_of_executed_units")?;
+            let count: f64 = executions.parse().context("a number of executions")?;
+            rows.push([
+                target.clone(),
+                from.to_owned(),
+                args.seconds.to_string(),
+                executions,
+                stat(&output, "average_exec_per_sec")?,
+                // What a core that is nobody else's would have made of it.
+                format!("{:.0}", count / cpu),
+                edges(&output)?,
+                stat(&output, "peak_rss_mb")?,
+            ]);
+        }
     }
     keep(workspace, "fuzz-rates", &header, &rows)
+}
+
+/// Edges that a run reached: `cov: N` in the last line that has it.
+fn edges(output: &Output) -> Result<String> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said
+        .lines()
+        .rev()
+        .find_map(|line| line.split_once("cov: ")?.1.split(' ').next());
+    Ok(last.context("the target does not say cov")?.to_owned())
 }
 
 /// CPU time of the processes that we have waited for.
@@ -350,6 +372,20 @@ fn one_fault(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn edges_are_those_of_the_last_line() {
+        let output = |stderr: &str| std::process::Output {
+            status: std::process::ExitStatus::from_raw(0),
+            stdout: Vec::new(),
+            stderr: stderr.into(),
+        };
+        let said = "#2 INITED cov: 12 ft: 13\n#9\tDONE   cov: 340 ft: 9\nDone 9 runs\n";
+        assert_eq!(super::edges(&output(said)).unwrap(), "340");
+        assert!(super::edges(&output("nothing")).is_err());
+    }
+
     #[test]
     fn what_was_reached_is_counted_by_kind() {
         let counts = super::reached("1 rule mmap/maps\n1 rule args/wraps\n40 fault guard/x\n");
