@@ -307,11 +307,8 @@ fn fuzz(checks: &mut Checks<'_>, seconds: u32) {
         );
     }
     for target in &targets {
-        let mut build = tool::nightly(tool::BUILD);
-        checks.check(
-            &format!("building the fuzz target {target}"),
-            build.arg(target),
-        );
+        let mut build = tool::build_command(target);
+        checks.check(&format!("building the fuzz target {target}"), &mut build);
         let name = format!("fuzzing {target} for {seconds} s");
         match tool::program(checks.workspace, target) {
             Ok(program) => {
