@@ -55,6 +55,9 @@ pub fn manifest(
     if let Some(fault) = args.guest_fault {
         set("guest fault", fault.name());
     }
+    if args.panic_when.is_some() {
+        set("guest fault", "panics when asked".into());
+    }
     if let Some(fault) = &args.simulated {
         set("simulated", fault.clone());
     }

@@ -19,6 +19,7 @@ mod measured;
 mod merge;
 mod minimize;
 mod mutants;
+mod process;
 mod races;
 mod report;
 mod reproducer;

@@ -98,13 +98,21 @@ pub struct Rig {
 impl Rig {
     /// The kernels, with a guest that has a deliberate fault.
     pub fn faulty(&self, fault: wire::GuestFault) -> Vec<Arc<dyn KernelSource>> {
-        let faulty = |machine: &VmSource| {
-            Arc::new(VmSource {
-                guest_fault: Some(fault),
-                ..machine.clone()
-            }) as Arc<dyn KernelSource>
+        self.with(|machine| machine.guest_fault = Some(fault))
+    }
+
+    /// The kernels, with a guest that panics when a file appears.
+    pub fn panicking(&self, when: &Path) -> Vec<Arc<dyn KernelSource>> {
+        self.with(|machine| machine.panic_when = Some(when.to_path_buf()))
+    }
+
+    fn with(&self, change: impl Fn(&mut VmSource)) -> Vec<Arc<dyn KernelSource>> {
+        let changed = |machine: &VmSource| {
+            let mut machine = machine.clone();
+            change(&mut machine);
+            Arc::new(machine) as Arc<dyn KernelSource>
         };
-        self.machines.iter().map(faulty).collect()
+        self.machines.iter().map(changed).collect()
     }
 }
 
@@ -300,6 +308,7 @@ impl Builder<'_> {
             config,
             consoles: self.consoles.clone(),
             guest_fault: None,
+            panic_when: None,
         };
         self.rig.machines.push(source.clone());
         self.rig.sources.push(Arc::new(source));

@@ -84,6 +84,9 @@ pub struct MatrixArgs {
     /// A deliberate fault of the guest, to see that it is noticed (tests of mmdiff itself).
     #[arg(long, value_name = "NAME", value_enum)]
     pub guest_fault: Option<GuestFaultName>,
+    /// A file that makes the guest panic in the next program, once, when it appears (for `soak`).
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "guest_fault")]
+    pub panic_when: Option<PathBuf>,
     /// Run on the model instead of on kernels, with a deliberate fault by its `family/name` or with `none`
     /// (tests of mmdiff itself).
     #[arg(long, value_name = "FAULT", conflicts_with_all = ["kernels", "kernel"])]
@@ -229,9 +232,10 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
             let rig = rig(&args.kernels, workspace, &folder.consoles(), &|line| {
                 eprintln!("{line}")
             })?;
-            let sources = match args.guest_fault {
-                Some(name) => rig.faulty(name.fault()),
-                None => rig.sources,
+            let sources = match (args.guest_fault, &args.panic_when) {
+                (Some(name), _) => rig.faulty(name.fault()),
+                (None, Some(file)) => rig.panicking(file),
+                (None, None) => rig.sources,
             };
             (sources, rig.origins, rig.versions)
         }

@@ -33,6 +33,8 @@ pub struct VmSource {
     pub consoles: PathBuf,
     /// A deliberate fault of the guest.
     pub guest_fault: Option<wire::GuestFault>,
+    /// A file that makes the guest panic in the next program, once, when it appears: it is removed.
+    pub panic_when: Option<PathBuf>,
 }
 
 impl VmSource {
@@ -64,7 +66,9 @@ impl VmSource {
                 Err(error) => return Err(failed(error.to_string())),
             }
         };
-        VmKernel::new(vm, &self.label, config.arch.name(), config.accel.name())
+        let mut kernel = VmKernel::new(vm, &self.label, config.arch.name(), config.accel.name())?;
+        kernel.panic_when.clone_from(&self.panic_when);
+        Ok(kernel)
     }
 }
 
@@ -153,6 +157,8 @@ pub struct VmKernel {
     /// What was submitted and has not come back, by id.
     asked: BTreeMap<u64, Prepared>,
     sequence: u64,
+    /// See [`VmSource::panic_when`].
+    panic_when: Option<PathBuf>,
 }
 
 impl VmKernel {
@@ -192,6 +198,7 @@ impl VmKernel {
             vm,
             asked: BTreeMap::new(),
             sequence: 0,
+            panic_when: None,
         })
     }
 
@@ -226,10 +233,16 @@ impl VmKernel {
 
     fn request(&mut self, batch: &[Prepared], mode: Mode) -> Result<(), KernelError> {
         self.sequence += 1;
-        let programs = batch
+        let mut programs: Vec<wire::Program> = batch
             .iter()
             .map(|prepared| to_wire(prepared, self.info.geometry))
             .collect();
+        if let (Some(file), Some(program)) = (&self.panic_when, programs.first_mut()) {
+            // Of several machines that look, one removes it.
+            if std::fs::remove_file(file).is_ok() {
+                program.fault = Some(wire::GuestFault::Panic);
+            }
+        }
         for prepared in batch {
             self.asked.insert(prepared.id, prepared.clone());
         }

@@ -29,6 +29,7 @@ fn boot(arch: Arch) -> Machine {
         consoles: rig.dir.path().to_path_buf(),
         config: rig.config,
         guest_fault: None,
+        panic_when: None,
     };
     let mut kernel = source.boot_vm("races").unwrap();
     let profile = probe::profile(&mut kernel, &JudgeBy::default()).unwrap();

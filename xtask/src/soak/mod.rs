@@ -1,13 +1,25 @@
 //! `cargo xtask soak`: a campaign to which everything happens, and whose results must not show it.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `guest` | garbage and floods, as from a guest that has gone mad |
+//! | `group` | a control group, to take memory away |
+//! | `proof` | what must hold afterwards |
+
+mod group;
+mod guest;
+mod proof;
 
 use crate::exit::{say, Exit, UsageError};
+use crate::process::{children, is_qemu, rss_kib, users_of};
 use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::Args;
-use harness::campaign::BlockResult;
-use harness::report::{read_blocks, through, Item, Through};
+use group::Group;
+use harness::report::{through, Through};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
+use proof::{differences, left_in, verdicts, Verdicts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
@@ -22,15 +34,22 @@ const STOPPED_MS: u64 = 1500;
 /// Size of the file system that is filled, MiB.
 const ROOM_MIB: u64 = 256;
 
+/// MiB by which host processes may be larger in the second half of the time than in the first, besides a quarter: they are cut short
+/// at random.
+const GROWTH_MIB: u64 = 16;
+
 /// How long a process may take to go.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a campaign twice: once in peace, and again and again, for so many minutes, while a seeded injector of faults works on it.
 ///
-/// Faults: QEMU is killed, stopped and continued; the host process is killed, interrupted, stopped and continued, and resumed; half
-/// a line is left at the end of its results; the file system of its results (a tmpfs, when we may mount one) is full for a while.
-/// At the end: every planned block of programs has exactly one record, verdicts are those of the undisturbed run, no process and no
-/// temporary file is left. The memory of the host processes is told. faults.csv, memory.csv and soak.txt stay in a folder.
+/// Faults: QEMU is killed, stopped and continued; guests panic (by sysrq), write garbage into the memory that they share with the
+/// host, and flood their console; the host process is killed, interrupted, stopped and continued, and resumed; half a line is left
+/// at the end of its results; the file system of its results (a tmpfs, when we may mount one) is full for a while; the processes get
+/// no more memory (a control group, when we may make one) until the kernel kills one of them. Which of them are missing is told.
+/// At the end: every planned block of programs has exactly one record, verdicts are those of the undisturbed run (but for the
+/// programs that ran when a guest was made to panic, which are crashes), no process, socket or temporary file is left, and the host
+/// processes have not grown. faults.csv, memory.csv and soak.txt stay in a folder.
 ///
 /// Exit codes: 0 all of that held, 1 something of it did not, 69 the infrastructure failed without a fault.
 ///
@@ -61,22 +80,30 @@ pub struct SoakArgs {
 enum Fault {
     KillQemu,
     StopQemu,
+    Panic,
+    Garbage,
+    Flood,
     KillHost,
     TearLine,
     InterruptHost,
     StopHost,
     FullDisk,
+    NoMemory,
 }
 
 impl Fault {
-    const ALL: [(Fault, &'static str); 7] = [
+    const ALL: [(Fault, &'static str); 11] = [
         (Fault::KillQemu, "kill-qemu"),
         (Fault::StopQemu, "stop-qemu"),
+        (Fault::Panic, "panic-guest"),
+        (Fault::Garbage, "garbage-from-guest"),
+        (Fault::Flood, "flood-from-guest"),
         (Fault::KillHost, "kill-host"),
         (Fault::TearLine, "kill-host-and-tear-line"),
         (Fault::InterruptHost, "interrupt-host"),
         (Fault::StopHost, "stop-host"),
         (Fault::FullDisk, "full-disk"),
+        (Fault::NoMemory, "no-memory"),
     ];
 }
 
@@ -93,13 +120,15 @@ struct Soak<'a> {
     qemus: BTreeSet<u32>,
     /// Largest resident set of each host process, KiB, in order.
     peaks: Vec<u64>,
-    /// A tmpfs holds the results.
+    /// A tmpfs holds the results; a control group the processes. What is missing, and why.
     mounted: bool,
+    group: Option<Group>,
+    missing: Vec<String>,
+    /// Panics that guests were asked for, and those that a program was blamed for.
+    panics: u64,
+    ascribed: u64,
     wrong: Vec<String>,
 }
-
-/// What a work item came to, by kernel, architecture and block.
-type Verdicts = BTreeMap<Item, BlockResult>;
 
 /// Carries out `soak`.
 pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
@@ -124,43 +153,57 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
         qemus: BTreeSet::new(),
         peaks: Vec::new(),
         mounted: false,
+        group: None,
+        missing: Vec::new(),
+        panics: 0,
+        ascribed: 0,
         wrong: Vec::new(),
     };
     writeln!(soak.log, "seconds,round,fault,pid,detail")?;
     writeln!(soak.memory, "seconds,round,pid,rss_kib")?;
     let peace = soak.folder.join("undisturbed");
-    let code = soak.begin(&peace)?.wait()?.code();
+    let code = soak.begin(&peace, false)?.wait()?.code();
     if !matches!(code, Some(0 | 1)) {
         anyhow::bail!(
             "the undisturbed run ended with {code:?}: see {}",
             peace.display()
         );
     }
-    let wanted = soak.verdicts(&peace)?;
+    let wanted = verdicts(&peace, &mut soak.wrong)?;
     soak.started = Instant::now();
     let rounds_folder = soak.folder.join("disturbed");
     std::fs::create_dir_all(&rounds_folder)?;
     soak.mount(&rounds_folder);
+    match Group::create() {
+        Ok(group) => soak.group = Some(group),
+        Err(error) => soak
+            .missing
+            .push(format!("no-memory: no control group: {error}")),
+    }
     let mut rounds = 0;
     while rounds == 0 || soak.started.elapsed().as_secs_f64() < args.minutes * 60.0 {
         rounds += 1;
+        let panics = soak.panics;
         let out = rounds_folder.join(rounds.to_string());
         let done = soak.round(rounds, &out);
         if done.is_ok() && !stop.load(Ordering::Relaxed) {
-            let found = soak.verdicts(&out)?;
-            soak.compare(rounds, &wanted, &found);
-            soak.nothing_left(&out);
+            let found = verdicts(&out, &mut soak.wrong)?;
+            let (wrong, ascribed) = differences(&wanted, &found, soak.panics - panics);
+            soak.ascribed += ascribed;
+            let wrong = wrong.into_iter().chain(left_in(&out));
+            soak.wrong
+                .extend(wrong.map(|what| format!("round {rounds}: {what}")));
             // The tmpfs is small.
             std::fs::remove_dir_all(&out)?;
         }
         if done.is_err() || stop.load(Ordering::Relaxed) {
-            soak.unmount(&rounds_folder);
+            soak.end(&rounds_folder);
             done?;
             return Ok(Exit::Interrupted);
         }
     }
     let minutes = soak.started.elapsed().as_secs_f64() / 60.0;
-    soak.unmount(&rounds_folder);
+    soak.end(&rounds_folder);
     let text = soak.told(rounds, minutes, &wanted);
     std::fs::write(soak.folder.join("soak.txt"), &text)?;
     say!("{text}{}\n", soak.folder.display());
@@ -177,21 +220,36 @@ impl Soak<'_> {
             .append(true)
             .open(self.folder.join("vm-matrix.log"))?;
         let program = std::env::current_exe().context("this program")?;
-        Command::new(program)
+        let child = Command::new(program)
             .arg("vm-matrix")
             .args(words)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("starting vm-matrix")
+            .context("starting vm-matrix")?;
+        if let Some(group) = &self.group {
+            // Unless it is gone already.
+            let _ = group.take_in(child.id());
+        }
+        Ok(child)
     }
 
-    fn begin(&self, out: &Path) -> Result<Child> {
+    /// Begins a campaign, with guests that can be made to panic or without.
+    fn begin(&self, out: &Path, panics: bool) -> Result<Child> {
         let mut words: Vec<&str> = self.args.matrix.iter().map(String::as_str).collect();
-        let out = out.to_string_lossy();
+        let (out, trigger) = (out.to_string_lossy(), self.trigger());
+        let trigger = trigger.to_string_lossy();
         words.extend(["--out", &out]);
+        if panics {
+            words.extend(["--panic-when", &trigger]);
+        }
         self.spawn(&words)
+    }
+
+    /// The file that makes a guest panic.
+    fn trigger(&self) -> PathBuf {
+        self.folder.join("panic")
     }
 
     fn begin_or_resume(&self, out: &Path) -> Result<Child> {
@@ -200,7 +258,7 @@ impl Soak<'_> {
         }
         // It was killed before it had written anything.
         let _ = std::fs::remove_dir_all(out);
-        self.begin(out)
+        self.begin(out, true)
     }
 
     /// One campaign, disturbed until it is complete.
@@ -251,9 +309,14 @@ impl Soak<'_> {
 
     fn inject(&mut self, round: u64, out: &Path, child: &mut Child) -> Result<()> {
         let chosen = self.random.usize(..Fault::ALL.len());
-        let (mut fault, mut name) = Fault::ALL[chosen];
-        if fault == Fault::FullDisk && !self.mounted {
-            (fault, name) = Fault::ALL[0];
+        let (fault, name) = Fault::ALL[chosen];
+        let possible = match fault {
+            Fault::FullDisk => self.mounted,
+            Fault::NoMemory => self.group.is_some(),
+            _ => true,
+        };
+        if !possible {
+            return Ok(());
         }
         let host = Pid::from_raw(child.id() as i32);
         let qemus = children(child.id(), "qemu-system");
@@ -264,20 +327,64 @@ impl Soak<'_> {
         let mut pid = host;
         let mut detail = String::new();
         match fault {
-            Fault::KillQemu | Fault::StopQemu => {
+            Fault::KillQemu | Fault::StopQemu | Fault::Garbage | Fault::Flood => {
                 let Some(victim) = victim else {
                     return Ok(());
                 };
                 pid = victim;
-                if fault == Fault::KillQemu {
-                    // Errors mean that it is gone already.
-                    let _ = kill(victim, Signal::SIGKILL);
-                } else {
-                    detail = format!("{} ms", pause.as_millis());
-                    let _ = kill(victim, Signal::SIGSTOP);
-                    std::thread::sleep(pause);
-                    let _ = kill(victim, Signal::SIGCONT);
+                let qemu = victim.as_raw() as u32;
+                // Errors mean that it is gone already.
+                match fault {
+                    Fault::KillQemu => {
+                        let _ = kill(victim, Signal::SIGKILL);
+                    }
+                    Fault::StopQemu => {
+                        detail = format!("{} ms", pause.as_millis());
+                        let _ = kill(victim, Signal::SIGSTOP);
+                        std::thread::sleep(pause);
+                        let _ = kill(victim, Signal::SIGCONT);
+                    }
+                    Fault::Garbage => match guest::garbage(qemu, &mut self.random) {
+                        Ok(what) => detail = what,
+                        Err(error) => return self.unable(name, &error),
+                    },
+                    _ => match guest::flood(qemu) {
+                        Ok(bytes) => detail = format!("{bytes} bytes"),
+                        Err(error) => return self.unable(name, &error),
+                    },
                 }
+            }
+            Fault::Panic => {
+                let trigger = self.trigger();
+                File::create(&trigger)?;
+                let until = Instant::now() + Duration::from_secs(3);
+                while trigger.exists() && Instant::now() < until && child.try_wait()?.is_none() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                if std::fs::remove_file(&trigger).is_ok() {
+                    let error = std::io::Error::other("no guest had a program to run");
+                    return self.unable(name, &error);
+                }
+                self.panics += 1;
+            }
+            Fault::NoMemory => {
+                let Some(group) = &self.group else {
+                    return Ok(());
+                };
+                let bytes = match group.close() {
+                    Ok(bytes) => bytes,
+                    Err(error) => return self.unable(name, &error),
+                };
+                let before = qemus.len();
+                let now = || children(host.as_raw() as u32, "qemu-system").len();
+                let until = Instant::now() + Duration::from_secs(4);
+                let mut killed = false;
+                while !killed && Instant::now() < until {
+                    std::thread::sleep(Duration::from_millis(20));
+                    killed = child.try_wait()?.is_some() || now() < before;
+                }
+                group.open()?;
+                detail = format!("{} MiB, killed: {killed}", bytes >> 20);
             }
             Fault::KillHost | Fault::TearLine => {
                 let _ = kill(host, Signal::SIGKILL);
@@ -319,6 +426,13 @@ impl Soak<'_> {
         Ok(())
     }
 
+    /// Notes that a fault could not be injected: most often its victim was gone.
+    fn unable(&mut self, name: &str, error: &std::io::Error) -> Result<()> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        writeln!(self.log, "{seconds:.1},,{name},,not injected: {error}")?;
+        Ok(())
+    }
+
     /// Notes memory and VMs of the host process.
     fn look(&mut self, round: u64, child: &Child) -> Result<()> {
         self.qemus.extend(children(child.id(), "qemu-system"));
@@ -345,49 +459,6 @@ impl Soak<'_> {
         }
     }
 
-    fn verdicts(&mut self, folder: &Path) -> Result<Verdicts> {
-        let mut found = Verdicts::new();
-        let mut twice = Vec::new();
-        read_blocks(folder, &mut |item, result| {
-            if found.insert(item.clone(), result.verdicts()).is_some() {
-                twice.push(format!("{item:?} has two records"));
-            }
-        })?;
-        self.wrong.extend(twice);
-        Ok(found)
-    }
-
-    /// Compares the records of a round with those of the undisturbed run.
-    fn compare(&mut self, round: u64, wanted: &Verdicts, found: &Verdicts) {
-        if wanted.keys().ne(found.keys()) {
-            let text = format!(
-                "round {round}: {} records, {} planned",
-                found.len(),
-                wanted.len()
-            );
-            self.wrong.push(text);
-        }
-        for (key, one) in wanted {
-            let Some(other) = found.get(key).filter(|other| *other != one) else {
-                continue;
-            };
-            self.wrong
-                .push(format!("round {round}: {key:?}: {}", parting(one, other)));
-        }
-    }
-
-    /// Sees to it that a round has left no temporary file behind.
-    fn nothing_left(&mut self, out: &Path) {
-        for folder in [out.to_path_buf(), out.join("divergences")] {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().starts_with(".tmp") {
-                    self.wrong
-                        .push(format!("left behind: {}", entry.path().display()));
-                }
-            }
-        }
-    }
-
     /// Puts a small file system where results go, if we may.
     fn mount(&mut self, folder: &Path) {
         let size = format!("size={ROOM_MIB}m,mode=700");
@@ -395,29 +466,29 @@ impl Soak<'_> {
         let kind = Some("tmpfs");
         let mounted = nix::mount::mount(kind, folder, kind, flags, Some(size.as_str()));
         if let Err(error) = &mounted {
-            eprintln!(
-                "no file system of our own to fill ({error}): kill-qemu stands in for full-disk"
-            );
+            self.missing
+                .push(format!("full-disk: no file system of our own: {error}"));
         }
         self.mounted = mounted.is_ok();
     }
 
-    fn unmount(&mut self, folder: &Path) {
+    /// Sees to it that nothing is left, and takes away what was set up.
+    fn end(&mut self, folder: &Path) {
+        let all = self.qemus.iter().copied();
+        let left: Vec<u32> = all.filter(|&pid| is_qemu(pid)).collect();
+        self.gone(&left);
+        let left = users_of(&self.folder).into_iter();
+        self.wrong
+            .extend(left.map(|what| format!("left behind: {what}")));
+        self.group = None;
         if self.mounted {
             if let Err(error) = nix::mount::umount(folder) {
                 self.wrong.push(format!("{}: {error}", folder.display()));
             }
         }
-        let left: Vec<u32> = self
-            .qemus
-            .iter()
-            .copied()
-            .filter(|&pid| is_qemu(pid))
-            .collect();
-        self.gone(&left);
     }
 
-    fn told(&self, rounds: u64, minutes: f64, wanted: &Verdicts) -> String {
+    fn told(&mut self, rounds: u64, minutes: f64, wanted: &Verdicts) -> String {
         let faults: u64 = self.counts.values().sum();
         let programs: u64 = wanted.values().map(|block| block.tally.programs).sum();
         let mut text = format!(
@@ -428,22 +499,29 @@ impl Soak<'_> {
         for (fault, name) in Fault::ALL {
             text += &format!("  {name}: {}\n", self.counts.get(&fault).unwrap_or(&0));
         }
-        // Processes that were killed at once have not come to their size.
-        let lived: Vec<u64> = self
-            .peaks
-            .iter()
-            .copied()
-            .filter(|&kib| kib > 8 << 10)
-            .collect();
-        let half = lived.len() / 2;
-        let most = |peaks: &[u64]| peaks.iter().max().copied().unwrap_or(0) >> 10;
+        for missing in &self.missing {
+            text += &format!("  missing: {missing}\n");
+        }
         text += &format!(
-            "{} host processes; largest resident set {} MiB in the first half, {} MiB in the second\n{} QEMU processes, those that only told their version among them\n",
+            "{} programs were blamed for {} panics\n",
+            self.ascribed, self.panics
+        );
+        // Processes that were killed at once have not come to their size.
+        let lived = self.peaks.iter().copied().filter(|&kib| kib > 8 << 10);
+        let lived: Vec<u64> = lived.collect();
+        let (first, second) = lived.split_at(lived.len() / 2);
+        let most = |peaks: &[u64]| peaks.iter().max().copied().unwrap_or(0) >> 10;
+        let (first, second) = (most(first), most(second));
+        text += &format!(
+            "{} host processes; largest resident set {first} MiB in the first half, {second} MiB in the second\n{} QEMU processes, those that only told their version among them\n",
             self.peaks.len(),
-            most(&lived[..half]),
-            most(&lived[half..]),
             self.qemus.len()
         );
+        if first > 0 && second > first + first / 4 + GROWTH_MIB {
+            self.wrong.push(format!(
+                "host processes grow: {first} MiB, then {second} MiB"
+            ));
+        }
         if self.wrong.is_empty() {
             return text
                 + "every block has one record, verdicts are those of the undisturbed run, nothing is left behind\n";
@@ -453,36 +531,6 @@ impl Soak<'_> {
         }
         text
     }
-}
-
-/// In what two records of a block differ, in a few words.
-fn parting(one: &BlockResult, other: &BlockResult) -> String {
-    let mut text = String::new();
-    if one.tally != other.tally {
-        text += &format!("counts: {:?} and {:?}; ", one.tally, other.tally);
-    }
-    if one.buckets != other.buckets {
-        let names = |block: &BlockResult| {
-            block
-                .buckets
-                .keys()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-        };
-        text += &format!("buckets: {:?} and {:?}; ", names(one), names(other));
-    }
-    let pairs = one.observed.iter().zip(&other.observed).enumerate();
-    let differ: Vec<usize> = pairs.filter(|(_, (a, b))| a != b).map(|(n, _)| n).collect();
-    if !differ.is_empty() {
-        text += &format!("other observations in programs {differ:?}; ");
-    }
-    if one.changes != other.changes {
-        text += "other differences from the kernel before; ";
-    }
-    if !other.errors.is_empty() {
-        text += &format!("errors: {:?}", other.errors);
-    }
-    text
 }
 
 /// Fills the file system that `path` is on.
@@ -496,38 +544,4 @@ fn fill(path: &Path) {
             size /= 2;
         }
     }
-}
-
-/// Processes below another whose name begins so.
-fn children(parent: u32, name: &str) -> Vec<u32> {
-    let path = format!("/proc/{parent}/task");
-    let mut found = Vec::new();
-    for task in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        let pids = list
-            .split_ascii_whitespace()
-            .filter_map(|pid| pid.parse().ok());
-        found.extend(pids.filter(|&pid: &u32| comm(pid).starts_with(name)));
-    }
-    found.sort_unstable();
-    found
-}
-
-fn comm(pid: u32) -> String {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
-}
-
-/// Whether a process is a QEMU that has not ended.
-fn is_qemu(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let rest = stat.rsplit_once(") ").map_or("Z", |(_, rest)| rest);
-    comm(pid).starts_with("qemu-system") && !rest.starts_with('Z')
-}
-
-/// Resident set of a process.
-fn rss_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|rest| rest.trim().split(' ').next()?.parse().ok())
-        .unwrap_or(0)
 }

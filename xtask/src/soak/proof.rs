@@ -1,0 +1,172 @@
+//! What must hold after a campaign to which everything happened: one record for each planned block, and the verdicts of the
+//! undisturbed run.
+
+use anyhow::Result;
+use harness::campaign::BlockResult;
+use harness::report::{read_blocks, Item};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What work items came to.
+pub type Verdicts = BTreeMap<Item, BlockResult>;
+
+/// Reads what the items of a folder came to; second records of one item go to `wrong`.
+///
+/// # Errors
+/// Its results are damaged.
+pub fn verdicts(folder: &Path, wrong: &mut Vec<String>) -> Result<Verdicts> {
+    let mut found = Verdicts::new();
+    read_blocks(folder, &mut |item, result| {
+        if found.insert(item.clone(), result.verdicts()).is_some() {
+            wrong.push(format!("{item:?} has two records"));
+        }
+    })?;
+    Ok(found)
+}
+
+/// Compares what was found with what the undisturbed run has found: in what they differ, and the programs to which the panics of the
+/// injector were ascribed.
+///
+/// A guest that panics is a finding, whoever made it panic: the program that ran counts as a crash. So `panics` programs, and no
+/// more, may be crashes; nothing else of their blocks may differ.
+pub fn differences(wanted: &Verdicts, found: &Verdicts, panics: u64) -> (Vec<String>, u64) {
+    let mut wrong = Vec::new();
+    if wanted.keys().ne(found.keys()) {
+        wrong.push(format!("{} records, {} planned", found.len(), wanted.len()));
+    }
+    let mut ascribed = 0;
+    for (key, one) in wanted {
+        let Some(other) = found.get(key).filter(|other| *other != one) else {
+            continue;
+        };
+        match panicked(one, other) {
+            Some(n) => ascribed += n,
+            None => wrong.push(format!("{key:?}: {}", parting(one, other))),
+        }
+    }
+    if ascribed > panics {
+        wrong.push(format!(
+            "{ascribed} programs crashed, and only {panics} panics were injected"
+        ));
+    }
+    (wrong, ascribed)
+}
+
+/// The number of programs that crashed in one run of a block and not in the other, if that is all in which they differ.
+fn panicked(calm: &BlockResult, other: &BlockResult) -> Option<u64> {
+    let crashes = other.tally.crashes.checked_sub(calm.tally.crashes)?;
+    let mut unseen = 0;
+    for (n, seen) in calm.observed.iter().enumerate() {
+        match other.observed.get(n).map_or("", String::as_str) {
+            "" if !seen.is_empty() => unseen += 1,
+            now if now == seen => {}
+            _ => return None,
+        }
+    }
+    let counts = |block: &BlockResult| {
+        let t = &block.tally;
+        (t.programs, t.divergences, t.hangs, t.infra_errors)
+    };
+    // A crashed program may have counted as any of these.
+    let fine = |block: &BlockResult| {
+        let t = &block.tally;
+        t.agree + t.allowed + t.known + t.poisoned + t.skipped
+    };
+    let same = counts(calm) == counts(other)
+        && fine(calm) == fine(other) + crashes
+        && calm.programs_digest == other.programs_digest
+        && calm.observed.len() >= other.observed.len()
+        && other.errors.is_empty();
+    (same && crashes > 0 && unseen == crashes).then_some(crashes)
+}
+
+/// In what two records of a block differ, in a few words.
+fn parting(one: &BlockResult, other: &BlockResult) -> String {
+    let mut text = String::new();
+    if one.tally != other.tally {
+        text += &format!("counts: {:?} and {:?}; ", one.tally, other.tally);
+    }
+    if one.buckets != other.buckets {
+        let names = |block: &BlockResult| {
+            block
+                .buckets
+                .keys()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        text += &format!("buckets: {:?} and {:?}; ", names(one), names(other));
+    }
+    let pairs = one.observed.iter().zip(&other.observed).enumerate();
+    let differ: Vec<usize> = pairs.filter(|(_, (a, b))| a != b).map(|(n, _)| n).collect();
+    if !differ.is_empty() {
+        text += &format!("other observations in programs {differ:?}; ");
+    }
+    if one.changes != other.changes {
+        text += "other differences from the kernel before; ";
+    }
+    if !other.errors.is_empty() {
+        text += &format!("errors: {:?}", other.errors);
+    }
+    text
+}
+
+/// Temporary files that a campaign has left in its folder.
+pub fn left_in(out: &Path) -> Vec<String> {
+    let mut left = Vec::new();
+    for folder in [out.to_path_buf(), out.join("divergences")] {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(".tmp") {
+                left.push(format!("left behind: {}", entry.path().display()));
+            }
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness::campaign::{Block, Tally};
+
+    fn key(n: u64) -> Item {
+        ("7.3".into(), "x86_64".into(), Block::Generated(n))
+    }
+
+    fn block(observed: &[&str], crashes: u64) -> BlockResult {
+        let observed: Vec<String> = observed.iter().map(|text| text.to_string()).collect();
+        let programs = observed.len() as u64;
+        BlockResult {
+            tally: Tally {
+                programs,
+                agree: programs - crashes,
+                crashes,
+                ..Tally::default()
+            },
+            observed,
+            ..BlockResult::default()
+        }
+    }
+
+    #[test]
+    fn only_as_many_crashes_as_panics_are_excused() {
+        let calm = Verdicts::from([(key(0), block(&["a", "b", "c"], 0))]);
+        let with = |block| Verdicts::from([(key(0), block)]);
+        assert_eq!(differences(&calm, &calm, 0), (Vec::new(), 0));
+        let crash = with(block(&["a", "", "c"], 1));
+        assert_eq!(differences(&calm, &crash, 1), (Vec::new(), 1));
+        let (wrong, _) = differences(&calm, &crash, 0);
+        assert!(wrong[0].contains("only 0 panics"), "{wrong:?}");
+        for other in [
+            // Another program was seen to do something else, or nothing at all; or nothing crashed.
+            block(&["a", "", "x"], 1),
+            block(&["a", "", ""], 1),
+            block(&["a", "", "c"], 0),
+            block(&["a", "b", "c"], 1),
+        ] {
+            let (wrong, ascribed) = differences(&calm, &with(other), 5);
+            assert_eq!((wrong.len(), ascribed), (1, 0), "{wrong:?}");
+        }
+        let (wrong, _) = differences(&calm, &Verdicts::new(), 5);
+        assert_eq!(wrong, ["0 records, 1 planned"]);
+    }
+}
