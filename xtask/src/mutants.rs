@@ -11,6 +11,7 @@ use harness::campaign::{
     load_corpus, run as campaign, Amount, CorpusProgram, Discard, Known, Part, Quiet, RowResult,
     Settings,
 };
+use harness::kernel::vm::read_log;
 use harness::kernel::JudgeBy;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -214,7 +215,7 @@ fn boot(
     }
     let mut reached = false;
     for entry in std::fs::read_dir(&consoles)? {
-        let log = std::fs::read(entry?.path())?;
+        let log = read_log(&entry?.path())?;
         reached |= String::from_utf8_lossy(&log).contains(REACHED);
     }
     Ok(Outcome { row, reached })

@@ -7,6 +7,7 @@ use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, measured};
 use anyhow::{Context, Result};
 use harness::campaign::{load_concurrent_program, suited, Bucket, CorpusProgram};
+use harness::kernel::vm::read_log;
 use harness::kernel::{probe, JudgeBy, Kernel, KernelError, KernelSource, Prepared, Repeat, Smaps};
 use harness::race::judge_raced;
 use harness::triage::death;
@@ -207,7 +208,7 @@ impl Machine {
     fn reached(&self) -> Result<bool> {
         let mut reached = false;
         for entry in std::fs::read_dir(&self.consoles)? {
-            let log = std::fs::read(entry?.path())?;
+            let log = read_log(&entry?.path())?;
             reached |= String::from_utf8_lossy(&log).contains(REACHED);
         }
         Ok(reached)

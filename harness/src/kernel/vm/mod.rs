@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `qemu` | which QEMU, its arguments, kernel images |
 //! | `process` | the QEMU process, its console, its end |
+//! | `log` | the log file of a console |
 //! | `shared` | the memory that host and guest share |
 //! | `flight` | what has been asked and not yet been answered |
 //! | `accel` | whether KVM works here |
@@ -16,6 +17,7 @@
 mod accel;
 mod error;
 mod flight;
+mod log;
 mod process;
 mod qemu;
 mod run_to_end;
@@ -23,6 +25,7 @@ mod shared;
 
 pub use accel::{boot_bare, probe_accel};
 pub use error::{Running, VmError, NEEDED_CONFIGS};
+pub use log::read_log;
 pub use qemu::{version, Accel, VmConfig};
 pub use run_to_end::run_to_end;
 

@@ -4,13 +4,14 @@
 //! (PR_SET_PDEATHSIG is about the thread that forked), so QEMU cannot outlive this process, however it ends.
 
 use super::error::{Running, VmError};
+use super::log::Log;
 use super::qemu::{arguments, program, VmConfig};
 use super::shared::Shared;
 use crate::kernel::console::{Recogniser, Report};
 use nix::sys::signal::Signal;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -24,8 +25,6 @@ use wire::ring::Memory;
 
 /// Bytes of the console's end that are kept in memory.
 const TAIL: usize = 64 << 10;
-/// Bytes of the console's beginning that go to the log file; the tail follows at the end.
-const LOG: u64 = 4 << 20;
 /// The guest's own lines begin so, or follow something unfinished of the BIOS.
 const MARK: &str = "mmdiff-guest: ";
 
@@ -138,7 +137,7 @@ impl Process {
         log: &Path,
         shared: Arc<Shared>,
     ) -> Result<Process, VmError> {
-        let log = File::create(log).map_err(|source| VmError::File {
+        let log = Log::create(log).map_err(|source| VmError::File {
             path: log.to_owned(),
             source,
         })?;
@@ -248,7 +247,7 @@ fn spawn(
     }
 }
 
-fn read_console(output: OwnedFd, mut log: File, console: &Mutex<Console>, shared: &Shared) {
+fn read_console(output: OwnedFd, mut log: Log, console: &Mutex<Console>, shared: &Shared) {
     let lock = || console.lock().unwrap_or_else(PoisonError::into_inner);
     let mut output = File::from(output);
     let mut buffer = [0; 4096];
@@ -260,20 +259,12 @@ fn read_console(output: OwnedFd, mut log: File, console: &Mutex<Console>, shared
             Err(_) => break,
         };
         let mut console = lock();
-        if console.total < LOG {
-            // A full disk must not end the VM; who writes results notices it.
-            let _ = log.write_all(&buffer[..n]);
-        }
+        log.add(&buffer[..n]);
         console.take(&buffer[..n], shared);
     }
     let mut console = lock();
-    if console.total > LOG {
-        let _ = write!(
-            log,
-            "\n[... {} bytes in all; the last ones:]\n{}",
-            console.total,
-            console.tail()
-        );
-    }
     console.close();
+    let tail = console.tail();
+    drop(console);
+    log.close(&tail);
 }
