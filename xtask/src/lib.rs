@@ -26,6 +26,7 @@ mod reproducer;
 mod rig;
 mod rules;
 mod run;
+mod runs;
 pub mod setup;
 mod show;
 mod show_race;
@@ -60,6 +61,7 @@ enum Verb {
     Farm(farm::FarmArgs),
     Soak(soak::SoakArgs),
     Run(run::RunArgs),
+    Runs(runs::RunsArgs),
     Minimize(minimize::MinimizeArgs),
     Triage(triage::TriageArgs),
     Report(report::ReportArgs),
@@ -97,6 +99,7 @@ pub fn main() -> std::process::ExitCode {
         Verb::Farm(args) => farm::run(args, &workspace),
         Verb::Soak(args) => soak::run(args, &workspace),
         Verb::Run(args) => run::run(args, &workspace),
+        Verb::Runs(args) => runs::run(args, &workspace),
         Verb::Minimize(args) => minimize::run(args, &workspace),
         Verb::Triage(args) => triage::run(args, &workspace),
         Verb::Report(args) => report::run(args, &workspace),
