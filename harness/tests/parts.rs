@@ -142,8 +142,7 @@ fn shuffled<T: Clone>(items: &[T], seed: u64) -> Vec<T> {
 }
 
 fn merged(folders: &[PathBuf], out: &Path) -> Merged {
-    let (_, merged) = merge(folders, out).unwrap();
-    let folder = Folder::resume(out).unwrap().folder;
+    let (folder, merged) = merge(folders, out).unwrap();
     folder.tables(&merged.rows).unwrap();
     merged
 }
@@ -227,7 +226,7 @@ fn in_one_go_resumed_and_merged_are_the_same() {
     let mut other = Manifest::read(&shards[0]).unwrap();
     other.campaign.insert("seed".into(), "2".into());
     std::fs::write(path, other.text().unwrap()).unwrap();
-    let error = merge(&shards, &at("mixed")).unwrap_err().to_string();
+    let error = merge(&shards, &at("mixed")).err().unwrap().to_string();
     assert!(
         error.contains("same campaign") && error.contains("seed"),
         "{error}"

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what the pipeline costs.
 
+mod merge;
+
 use crate::exit::{say, Exit};
 use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, measured};
@@ -24,13 +26,14 @@ use std::time::Instant;
 /// Measures what the pipeline costs: the same programs as bare system calls and judged, in turns in the same VM.
 ///
 /// Also: boot time against a bare init on the same QEMU line, two VMs against one, the share of CPU time that
-/// generating and judging take, the oracle alone, and the peak memory of this process. Prints a table with the line
+/// generating and judging take, the oracle alone, merging the folders of a farm, and the peak memory of this process. Prints a table with the line
 /// `ratio: R` (judged programs/s over bare programs/s; with two architectures the lower one) and keeps bench.csv
 /// with date, host and command in bench/runs/.
 ///
 /// Examples:
 ///   cargo xtask bench
 ///   cargo xtask bench --kernels 7.3 --arch aarch64 --turns 9
+///   cargo xtask bench --measure merge --records 10000000 --folders 10000 --content bare     (takes 15 GB of disk for a while)
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct BenchArgs {
@@ -46,6 +49,8 @@ pub struct BenchArgs {
     /// Programs: a file with texts of programs, separated by lines of `---`. Default: bench/mix.txt.
     #[arg(long, value_name = "FILE")]
     mix: Option<PathBuf>,
+    #[command(flatten)]
+    merge: merge::MergeOptions,
     /// Write the first 512 programs of seed 42 as a new mix, and end.
     #[arg(long)]
     freeze: bool,
@@ -65,6 +70,8 @@ enum Part {
     Ratio,
     /// Campaigns on one VM and on two, and where the CPU time goes.
     Campaign,
+    /// Folders of a farm that are put together: rate and memory.
+    Merge,
 }
 
 const HEADER: [&str; 5] = ["measure", "kernel", "arch", "value", "unit"];
@@ -111,7 +118,11 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
     if args.measure.contains(&Part::Oracle) {
         oracle_alone(&mix, args.turns, &mut figures)?;
     }
-    let machines = if args.measure.iter().all(|part| *part == Part::Oracle) {
+    if args.measure.contains(&Part::Merge) {
+        merge::merge(&args.merge, workspace, &mut figures)?;
+    }
+    let without_kernels = |part: &Part| matches!(part, Part::Oracle | Part::Merge);
+    let machines = if args.measure.iter().all(without_kernels) {
         Vec::new()
     } else {
         let consoles = folders::consoles(workspace)?;
@@ -125,7 +136,7 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
         eprintln!("{} {}", machine.label, machine.config.arch);
         for part in &args.measure {
             match part {
-                Part::Oracle => {}
+                Part::Oracle | Part::Merge => {}
                 Part::Boot => boots(machine, &mix, args.turns, &mut figures)?,
                 Part::Ratio => {
                     ratio = ratio.min(speeds(machine, &mix, args.turns, &mut figures)?);

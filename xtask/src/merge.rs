@@ -5,7 +5,7 @@ use crate::folders;
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::report::{
-    boundaries_text, html_report, matrix_table, merge, Folder, Merged, Ran, Resumed,
+    boundaries_text, html_report, matrix_table, merge, observations_csv, Merged, Ran,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ impl MergeArgs {
 /// Carries out `merge`.
 pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
     let out = folders::run_folder(workspace, args.out.as_deref());
-    let (_, merged) = merge(&args.runs, &out).map_err(|error| match error.kind() {
+    let (folder, merged) = merge(&args.runs, &out).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => anyhow::Error::from(UsageError(error.to_string())),
         io::ErrorKind::AlreadyExists => UsageError(format!(
             "{error}: the folder holds another run; choose another --out"
@@ -54,9 +54,8 @@ pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
         .into(),
         _ => anyhow::Error::from(error).context("the runs cannot be merged"),
     })?;
-    // The tables are made as for a run that is resumed.
-    let Resumed { folder, .. } = Folder::resume(&out)?;
     folder.tables(&merged.rows)?;
+    folder.replace("observations.csv", &observations_csv(&merged.observed)?)?;
     record(&args.runs, &out, &merged)?;
     folder.replace("report.html", html_report(&out)?.as_bytes())?;
     say!("{}", matrix_table(&merged.rows));
@@ -64,8 +63,20 @@ pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
     if !changed.is_empty() {
         say!("what changed from one kernel to the next (boundaries.csv has every class, with a program):\n{changed}");
     }
-    say!("{}{}\n", told(&merged), out.display());
+    say!("{}{}{}\n", observed(&merged), told(&merged), out.display());
     Ok(exit(&merged))
+}
+
+/// Kernel against kernel.
+fn observed(merged: &Merged) -> String {
+    let mut text = String::new();
+    for pair in merged.observed.iter().filter(|pair| pair.programs > 0) {
+        text += &format!(
+            "{} and {} {}: observations differ in {} of {} programs (observations.csv; `cargo xtask compare {} {}` says why)\n",
+            pair.before, pair.kernel, pair.arch, pair.differ, pair.programs, pair.before, pair.kernel
+        );
+    }
+    text
 }
 
 /// What people read at the end.

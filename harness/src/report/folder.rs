@@ -79,6 +79,15 @@ impl Divergences {
     }
 }
 
+/// The divergences among these whose program and report are kept.
+pub(super) fn stored<'a>(suspects: impl Iterator<Item = &'a Suspect>) -> BTreeSet<String> {
+    let mut divergences = Divergences::default();
+    suspects
+        .filter(|suspect| divergences.stores(suspect))
+        .map(|suspect| suspect.id.clone())
+        .collect()
+}
+
 /// What a folder has from an earlier run.
 pub struct Resumed {
     pub folder: Folder,
@@ -154,6 +163,17 @@ impl Folder {
             earlier: sum.kernels,
             cut_off,
         })
+    }
+
+    /// The folder of runs that were merged, with the suspects whose reports are in it: its tables can be written.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn merged(path: &Path, suspects: Vec<(String, String, Suspect)>) -> io::Result<Folder> {
+        let journal = Journal::open(&path.join("results.jsonl"))?;
+        let folder = Folder::of(path, journal);
+        lock(&folder.divergences).suspects = suspects;
+        Ok(folder)
     }
 
     fn of(path: &Path, journal: Journal) -> Folder {
@@ -325,6 +345,34 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// However many kernels show it.
+    #[test]
+    fn a_hundred_divergences_of_a_bucket_are_kept() {
+        let suspect = |n: usize, op: &str| Suspect {
+            id: format!("{op}-{n}"),
+            place: "generated/0/0".parse().unwrap(),
+            program: String::new(),
+            bucket: Bucket {
+                op: op.into(),
+                rule: "rule".into(),
+                expected: "a".into(),
+                observed: "b".into(),
+            },
+            class: oracle::judge::Class::Crash,
+            step: 0,
+            hits: 5,
+            runs: 5,
+            release: "7.3.4".into(),
+        };
+        let many = (0..150).flat_map(|n| [suspect(n, "fork"), suspect(n, "mmap")]);
+        let many: Vec<Suspect> = many.collect();
+        // Seen again on another kernel, a divergence is the same one.
+        let kept = stored(many.iter().chain(&many));
+        assert_eq!(kept.len(), 200);
+        let of = |op: &str| kept.iter().filter(|id| id.starts_with(op)).count();
+        assert_eq!((of("fork"), of("mmap")), (100, 100));
+    }
 
     #[test]
     fn the_journal_has_each_row_whichever_ends_first() {

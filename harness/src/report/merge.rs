@@ -2,11 +2,12 @@
 //!
 //! A work item counts once. Where two folders have a record of it, the one with the smaller digest stays, so that it does not matter in
 //! which order, in which groups or how often folders are merged: the journal comes out the same to the byte. Records are parted by
-//! their item into files, which are put in order one after the other: memory does not grow with them.
+//! their block into files, which are put in order one after the other: of a record no more than its place is kept in memory.
 
-use super::folder::make_folders;
-use super::journal::{read_lines, Journal, Line};
+use super::folder::{make_folders, stored, Folder};
+use super::journal::{read_heads, Head, Journal, Line};
 use super::manifest::{Manifest, MANIFEST};
+use super::observed::{Observations, Observed};
 use super::through::Seen;
 use crate::campaign::{Block, Booted, RowResult, Standing, Suspect};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,18 +33,22 @@ pub struct Merged {
     pub missing: Vec<(String, u64, Vec<Block>)>,
     /// What does not fit together in what the folders say of a kernel.
     pub doubts: Vec<String>,
+    /// Each kernel against the one before it, from what was stored of what was observed.
+    pub observed: Vec<Observed>,
     /// Divergences whose programs are there.
     pub divergences: BTreeSet<String>,
+    /// The examples of each bucket on each kernel: kernel, architecture, suspect.
+    suspects: Vec<(String, String, Suspect)>,
 }
 
-/// The key of an item in the order of the merged journal: its kernel's number and its block.
-type Key = (usize, Block);
+/// The key of an item in the order of the merged journal: its block and its kernel's number.
+type Key = (Block, usize);
 
-/// Merges the folders of a campaign into `out`, a new folder.
+/// Merges the folders of a campaign into `out`, a new folder, whose tables are left to be written.
 ///
 /// # Errors
 /// A folder is none, or belongs to another campaign than the first; files cannot be read or written.
-pub fn merge(folders: &[PathBuf], out: &Path) -> io::Result<(Manifest, Merged)> {
+pub fn merge(folders: &[PathBuf], out: &Path) -> io::Result<(Folder, Merged)> {
     let manifest = one_campaign(folders)?;
     make_folders(out)?;
     let parts = tempfile::tempdir_in(out)?;
@@ -51,9 +56,9 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> io::Result<(Manifest, Merged)> 
     for folder in folders {
         let path = folder.join("results.jsonl");
         let mut failed = None;
-        read_lines(&path, &mut |line, text| {
+        read_heads(&path, &mut |head, text| {
             if failed.is_none() {
-                failed = collected.take(line, text).err();
+                failed = collected.take(&head, text).err();
             }
         })?;
         if let Some(error) = failed {
@@ -62,9 +67,10 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> io::Result<(Manifest, Merged)> 
     }
     let text = manifest.text()?;
     std::fs::write(out.join(MANIFEST), text)?;
-    let merged = collected.finish(&manifest, out)?;
+    let mut merged = collected.finish(&manifest, out)?;
     copy_divergences(folders, out, &merged.divergences)?;
-    Ok((manifest, merged))
+    let folder = Folder::merged(out, std::mem::take(&mut merged.suspects))?;
+    Ok((folder, merged))
 }
 
 /// The campaign that all folders belong to, with no share of its own.
@@ -152,18 +158,13 @@ impl Collected {
         })
     }
 
-    fn take(&mut self, line: Line, text: &[u8]) -> io::Result<()> {
-        match &line {
-            Line::Block {
-                kernel,
-                arch,
-                block,
-                ..
-            } => {
-                let kernel = self.kernel(kernel, arch)?;
-                let part = &mut self.parts[part_of(kernel, *block)].1;
-                part.write_all(text)
-            }
+    fn take(&mut self, head: &Head, text: &[u8]) -> io::Result<()> {
+        if let Some(block) = head.record() {
+            self.kernel(&head.kernel, &head.arch)?;
+            return self.parts[part_of(block)].1.write_all(text);
+        }
+        let line = Line::read(text);
+        match &line.map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))? {
             Line::Booted {
                 kernel,
                 arch,
@@ -195,8 +196,33 @@ impl Collected {
                 self.lost.insert((n, *at, why.clone()));
                 Ok(())
             }
-            Line::Row { .. } => Ok(()),
+            Line::Block { .. } | Line::Row { .. } => Ok(()),
         }
+    }
+
+    /// Kernels of the campaign and those that they are compared with.
+    fn pairs(&self, manifest: &Manifest) -> Vec<((usize, usize), Observed)> {
+        let release = |n: usize| self.booted.get(&n).map(|(_, booted)| &booted.release);
+        let kernels = || manifest.kernels.iter().enumerate();
+        let mut pairs = Vec::new();
+        for (n, kernel) in kernels() {
+            let Some(wanted) = &kernel.before else {
+                continue;
+            };
+            let is_it = |(m, other): &(usize, &super::manifest::Planned)| {
+                *m != n && other.arch == kernel.arch && release(*m) == Some(wanted)
+            };
+            if let Some((m, before)) = kernels().find(is_it) {
+                let pair = Observed {
+                    kernel: kernel.label.clone(),
+                    before: before.label.clone(),
+                    arch: kernel.arch.clone(),
+                    ..Observed::default()
+                };
+                pairs.push(((m, n), pair));
+            }
+        }
+        pairs
     }
 
     fn finish(mut self, manifest: &Manifest, out: &Path) -> io::Result<Merged> {
@@ -223,18 +249,21 @@ impl Collected {
             standings[*kernel].lost(why.clone());
         }
         let mut seen = vec![Seen::default(); count];
+        let mut observed = Observations::new(self.pairs(manifest));
         let mut suspects: Vec<Vec<Suspect>> = vec![Vec::new(); count];
         for (path, part) in std::mem::take(&mut self.parts) {
             part.into_inner().map_err(io::IntoInnerError::into_error)?;
-            for ((kernel, block), text) in in_order(&path, &self.names, &mut merged)? {
+            for ((block, kernel), text) in in_order(&path, &self.names, &mut merged)? {
                 let text = text?;
                 journal.add_text(&text)?;
-                let Ok(Line::Block { result, .. }) = Line::read(&text) else {
-                    return Err(io::Error::other("a record has changed while it was read"));
+                let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+                let Line::Block { result, .. } = Line::read(&text).map_err(wrong)? else {
+                    return Err(wrong("a record has changed while it was read".into()));
                 };
                 standings[kernel].add(&result);
                 suspects[kernel].extend(result.suspects);
                 keep_examples(&mut suspects[kernel], &standings[kernel]);
+                observed.add(kernel, block, result.observed);
                 seen[kernel].set(manifest.number(block));
                 merged.done += 1;
             }
@@ -274,8 +303,12 @@ impl Collected {
                 row: Box::new(row.clone()),
             })?;
             merged.rows.push(row);
-            let ids = suspects[n].iter().map(|suspect| suspect.id.clone());
-            merged.divergences.extend(ids);
+        }
+        merged.observed = observed.finish();
+        merged.divergences = stored(suspects.iter().flatten());
+        for (kernel, suspects) in manifest.kernels.iter().zip(suspects) {
+            let named = |suspect| (kernel.label.clone(), kernel.arch.clone(), suspect);
+            merged.suspects.extend(suspects.into_iter().map(named));
         }
         Ok(merged)
     }
@@ -286,11 +319,13 @@ fn keep_examples(suspects: &mut Vec<Suspect>, standing: &Standing) {
     suspects.retain(|suspect| standing.is_example(&suspect.bucket, suspect.place));
 }
 
-fn part_of(kernel: usize, block: Block) -> usize {
+/// All kernels' records of a block are in one part.
+fn part_of(block: Block) -> usize {
     let n = match block {
-        Block::Corpus(n) | Block::Generated(n) => n,
+        Block::Corpus(n) => 2 * n,
+        Block::Generated(n) => 2 * n + 1,
     };
-    (n as usize).wrapping_mul(31).wrapping_add(kernel) % PARTS
+    n as usize % PARTS
 }
 
 /// In what two shards' kernels of the same name differ.
@@ -316,54 +351,59 @@ fn in_order(
 ) -> io::Result<impl Iterator<Item = (Key, io::Result<Vec<u8>>)>> {
     struct At {
         hash: [u8; 32],
-        verdicts: [u8; 32],
         offset: u64,
         length: usize,
     }
+    let mut file = File::open(path)?;
+    let mut read = move |at: &At| -> io::Result<Vec<u8>> {
+        let mut text = vec![0; at.length];
+        file.seek(SeekFrom::Start(at.offset))?;
+        file.read_exact(&mut text)?;
+        Ok(text)
+    };
     let mut found: BTreeMap<Key, At> = BTreeMap::new();
     let mut offset = 0;
-    read_lines(path, &mut |line, text| {
-        if let Line::Block {
-            kernel,
-            arch,
-            block,
-            result,
-        } = line
-        {
-            let key = (names[&(kernel, arch)], block);
-            let verdicts = serde_json::to_vec(&result.verdicts()).unwrap_or_default();
-            let at = At {
-                hash: *blake3::hash(text).as_bytes(),
-                verdicts: *blake3::hash(&verdicts).as_bytes(),
-                offset,
-                length: text.len(),
-            };
-            match found.get_mut(&key) {
-                None => {
-                    found.insert(key, at);
-                }
-                Some(old) => {
-                    // A folder that was merged before is no second opinion.
-                    if old.hash != at.hash {
-                        merged.twice += 1;
-                        merged.contradictions += u64::from(old.verdicts != at.verdicts);
-                    }
-                    if at.hash < old.hash {
-                        *old = at;
-                    }
-                }
+    let mut failed = None;
+    read_heads(path, &mut |head, text| {
+        let at = At {
+            hash: *blake3::hash(text).as_bytes(),
+            offset,
+            length: text.len(),
+        };
+        offset += text.len() as u64;
+        let Some(block) = head.record() else {
+            return;
+        };
+        let key = (block, names[&(head.kernel, head.arch)]);
+        let Some(old) = found.get_mut(&key) else {
+            found.insert(key, at);
+            return;
+        };
+        // A folder that was merged before is no second opinion.
+        if old.hash != at.hash {
+            merged.twice += 1;
+            match read(old) {
+                Ok(other) => merged.contradictions += u64::from(contradict(&other, text)),
+                Err(error) => failed = Some(error),
             }
         }
-        offset += text.len() as u64;
+        if at.hash < old.hash {
+            *old = at;
+        }
     })?;
-    let mut file = File::open(path)?;
-    Ok(found.into_iter().map(move |(key, at)| {
-        let mut text = vec![0; at.length];
-        let read = file
-            .seek(SeekFrom::Start(at.offset))
-            .and_then(|_| file.read_exact(&mut text));
-        (key, read.map(|()| text))
-    }))
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    Ok(found.into_iter().map(move |(key, at)| (key, read(&at))))
+}
+
+/// Whether two records of an item came to other verdicts.
+fn contradict(one: &[u8], other: &[u8]) -> bool {
+    let verdicts = |text: &[u8]| match Line::read(text) {
+        Ok(Line::Block { result, .. }) => Some(result.verdicts()),
+        _ => None,
+    };
+    verdicts(one) != verdicts(other)
 }
 
 /// Copies programs and reports of divergences from wherever they are.

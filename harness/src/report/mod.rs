@@ -6,6 +6,7 @@
 //! | `journal` | results.jsonl: what is through, line by line |
 //! | `manifest` | campaign.json: which campaign a folder belongs to |
 //! | `merge` | folders of one campaign, put together |
+//! | `observed` | observations.csv: kernel against kernel, from what is stored |
 //! | `through` | how much of its campaign a folder has |
 //! | `matrix` | matrix.csv and the matrix on the terminal |
 //! | `divergence` | divergences.csv and the plain-text report of one divergence |
@@ -30,6 +31,7 @@ mod journal;
 mod manifest;
 mod matrix;
 mod merge;
+mod observed;
 mod picture;
 mod progress;
 mod read;
@@ -48,6 +50,7 @@ pub use journal::{read_lines, Journal, Line, Sum};
 pub use manifest::{Manifest, ManifestError, Planned, GUEST, MANIFEST, ORACLE};
 pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
 pub use merge::{merge, Merged};
+pub use observed::{observations_csv, Observed, OBSERVATION_COLUMNS};
 pub use progress::Bars;
 pub use read::{Ran, RanError, RanRecord, RanRow, Suspect};
 pub use record::{Host, Record, Usage};

@@ -4,6 +4,7 @@ use super::Host;
 use crate::campaign::Bucket;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// What a run left behind, as far as reports ask for it.
@@ -116,7 +117,11 @@ impl Ran {
         let record = serde_json::from_str(&read("run.json")?)
             .map_err(|e| fail("run.json", format!("{e}; {OTHER_VERSION}")))?;
         let name = "results.jsonl";
-        let text = read(name)?;
+        // Line by line: it may be larger than memory.
+        let results =
+            std::fs::File::open(folder.join(name)).map_err(|e| fail(name, e.to_string()))?;
+        let mut results = BufReader::with_capacity(1 << 16, results);
+        let (mut number, mut line) = (0, Vec::new());
         let mut ran = Ran {
             folder: folder.to_path_buf(),
             record,
@@ -124,8 +129,14 @@ impl Ran {
             rows: Vec::new(),
             left_out: None,
         };
-        for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-            match serde_json::from_str(line) {
+        loop {
+            line.clear();
+            let n = results.read_until(b'\n', &mut line);
+            if n.map_err(|e| fail(name, e.to_string()))? == 0 {
+                break;
+            }
+            number += 1;
+            match serde_json::from_slice(&line) {
                 Ok(Line::Booted {} | Line::Lost {}) => {}
                 Ok(Line::Block {
                     kernel,
@@ -148,7 +159,7 @@ impl Ran {
                     ran.rows.push(row);
                 }
                 // Lines are written whole: one without an end was being written when the run was killed.
-                Err(_) if !line.ends_with('\n') => {
+                Err(_) if !line.ends_with(b"\n") => {
                     let path = folder.join(name);
                     ran.left_out = Some(format!(
                         "{}: line {number} is cut off and left out",

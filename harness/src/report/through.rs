@@ -1,6 +1,6 @@
 //! How much of its campaign a folder has: the records of its journal, and those that are planned.
 
-use super::journal::{read_lines, Line};
+use super::journal::{read_heads, read_lines, Line};
 use super::manifest::Manifest;
 use crate::campaign::{Block, BlockResult};
 use std::collections::BTreeMap;
@@ -54,9 +54,11 @@ pub fn through(folder: &Path) -> io::Result<Through> {
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
     let mut seen: BTreeMap<(String, String), Seen> = BTreeMap::new();
     let mut done = 0;
-    read_blocks(folder, &mut |(kernel, arch, block), _| {
-        let seen = seen.entry((kernel, arch)).or_default();
-        done += u64::from(seen.set(manifest.number(block)));
+    read_heads(&folder.join("results.jsonl"), &mut |head, _| {
+        if let Some(block) = head.record() {
+            let seen = seen.entry((head.kernel, head.arch)).or_default();
+            done += u64::from(seen.set(manifest.number(block)));
+        }
     })?;
     Ok(Through {
         planned: planned(&manifest),
