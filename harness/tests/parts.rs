@@ -111,6 +111,18 @@ fn verdicts(folder: &Path) -> Verdicts {
     found
 }
 
+/// Programs in which the two kernels were seen to do something else.
+fn differing(verdicts: &Verdicts) -> u64 {
+    let mut differ = 0;
+    for ((kernel, block), old) in verdicts.iter().filter(|((kernel, _), _)| kernel == "old") {
+        let new = &verdicts[&(kernel.replace("old", "new"), *block)];
+        let pairs = old.observed.iter().zip(&new.observed);
+        let seen = pairs.filter(|(a, b)| !a.is_empty() && !b.is_empty());
+        differ += seen.filter(|(a, b)| a != b).count() as u64;
+    }
+    differ
+}
+
 /// A row without what differs from run to run.
 fn counts(row: &RowResult) -> String {
     let mut row = row.clone();
@@ -187,6 +199,8 @@ fn in_one_go_resumed_and_merged_are_the_same() {
             folder
         })
         .collect();
+    let differ = differing(&wanted);
+    assert!(differ > 0);
     let mut journals = Vec::new();
     for seed in 0..6 {
         let mut order = shuffled(&shards, seed);
@@ -199,6 +213,8 @@ fn in_one_go_resumed_and_merged_are_the_same() {
         let all = merged(&order, &out);
         assert_eq!((all.contradictions, all.missing.len()), (0, 0), "{all:?}");
         assert_eq!((all.planned, all.done), (Some(2 * blocks), 2 * blocks));
+        let pairs: Vec<_> = all.observed.iter().map(|pair| pair.differ).collect();
+        assert_eq!(pairs, [differ]);
         journals.push(table(&out, "results.jsonl"));
         ended.push((out, all.rows));
     }

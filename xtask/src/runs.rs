@@ -3,7 +3,7 @@
 use crate::exit::{say, Exit, UsageError};
 use crate::{folders, measured};
 use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use harness::report::Manifest;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs;
@@ -35,9 +35,10 @@ enum What {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(["keep", "older_than"])))]
 struct PruneArgs {
     /// Keep the newest N runs, and the newest N folders of console logs.
-    #[arg(long, value_name = "N", required_unless_present = "older_than")]
+    #[arg(long, value_name = "N")]
     keep: Option<usize>,
     /// Remove only what was last written more than so many days ago.
     #[arg(long, value_name = "DAYS")]

@@ -38,6 +38,9 @@ const ROOM_MIB: u64 = 256;
 /// at random.
 const GROWTH_MIB: u64 = 16;
 
+/// Faults an hour that a soak must have come to, when it is asked for one in ten seconds or more.
+const HOURLY: f64 = 200.0;
+
 /// How long a process may take to go.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -491,11 +494,16 @@ impl Soak<'_> {
     fn told(&mut self, rounds: u64, minutes: f64, wanted: &Verdicts) -> String {
         let faults: u64 = self.counts.values().sum();
         let programs: u64 = wanted.values().map(|block| block.tally.programs).sum();
+        // The last campaign is brought to its end in peace.
+        let hourly = faults as f64 * 60.0 / minutes.min(self.args.minutes).max(0.01);
         let mut text = format!(
-            "{rounds} campaigns of {} blocks, {programs} programs each; {minutes:.1} minutes, {faults} faults, {:.0} an hour\n",
+            "{rounds} campaigns of {} blocks, {programs} programs each; {minutes:.1} minutes, {faults} faults, {hourly:.0} an hour while they were injected\n",
             wanted.len(),
-            faults as f64 * 60.0 / minutes.max(0.01)
         );
+        if hourly < HOURLY && self.args.every <= 10.0 {
+            let text = format!("{hourly:.0} faults an hour are fewer than {HOURLY}");
+            self.wrong.push(text);
+        }
         for (fault, name) in Fault::ALL {
             text += &format!("  {name}: {}\n", self.counts.get(&fault).unwrap_or(&0));
         }
