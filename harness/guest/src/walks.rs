@@ -53,49 +53,8 @@ impl Walks {
                 "there is no {events}: the kernel needs CONFIG_KPROBE_EVENTS=y"
             ));
         }
-        let symbols = symbols()?;
-        let named = |name: &str| symbols.iter().find(|(known, _)| known == name);
-        let Some((_, entry)) = named(ENTRY) else {
-            return Err(format!(
-                "{ENTRY} is not among the kernel's symbols: it has no guard regions"
-            ));
-        };
-        let probes = [
-            (
-                &WALKERS,
-                "p",
-                "walk",
-                "start=$arg2:x64 entry=+32($arg4):x64",
-            ),
-            (&CALLS, "r", "done", "ret=$retval:x64"),
-        ];
-        for (rows, kind, event, arguments) in probes {
-            let mut any = false;
-            for (number, row) in rows.iter().enumerate() {
-                let Some(function) = row.iter().find(|name| named(name).is_some()) else {
-                    continue;
-                };
-                let folder = format!("{TRACING}/events/mmdiff/{event}{number}");
-                if std::fs::metadata(&folder).is_err() {
-                    // To open it any other way takes away the probes that are there.
-                    let probe = format!("{kind}:mmdiff/{event}{number} {function} {arguments}\n");
-                    std::fs::OpenOptions::new()
-                        .append(true)
-                        .open(&events)
-                        .and_then(|mut file| file.write_all(probe.as_bytes()))
-                        .map_err(|e| format!("{events}: {}: {e}", probe.trim_end()))?;
-                }
-                if event == "walk" {
-                    set(&format!("{folder}/filter"), &format!("entry==0x{entry}"))?;
-                }
-                set(&format!("{folder}/enable"), "1")?;
-                any = true;
-            }
-            if !any {
-                let names: Vec<&str> = rows.iter().flat_map(|row| row.iter().copied()).collect();
-                let names = names.join(", ");
-                return Err(format!("of {names} none is among the kernel's symbols"));
-            }
+        if !in_place() {
+            put_in_place(&events)?;
         }
         let path = c"/sys/kernel/tracing/trace_pipe";
         let pipe = sys::open(path, libc::O_RDONLY | libc::O_NONBLOCK)
@@ -142,6 +101,61 @@ impl Walks {
         follow.end(take);
         Ok(())
     }
+}
+
+/// Whether an earlier process of this guest has put the probes in place: those of the calls come last.
+fn in_place() -> bool {
+    let enabled = |number| format!("{TRACING}/events/mmdiff/done{number}/enable");
+    (0..CALLS.len()).any(|number| std::fs::metadata(enabled(number)).is_ok())
+}
+
+/// Looks for the functions, which takes a second, and puts probes on them.
+fn put_in_place(events: &str) -> Result<(), String> {
+    let symbols = symbols()?;
+    let named = |name: &str| symbols.iter().find(|(known, _)| known == name);
+    let Some((_, entry)) = named(ENTRY) else {
+        return Err(format!(
+            "{ENTRY} is not among the kernel's symbols: it has no guard regions"
+        ));
+    };
+    let probes = [
+        (
+            &WALKERS,
+            "p",
+            "walk",
+            "start=$arg2:x64 entry=+32($arg4):x64",
+        ),
+        (&CALLS, "r", "done", "ret=$retval:x64"),
+    ];
+    for (rows, kind, event, arguments) in probes {
+        let mut any = false;
+        for (number, row) in rows.iter().enumerate() {
+            let Some(function) = row.iter().find(|name| named(name).is_some()) else {
+                continue;
+            };
+            let folder = format!("{TRACING}/events/mmdiff/{event}{number}");
+            if std::fs::metadata(&folder).is_err() {
+                // To open it any other way takes away the probes that are there.
+                let probe = format!("{kind}:mmdiff/{event}{number} {function} {arguments}\n");
+                std::fs::OpenOptions::new()
+                    .append(true)
+                    .open(&events)
+                    .and_then(|mut file| file.write_all(probe.as_bytes()))
+                    .map_err(|e| format!("{events}: {}: {e}", probe.trim_end()))?;
+            }
+            if event == "walk" {
+                set(&format!("{folder}/filter"), &format!("entry==0x{entry}"))?;
+            }
+            set(&format!("{folder}/enable"), "1")?;
+            any = true;
+        }
+        if !any {
+            let names: Vec<&str> = rows.iter().flat_map(|row| row.iter().copied()).collect();
+            let names = names.join(", ");
+            return Err(format!("of {names} none is among the kernel's symbols"));
+        }
+    }
+    Ok(())
 }
 
 fn set(path: &str, value: &str) -> Result<(), String> {
