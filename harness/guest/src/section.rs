@@ -266,6 +266,7 @@ extern "C" fn work(argument: *mut c_void) {
         uffd: &mut uffd,
         traces: &mut me.traces,
     };
+    let storm = u64::from(actor.control.op_limit_ms.load(Relaxed)) * 1_000_000 / 2;
     let lane = &actor.control.lanes[me.number];
     lane.step.store(me.steps[0], Relaxed);
     common.ready.fetch_add(1, AcqRel);
@@ -308,7 +309,9 @@ extern "C" fn work(argument: *mut c_void) {
                     break 'all;
                 }
             }
-            if !me.repeats || common.left.load(Acquire) == 0 {
+            // Guard install may start over for as long as others fill its range: that it ends is promised only once they stop.
+            let tired = sys::now() - began > storm;
+            if !me.repeats || common.left.load(Acquire) == 0 || tired {
                 break;
             }
         }
