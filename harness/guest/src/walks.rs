@@ -139,7 +139,7 @@ fn put_in_place(events: &str) -> Result<(), String> {
                 let probe = format!("{kind}:mmdiff/{event}{number} {function} {arguments}\n");
                 std::fs::OpenOptions::new()
                     .append(true)
-                    .open(&events)
+                    .open(events)
                     .and_then(|mut file| file.write_all(probe.as_bytes()))
                     .map_err(|e| format!("{events}: {}: {e}", probe.trim_end()))?;
             }

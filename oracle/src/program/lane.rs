@@ -125,6 +125,28 @@ fn may_run_beside_others(op: &Op) -> bool {
     match op {
         Op::Mmap { place, .. } => *place == super::Place::Fixed,
         Op::Madvise { advice, .. } => *advice != Advice::Unknown,
+        // On the caller's own memory, with ranges that each are something to do.
+        Op::ProcessMadvise {
+            advice,
+            vectors,
+            whose: None,
+            unknown_flag: false,
+        } => {
+            let walks = matches!(
+                advice,
+                Advice::GuardInstall
+                    | Advice::GuardRemove
+                    | Advice::DontNeed
+                    | Advice::Free
+                    | Advice::Cold
+                    | Advice::PageOut
+            );
+            let whole = |r: crate::geometry::Range| {
+                r.start < r.end && r.start.is_page_aligned() && r.end.is_page_aligned()
+            };
+            walks && vectors.iter().all(whole)
+        }
+        Op::ProcessMadvise { .. } => false,
         Op::Munmap { .. }
         | Op::Mprotect { .. }
         | Op::Mlock { .. }
@@ -141,7 +163,6 @@ fn may_run_beside_others(op: &Op) -> bool {
         | Op::ClearSoftDirty
         | Op::SwitchHuge(_)
         | Op::Transfer { .. }
-        | Op::ProcessMadvise { .. }
         | Op::Uffd { .. }
         | Op::Seal { .. }
         | Op::Exit => false,

@@ -364,6 +364,14 @@ pub enum Op {
 }
 
 impl Op {
+    /// What a madvise or process_madvise advises.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => Some(*advice),
+            _ => None,
+        }
+    }
+
     /// The op's name in the text form, in statistics and in buckets: `mmap`, `madvise-guard-install`, ...
     pub fn name(&self) -> &'static str {
         match self {

@@ -28,7 +28,7 @@ pub(super) fn next(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
         access::next(state, script, lane, op, &mut out);
     } else if matches!(op, Op::Look { .. }) {
         exclusive::look(state, script, lane, op, &mut out);
-    } else if let Some(advice) = walk::advice(&state.world, op) {
+    } else if let Some(advice) = walk::advice(&state.world, script.actor, op) {
         walk::next(state, script, lane, op, advice, &mut out);
     } else {
         exclusive::next(state, script, lane, op, &mut out);
@@ -50,6 +50,7 @@ impl Lane {
         Lane {
             op: 0,
             at: At::Before,
+            ranges_done: 0,
             done: Vec::new(),
         }
     }
@@ -61,6 +62,7 @@ impl State {
         self.flush(lane);
         let here = &mut self.lanes[lane];
         here.at = At::Before;
+        here.ranges_done = 0;
         if self.repeats[lane] {
             if here.done.last() != Some(&outcome) {
                 here.done.push(outcome);

@@ -81,7 +81,7 @@ impl Section<'_> {
 
     fn check(&self, broken: &mut Vec<Broken>) {
         for (i, step, outcome) in self.steps() {
-            if advice(&step.op) == Some(Advice::GuardInstall) {
+            if step.op.advice() == Some(Advice::GuardInstall) {
                 self.result(i, outcome, broken);
             }
         }
@@ -135,7 +135,7 @@ impl Section<'_> {
         };
         for outcome in all {
             let fine = match outcome {
-                Outcome::Errno(EINVAL | EPERM | ENOMEM) | Outcome::Ok => true,
+                Outcome::Errno(EINVAL | EPERM | ENOMEM) | Outcome::Ok | Outcome::Moved(_) => true,
                 _ => self.shown.may_give_up,
             };
             if !fine {
@@ -150,12 +150,11 @@ impl Section<'_> {
 
     /// Once it has returned 0, and nobody takes them away, its pages are guards, and who has met one gets through no more.
     fn stays(&self, after: &SpaceSeen, broken: &mut Vec<Broken>) {
-        for (i, step, outcome) in self.steps() {
-            let installs = advice(&step.op) == Some(Advice::GuardInstall);
-            let Some(pages) = self.pages(&step.op) else {
-                continue;
-            };
-            if !installs || *outcome != Outcome::Ok || self.taken_away(i, &pages) {
+        let installs = self
+            .steps()
+            .flat_map(|(i, step, outcome)| self.installed(step, outcome).map(move |p| (i, p)));
+        for (i, pages) in installs {
+            if self.taken_away(i, &pages) {
                 continue;
             }
             let naked = pages.clone().find(|page| !is_guard(after, *page));
@@ -188,6 +187,23 @@ impl Section<'_> {
         }
     }
 
+    /// The ranges, in pages, into which a step has put guards as it says.
+    fn installed<'s>(
+        &'s self,
+        step: &'s Step,
+        outcome: &Outcome,
+    ) -> impl Iterator<Item = Range<i64>> + 's {
+        let done = match outcome {
+            Outcome::Ok => true,
+            // Of a call that has done a part of its ranges, which ones is not looked at.
+            Outcome::Moved(moved) => moved.all,
+            _ => false,
+        };
+        let installs = done && step.op.advice() == Some(Advice::GuardInstall);
+        let ranges = step.op.ranges().filter(move |_| installs);
+        ranges.map(|range| self.range_of(range))
+    }
+
     /// Whether an op of another thread, or a later one of the same, may take guards away from these pages.
     fn taken_away(&self, install: usize, pages: &Range<i64>) -> bool {
         let mine = self.program.steps[install].lane;
@@ -199,14 +215,16 @@ impl Section<'_> {
     fn takes<'s>(&'s self, pages: &'s Range<i64>) -> impl Iterator<Item = usize> + 's {
         let may = move |step: &Step| {
             let takes = match step.op {
-                Op::Madvise { advice, .. } => advice == Advice::GuardRemove,
+                Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
+                    advice == Advice::GuardRemove
+                }
                 Op::Munmap { .. } | Op::Mmap { .. } | Op::Mremap { .. } => true,
                 _ => false,
             };
             let overlaps = |p: Range<i64>| p.start < pages.end && pages.start < p.end;
             let concerned = match step.op {
-                // Two ranges.
-                Op::Mremap { .. } => true,
+                // Several ranges.
+                Op::Mremap { .. } | Op::ProcessMadvise { .. } => true,
                 _ => self.pages(&step.op).is_some_and(overlaps),
             };
             takes && concerned
@@ -274,13 +292,6 @@ impl Section<'_> {
     fn range_of(&self, range: crate::geometry::Range) -> Range<i64> {
         let end = range.end.page_index(self.g) + i64::from(!range.end.is_page_aligned());
         range.start.page_index(self.g)..end
-    }
-}
-
-fn advice(op: &Op) -> Option<Advice> {
-    match op {
-        Op::Madvise { advice, .. } => Some(*advice),
-        _ => None,
     }
 }
 
@@ -401,6 +412,37 @@ mod tests {
                 .for_each(|f| f.retain(|f| f.0 != *b"gu"));
         }
         assert_eq!(promises(&program, &seen), ["guard-is-flagged"]);
+    }
+
+    #[test]
+    fn a_look_that_finds_no_flag_breaks_a_promise() {
+        let looks = |beside: &str| {
+            let (program, mut seen) = run(&format!(
+                "mmap 0+0..0+4 rw private fixed\n|a guard-install 0+0..0+2\n|b* look 0+0..0+1\n{beside}"
+            ));
+            assert_eq!(promises(&program, &seen), [""; 0]);
+            seen[2].outcome = Outcome::Each(vec![Outcome::Ok, Outcome::Unflagged, Outcome::Ok]);
+            promises(&program, &seen)
+        };
+        assert_eq!(looks(""), ["guard-is-flagged"]);
+        // There these kernels may lose it.
+        assert_eq!(looks("|c mprotect 0+2..0+4 r\n"), [""; 0]);
+    }
+
+    #[test]
+    fn guards_of_a_call_with_several_ranges_stay_too() {
+        let (program, good) = run(
+            "mmap 0+0..0+8 rw private fixed\n|a process-madvise guard-install 0+0..0+2 0+4..0+6\n|b read 0+6..0+7\n",
+        );
+        assert_eq!(promises(&program, &good), [""; 0]);
+        let without = |lost: u32| {
+            let mut seen = good.clone();
+            let pages = &mut seen[2].spaces[0].1.pages;
+            pages.retain(|run| !(run.start..run.start + run.len).contains(&lost));
+            promises(&program, &seen)
+        };
+        assert_eq!(without(0), ["install-stays"]);
+        assert_eq!(without(5), ["install-stays"]);
     }
 
     #[test]

@@ -52,6 +52,17 @@ pub const TABLE_BY_TABLE: Rule = Rule {
     about: ANY,
 };
 
+pub const RANGE_BY_RANGE: Rule = Rule {
+    name: "race/process-madvise/range-by-range",
+    text: "process_madvise does one of its ranges after the other, and others fit in between. Guard install that starts over begins its \
+           range again, not those before, and the call returns all of their bytes: no EAGAIN, no EINTR, nothing done twice that \
+           others could see. From 6.15 to 6.18 the mmap lock is kept from range to range, so that calls which want it for writing do \
+           not fit there; they are allowed on all kernels.",
+    source: "mm/madvise.c vector_madvise: ERESTARTNOINTR; 6.19, mm/madvise: allow guard page install/remove under VMA lock",
+    since: "all",
+    about: ANY,
+};
+
 pub const EXCLUSIVE: Rule = Rule {
     name: "race/exclusive",
     text: "mmap, mprotect, mremap, mlock, mseal, fork, COLLAPSE of anonymous memory and advice that changes VMAs hold the mmap lock \

@@ -64,6 +64,8 @@ pub(super) struct Lane {
     /// The op that it performs or comes to next; past the last: it has ended.
     pub op: usize,
     pub at: At,
+    /// Ranges of a call with several that are done.
+    pub ranges_done: usize,
     /// What its ops have returned; of a thread that repeats, what differs from the time before.
     pub done: Vec<Outcome>,
 }
@@ -157,9 +159,7 @@ impl State {
         let others = script.lanes.iter().zip(&self.lanes).enumerate();
         others.filter(|(i, _)| *i != lane).any(|(_, (script, at))| {
             let left = script.ops.get(at.op..).unwrap_or(&[]);
-            let installs = |op: &Op| {
-                matches!(op, Op::Madvise { advice, .. } if *advice == Advice::GuardInstall)
-            };
+            let installs = |op: &Op| op.advice() == Some(Advice::GuardInstall);
             left.iter().any(|(_, op)| installs(op))
         })
     }

@@ -236,6 +236,62 @@ fn a_mark_that_is_lost_costs_the_child_its_guards() {
     );
 }
 
+/// Two ranges in one call; the loads of another thread meet both.
+const SEVERAL_RANGES: &str = "mmap 0+0..0+8 rw private fixed
+write 0+0..0+6 tag 1
+|a process-madvise guard-install 0+0..0+2 0+4..0+6
+|b read 0+4..0+5
+|b read 0+0..0+1
+";
+
+#[test]
+fn a_call_with_several_ranges_ends_as_its_ranges_one_by_one() {
+    let one_by_one = SEVERAL_RANGES.replace(
+        "|a process-madvise guard-install 0+0..0+2 0+4..0+6",
+        "|a guard-install 0+0..0+2\n|a guard-install 0+4..0+6",
+    );
+    let ends = |text: &str, calls: usize| {
+        let all = ways(text, &profile("7.3")).finals;
+        let mut ends: Vec<String> = all
+            .iter()
+            .map(|end| format!("{:?} {:?}", &end.outcomes[calls..], end.world.shown()))
+            .collect();
+        ends.sort_unstable();
+        (all, ends)
+    };
+    let (together, ends_together) = ends(SEVERAL_RANGES, 1);
+    let (_, ends_apart) = ends(&one_by_one, 2);
+    assert!(ends_together.len() > 2, "{ends_together:?}");
+    assert_eq!(ends_together, ends_apart);
+    for end in &together {
+        let Outcome::Moved(moved) = &end.outcomes[0] else {
+            panic!("{:?}", end.outcomes[0]);
+        };
+        assert!(moved.all && moved.bytes == 4 * 4096, "{moved:?}");
+    }
+}
+
+/// The second range has a hole: what was done of the first is told.
+#[test]
+fn a_range_that_is_refused_ends_a_call_with_several() {
+    let text = SEVERAL_RANGES.replace("0+4..0+6\n", "0+7..0+9\n");
+    for end in &ways(&text, &profile("7.3")).finals {
+        let Outcome::Moved(moved) = &end.outcomes[0] else {
+            panic!("{:?}", end.outcomes[0]);
+        };
+        assert!(!moved.all && moved.bytes == 2 * 4096, "{moved:?}");
+        assert!(guarded(end, 0, 2) && guarded(end, 7, 8), "{:?}", end.how);
+    }
+    // Nothing is known of vectors on oneself before 6.13: refused as a whole.
+    for end in &ways(SEVERAL_RANGES, &profile("6.12")).finals {
+        assert!(
+            matches!(end.outcomes[0], Outcome::Errno(_)),
+            "{:?}",
+            end.outcomes
+        );
+    }
+}
+
 #[test]
 fn every_rule_about_threads_is_met_by_a_section() {
     let storm = "mmap 0+0..0+2 rw private fixed
@@ -254,6 +310,7 @@ write 0+0..0+1 tag 1
     met.merge(&ways(gentle, &profile("7.3")).rules);
     met.merge(&ways(PMD_BORDER, &profile("rfc-2024")).rules);
     met.merge(&ways(LOST_MARK, &profile("7.3")).rules);
+    met.merge(&ways(SEVERAL_RANGES, &profile("7.3")).rules);
     let about_threads = RULES.iter().filter(|r| r.name.starts_with("race/"));
     let unmet: Vec<&str> = about_threads
         .map(|r| r.name)

@@ -2,22 +2,26 @@
 //! part several times.
 
 use super::access::place;
-use super::rules::{INSTALL_GIVES_UP, INSTALL_RESTARTS, INSTALL_ROUNDS, TABLE_BY_TABLE};
+use super::rules::{
+    INSTALL_GIVES_UP, INSTALL_RESTARTS, INSTALL_ROUNDS, RANGE_BY_RANGE, TABLE_BY_TABLE,
+};
 use super::stale::Stale;
 use super::state::{At, Part, Script, State, Taken, Walk};
-use crate::judge::Outcome;
-use crate::program::{Advice, AdviceReach, Op};
+use crate::judge::{Moved, Outcome};
+use crate::program::{ActorId, Advice, AdviceReach, Op};
 use crate::rules::errno::{EAGAIN, ENOMEM};
 use crate::rules::registry::index_of;
-use crate::rules::{anon_vma, every_way, guard, madvise, resume, Ctx};
+use crate::rules::{anon_vma, every_way, guard, madvise, process_madvise, resume, Ctx};
 use crate::space::mm::block_pages;
 use crate::space::World;
 
-/// The advice of an op that walks so; `None`: it does something else.
-pub(super) fn advice(world: &World, op: &Op) -> Option<Advice> {
-    let Op::Madvise { advice, .. } = *op else {
-        return None;
-    };
+/// The advice of an op that walks so; `None`: it does something else, a process_madvise that is refused as a whole nothing.
+pub(super) fn advice(world: &World, actor: ActorId, op: &Op) -> Option<Advice> {
+    let advice = op.advice()?;
+    if matches!(op, Op::ProcessMadvise { .. }) {
+        let mut ctx = resume(world.clone(), actor);
+        process_madvise::permitted(&mut ctx, advice, true, false).ok()?;
+    }
     let walks = match advice {
         Advice::GuardInstall => true,
         // Takes the mmap lock for writing, or none at all.
@@ -37,7 +41,7 @@ pub(super) fn next(
     advice: Advice,
     out: &mut Vec<Taken>,
 ) {
-    let Op::Madvise { range, .. } = *op else {
+    let Some(range) = op.ranges().nth(state.lanes[lane].ranges_done) else {
         return;
     };
     if state.keeps_readers_out(lane) {
@@ -48,7 +52,7 @@ pub(super) fn next(
         Ok(span) => span,
         Err(outcome) => {
             let mut next = state.clone();
-            next.finish(lane, outcome);
+            next.end_range(lane, op, outcome);
             return out.push(Taken::new(next, "returns at once".into(), &[]));
         }
     };
@@ -68,13 +72,15 @@ pub(super) fn next(
     let mut next = state.clone();
     match walk.part.take() {
         None => {
-            let what = next.begin_part(ctx, lane, advice, walk, end);
-            out.push(Taken::new(next, what, &[]));
+            let what = next.begin_part(ctx, lane, op, advice, walk, end);
+            let several = matches!(op, Op::ProcessMadvise { .. });
+            let rules = [index_of(&RANGE_BY_RANGE)];
+            out.push(Taken::new(next, what, if several { &rules } else { &[] }));
         }
         Some(part) if advice == Advice::GuardInstall => {
-            out.push(install(next, ctx, lane, walk, part, script));
+            out.push(install(next, ctx, lane, op, walk, part, script));
         }
-        Some(part) => treat(&next, ctx, lane, advice, walk, part, script, out),
+        Some(part) => treat(&next, ctx, lane, op, walk, part, script, out),
     }
 }
 
@@ -84,6 +90,7 @@ impl State {
         &mut self,
         mut ctx: Ctx,
         lane: usize,
+        op: &Op,
         advice: Advice,
         mut walk: Walk,
         end: u32,
@@ -92,14 +99,18 @@ impl State {
         let vma = ctx.mm.vmas.get(i).filter(|v| v.start < end).cloned();
         let Some(vma) = vma.filter(|_| walk.next < end) else {
             let hole = walk.hole || walk.next < end;
-            self.finish(
+            self.end_range(
                 lane,
+                op,
                 match hole {
                     true => Outcome::Errno(ENOMEM),
                     false => Outcome::Ok,
                 },
             );
-            return "has come to the end of its range and returns".into();
+            return match self.lanes[lane].ranges_done {
+                0 => "has come to the end of its range and returns".into(),
+                n => format!("has come to the end of range {n} and goes on to the next"),
+            };
         };
         walk.hole |= walk.next < vma.start;
         let start = walk.next.max(vma.start);
@@ -109,7 +120,7 @@ impl State {
         });
         self.world = ctx.finish(Outcome::Ok).world;
         if let Err(errno) = may {
-            self.finish(lane, Outcome::Errno(errno));
+            self.end_range(lane, op, Outcome::Errno(errno));
             return "finds a VMA that refuses".into();
         }
         walk.part = Some(Part {
@@ -127,6 +138,29 @@ impl State {
         );
         self.lanes[lane].at = At::Walk(walk);
         what
+    }
+
+    /// The call has come to the end of a range: it returns, or goes on to the next one.
+    fn end_range(&mut self, lane: usize, op: &Op, outcome: Outcome) {
+        let Op::ProcessMadvise { vectors, .. } = op else {
+            return self.finish(lane, outcome);
+        };
+        let g = self.world.geometry();
+        let done = self.lanes[lane].ranges_done + usize::from(outcome == Outcome::Ok);
+        let all = done == vectors.iter().count();
+        if outcome == Outcome::Ok && !all {
+            self.lanes[lane].at = At::Before;
+            self.lanes[lane].ranges_done = done;
+            return;
+        }
+        let bytes = vectors.iter().take(done).map(|r| r.byte_len(g)).sum();
+        match outcome {
+            Outcome::Errno(_) if bytes == 0 => self.finish(lane, outcome),
+            _ => {
+                let moved = Moved::of(*vectors, bytes, Vec::new(), 0, g);
+                self.finish(lane, Outcome::Moved(moved));
+            }
+        }
     }
 
     /// What others may still reach the old way of `[start, end)`.
@@ -166,6 +200,7 @@ fn install(
     mut state: State,
     mut ctx: Ctx,
     lane: usize,
+    op: &Op,
     mut walk: Walk,
     mut part: Part,
     script: &Script,
@@ -196,7 +231,7 @@ fn install(
     if part.rounds == rounds {
         if ctx.world.profile.rfc_gives_up {
             rules.push(index_of(&INSTALL_GIVES_UP));
-            state.finish(lane, Outcome::Errno(EAGAIN));
+            state.end_range(lane, op, Outcome::Errno(EAGAIN));
             return Taken::new(state, "gives up".into(), &rules);
         }
         rules.push(index_of(&INSTALL_RESTARTS));
@@ -234,12 +269,13 @@ fn treat(
     state: &State,
     ctx: Ctx,
     lane: usize,
-    advice: Advice,
+    op: &Op,
     walk: Walk,
     part: Part,
     script: &Script,
     out: &mut Vec<Taken>,
 ) {
+    let Some(advice) = op.advice() else { return };
     let g = ctx.geometry();
     let to = piece(&ctx, part.at, part.end);
     let step = |ctx: &mut Ctx| match ctx.mm.vma_index(part.at) {
@@ -254,7 +290,7 @@ fn treat(
         next.world = branch.world;
         let what = format!("{} from {} on", advice.name(), place(part.at.into(), g));
         if branch.outcome != Outcome::Ok {
-            next.finish(lane, branch.outcome);
+            next.end_range(lane, op, branch.outcome);
         } else {
             if matches!(advice, Advice::DontNeed | Advice::DontNeedLocked) {
                 next.remembers(&state.world, script, lane, part.at, to);

@@ -100,7 +100,12 @@ pub(crate) fn process_madvise(
 }
 
 /// Whether the call gets as far as the first range.
-fn permitted(ctx: &mut Ctx, advice: Advice, own: bool, unknown_flag: bool) -> Result<(), i32> {
+pub(crate) fn permitted(
+    ctx: &mut Ctx,
+    advice: Advice,
+    own: bool,
+    unknown_flag: bool,
+) -> Result<(), i32> {
     let root = ctx.world.knobs.root;
     let of_others = matches!(
         advice,

@@ -377,6 +377,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &race::INSTALL_RESTARTS,
     &race::INSTALL_GIVES_UP,
     &race::TABLE_BY_TABLE,
+    &race::RANGE_BY_RANGE,
     &race::EXCLUSIVE,
     &race::FLAGS_READ_EARLY,
     &race::MUNMAP_DOWNGRADES,

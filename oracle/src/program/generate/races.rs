@@ -6,7 +6,7 @@ use super::places::{range, BLOCK};
 use super::SEED_BYTES;
 use crate::geometry::Range;
 use crate::program::{
-    Advice, Backing, Knobs, Lane, MapFlags, Op, Place, Program, Prot, Remap, Step, Thp,
+    Advice, Backing, Knobs, Lane, MapFlags, Op, Place, Program, Prot, Remap, Step, Thp, Vectors,
 };
 use arbitrary::Unstructured;
 
@@ -44,6 +44,9 @@ enum Deed {
     Store,
     Load,
     Advise(Advice),
+    /// process_madvise with two ranges.
+    AdviseTwo(Advice),
+    Look,
     Protect,
     Unmap,
     Map,
@@ -54,7 +57,8 @@ enum Deed {
 
 /// Of the first thread: the mechanism itself.
 const FIRST: &[(u32, Deed)] = &[
-    (60, Deed::Install),
+    (52, Deed::Install),
+    (8, Deed::AdviseTwo(Advice::GuardInstall)),
     (25, Deed::Remove),
     (5, Deed::Advise(Advice::DontNeed)),
     (5, Deed::Protect),
@@ -67,6 +71,9 @@ const OTHERS: &[(u32, Deed)] = &[
     (16, Deed::Load),
     (9, Deed::Install),
     (8, Deed::Remove),
+    (2, Deed::AdviseTwo(Advice::GuardInstall)),
+    (2, Deed::AdviseTwo(Advice::GuardRemove)),
+    (5, Deed::Look),
     (7, Deed::Advise(Advice::DontNeed)),
     (3, Deed::Advise(Advice::Free)),
     (3, Deed::Advise(Advice::Cold)),
@@ -222,7 +229,8 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
         }
         for number in 1..threads {
             let deed = self.dice.weighted(OTHERS);
-            let repeats = storm && number == 1 && matches!(deed, Deed::Store | Deed::Load);
+            let repeats =
+                storm && number == 1 && matches!(deed, Deed::Store | Deed::Load | Deed::Look);
             let op = self.op(deed);
             self.thread(number, repeats, op);
             if !repeats && threads == 2 && self.dice.chance(30) {
@@ -250,6 +258,8 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             Deed::Fork if self.forks => Op::Read { range: self.page() },
             Deed::Load => Op::Read { range: self.page() },
             Deed::Advise(advice) => self.advise(advice),
+            Deed::AdviseTwo(advice) => self.advise_two(advice),
+            Deed::Look => Op::Look { range: self.page() },
             Deed::Protect => Op::Mprotect {
                 range: self.part(),
                 prot: Prot::new(self.dice.chance(70), false, false),
@@ -277,6 +287,27 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             Deed::Lock => Op::Mlock {
                 range: self.part(),
                 call: crate::program::LockCall::Lock,
+            },
+        }
+    }
+
+    /// Where both ranges are something to do, else madvise of the first.
+    fn advise_two(&mut self, advice: Advice) -> Op {
+        let (first, second) = (self.part(), self.part());
+        let whole =
+            |r: &Range| r.start < r.end && r.start.is_page_aligned() && r.end.is_page_aligned();
+        let both = [first, second];
+        let vectors = Vectors::new(&both).filter(|_| both.iter().all(whole));
+        match vectors {
+            Some(vectors) => Op::ProcessMadvise {
+                advice,
+                vectors,
+                whose: None,
+                unknown_flag: false,
+            },
+            None => Op::Madvise {
+                range: first,
+                advice,
             },
         }
     }
