@@ -398,10 +398,12 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
                 Advice::DontNeed | Advice::Cold | Advice::PageOut | Advice::GuardInstall => locked,
                 _ => false,
             },
-            // It finds that the VMA is not registered for write protection when the VMA has its anon_vma.
+            // It finds that the VMA is not registered, or not for write protection, when the VMA has its anon_vma.
             Op::Uffd { call, .. } => {
-                matches!(call, UffdCall::Copy { protect: true, .. })
-                    && before.profile().uffd_prepares_first
+                matches!(
+                    call,
+                    UffdCall::Copy { protect: true, .. } | UffdCall::Move { .. }
+                ) && before.profile().uffd_prepares_first
             }
             _ => false,
         };

@@ -334,6 +334,9 @@ impl Bench<'_> {
             }
             Op::Uffd { at, len, call } => {
                 let range = (self.range(at, len, true)?, len);
+                if let wire::UffdCall::Move { to, .. } = call {
+                    self.range(to, len, true)?;
+                }
                 Ok(match self.uffd.call(range, call, self.arena.page)? {
                     Ok(done) => done,
                     Err(errno) => ret(Err(errno), fault),

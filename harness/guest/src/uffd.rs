@@ -12,6 +12,9 @@ const FEATURES: u64 = 1 << 7;
 /// UFFDIO_COPY_MODE_WP; UFFDIO_WRITEPROTECT_MODE_WP is 1.
 const COPY_MODE_WP: u64 = 1 << 1;
 
+/// UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES.
+const MOVE_MODE_HOLES: u64 = 1 << 1;
+
 /// Most pages that one copy may have: with one more they fit into the largest block of the heap.
 const MOST: u64 = 6;
 
@@ -21,6 +24,7 @@ const UFFDIO_REGISTER: u64 = 0xc020_aa00;
 const UFFDIO_UNREGISTER: u64 = 0x8010_aa01;
 const UFFDIO_COPY: u64 = 0xc028_aa03;
 const UFFDIO_ZEROPAGE: u64 = 0xc020_aa04;
+const UFFDIO_MOVE: u64 = 0xc028_aa05;
 const UFFDIO_WRITEPROTECT: u64 = 0xc018_aa06;
 const UFFDIO_POISON: u64 = 0xc020_aa08;
 
@@ -52,7 +56,8 @@ impl Uffd {
         Ok(fd)
     }
 
-    /// One call about `len` bytes at `start`, which the caller knows to lie in the arena or to be refused.
+    /// One call about `len` bytes at `start`, which the caller knows to lie in the arena or to be refused, as it does the place that
+    /// pages are moved to.
     ///
     /// # Errors
     /// The kernel contradicts itself about how far it came.
@@ -91,6 +96,13 @@ impl Uffd {
                 let mut arg = [start, len, 0, 0];
                 let result = ioctl(fd, UFFDIO_POISON, &mut arg);
                 filled(result, arg[3] as i64, len)
+            }
+            UffdCall::Move { to, holes } => {
+                let to = wire::ARENA_BASE.wrapping_add(to as u64);
+                let mode = if holes { MOVE_MODE_HOLES } else { 0 };
+                let mut arg = [to, start, len, mode, 0];
+                let result = ioctl(fd, UFFDIO_MOVE, &mut arg);
+                filled(result, arg[4] as i64, len)
             }
         }
     }

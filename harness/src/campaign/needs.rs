@@ -38,6 +38,7 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::SoftDirty => profile.soft_dirty,
         Need::Uffd => profile.userfaultfd,
         Need::UffdWp => profile.uffd_wp,
+        Need::UffdMove => profile.uffd_move,
         Need::Thp => info.thp,
         Need::Page4K => info.geometry.page_size == 4096,
         Need::MremapMany => profile.mremap_moves_many,

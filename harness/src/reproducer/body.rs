@@ -468,6 +468,10 @@ fn uffd(at_len: &str, call: UffdCall) -> String {
         UffdCall::Poison => fill("UFFDIO_POISON"),
         UffdCall::Protect => mark("UFFDIO_WRITEPROTECT", 1),
         UffdCall::Unprotect => mark("UFFDIO_WRITEPROTECT", 0),
+        UffdCall::Move { to, holes } => {
+            let mode = if holes { 2 } else { 0 };
+            format!("uffd_move({at_len}, {}, {mode})", address(to))
+        }
     }
 }
 

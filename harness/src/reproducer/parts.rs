@@ -136,7 +136,9 @@ fn helpers(program: &Program, body: &Body) -> String {
     );
     let uffd = has(program, |op| matches!(op, Op::Uffd { .. }));
     add(
-        uffd || needs(Need::Uffd) || needs(Need::UffdWp),
+        uffd || [Need::Uffd, Need::UffdWp, Need::UffdMove]
+            .map(needs)
+            .contains(&true),
         part!("uffd"),
     );
     add(
@@ -208,6 +210,7 @@ fn settings(program: &Program) -> Vec<String> {
             Need::UffdWp => {
                 "NEED(has_uffd(1 | 1 << 12), \"write protection by userfaultfd\");".into()
             }
+            Need::UffdMove => "NEED(has_uffd(1 << 16), \"UFFDIO_MOVE\");".into(),
             Need::SoftDirty => "NEED(has_soft_dirty(), \"soft-dirty bits\");".into(),
         });
     }

@@ -74,6 +74,7 @@ fn needs(program: &Program) -> Vec<Need> {
                 | UffdCall::Protect
                 | UffdCall::Unprotect
                 | UffdCall::Copy { protect: true, .. } => Need::UffdWp,
+                UffdCall::Move { .. } => Need::UffdMove,
                 _ => Need::Uffd,
             }),
             _ => None,

@@ -70,8 +70,9 @@ fn what_cannot_be_said_is_refused_by_name() {
 #[test]
 fn calls_that_count_are_compared_with_how_far_they_came() {
     let c = c_of(
-        "needs uffd uffd-wp\n\nmmap 0+0..0+8 rw private fixed\nuffd-register-both 0+0..0+8 => ok\nuffd-copy 0+0..0+2 tag 7 => ok\n\
+        "needs uffd uffd-wp uffd-move\n\nmmap 0+0..0+8 rw private fixed\nuffd-register-both 0+0..0+8 => ok\nuffd-copy 0+0..0+2 tag 7 => ok\n\
          uffd-copy-wp 0+2..0+3 tag 8\nuffd-zeropage 0+1..0+3 => EEXIST\nuffd-poison 0+4..0+8 => up-to 0+6\nuffd-protect 0+0..0+1 => ok\n\
+         uffd-move 0+0..0+1 to 0+6 => EINVAL\nuffd-move-holes 0+6..0+8 to 0+3 => up-to 0+7\n\
          pipe-write 0+0..0+3 => reads 7*2 8\npipe-read 0+0..0+1 tag 3 => EFAULT\n",
     );
     for line in [
@@ -82,6 +83,9 @@ fn calls_that_count_are_compared_with_how_far_they_came() {
         "CHECK(uffd_fill(UFFDIO_ZEROPAGE, p + page, 2 * page) == -1 &&",
         "CHECK(uffd_fill(UFFDIO_POISON, p + 4 * page, 4 * page) ==",
         "CHECK(uffd_mark(UFFDIO_WRITEPROTECT, p, page, 1) == 0);",
+        "NEED(has_uffd(1 << 16), \"UFFDIO_MOVE\");",
+        "CHECK(uffd_move(p, page, p + 6 * page, 0) == -1 && errno == EINVAL);",
+        "CHECK(uffd_move(p + 6 * page, 2 * page, p + 3 * page, 2) ==",
         "transfer(PIPE_WRITE, getpid(), 1, 0);",
         "CHECK(loaded(3, (const int[]){ 7, 7, 8 }));",
         "CHECK(transfer(PIPE_READ, getpid(), 1, 3) == -1 && errno == EFAULT);",

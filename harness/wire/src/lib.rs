@@ -202,6 +202,8 @@ pub enum UffdCall {
     Poison,
     /// UFFDIO_WRITEPROTECT, with UFFDIO_WRITEPROTECT_MODE_WP if `on`.
     Protect { on: bool },
+    /// UFFDIO_MOVE to `to`, bytes from the arena's start, with UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES if `holes`.
+    Move { to: i64, holes: bool },
 }
 
 /// How the kernel gets at memory for a caller.
@@ -347,8 +349,11 @@ impl Op {
             | Op::Madvise { at, len, .. }
             | Op::Mlock { at, len, .. }
             | Op::Munlock { at, len }
-            | Op::Uffd { at, len, .. }
             | Op::Mseal { at, len, .. } => (at, len),
+            Op::Uffd { at, len, call } => match call {
+                UffdCall::Move { to, .. } => (at.max(to), len),
+                _ => (at, len),
+            },
             Op::Mremap {
                 at,
                 len,

@@ -559,6 +559,19 @@ behaviours! {
         spans: &[since(6, 6)],
         probe: Some(probes::UFFD_POISON),
     }
+    uffd_move {
+        what: "userfaultfd knows UFFDIO_MOVE",
+        source: "6.8, userfaultfd: UFFDIO_MOVE uABI",
+        spans: &[since(6, 8)],
+        probe: Some(probes::UFFD_MOVE),
+    }
+    uffd_moved_huge_zero_is_soft_dirty {
+        what: "the huge zero page has the soft-dirty bit where UFFDIO_MOVE has put it",
+        source: "mm/huge_memory.c move_pages_huge_pmd of 7.3: move_soft_dirty_pmd; 6.12.117 makes the entry without, 6.19.14 to 7.2.12 have \
+                 it (run). No probe: 6.16 to 6.18 crash at such a move, see docs/findings.md",
+        spans: &[span(X86, Release(6, 19, 0), NEVER_ENDED)],
+        probe: None,
+    }
     poison_told_by_signal {
         what: "the signal of an access to poison says BUS_MCEERR_AR; on x86-64 without CONFIG_MEMORY_FAILURE BUS_ADRERR",
         source: "arch/x86/mm/fault.c do_sigbus; distributions have CONFIG_MEMORY_FAILURE, 6.18 of Firecracker has not (run). No probe \

@@ -471,6 +471,11 @@ pub const UFFD_POISON: Probe = Probe {
     read: succeeded,
 };
 
+pub const UFFD_MOVE: Probe = Probe {
+    program: "mmap 0+0..0+2 rw private fixed\nuffd-register-missing 0+0..0+1\nread 0+1..0+2\nuffd-move 0+1..0+2 to 0+0\n",
+    read: succeeded,
+};
+
 pub const UFFD_MOVED_STAYS_APART: Probe = Probe {
     program: "mmap 0+0..0+2 rw private fixed\nmmap 0+4..0+5 rw private fixed\nuffd-register-missing 0+0..0+5\n\
               mremap 0+4..0+5 0+2..0+3 fixed\n",

@@ -252,6 +252,11 @@ fn position(p: Pos) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether both ends of a range are positions.
+pub(super) fn is_valid(range: Range) -> bool {
+    position(range.start).is_ok() && position(range.end).is_ok()
+}
+
 /// Whether the range ends before it starts. Positions stand in the same order on every geometry.
 fn wraps(range: Range) -> bool {
     range.end.byte_offset(LARGEST) < range.start.byte_offset(LARGEST)

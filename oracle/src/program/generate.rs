@@ -51,7 +51,7 @@ const ENOUGH_CHANGES: u32 = 5;
 /// One program in so many is about files.
 const FILES: u32 = 3;
 /// One program of so many registers memory with userfaultfd.
-const UFFD: u32 = 6;
+const UFFD: u32 = 5;
 
 /// Bytes that a seed is expanded to; more than a program uses up.
 const SEED_BYTES: usize = 4096;

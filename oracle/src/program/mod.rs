@@ -435,19 +435,39 @@ impl Op {
         self.ranges().next()
     }
 
-    /// All ranges the op is given: that of [`Op::range`], and the new one of an mremap.
+    /// All ranges the op is given: that of [`Op::range`], the new one of an mremap, where UFFDIO_MOVE puts its pages.
     pub fn ranges(&self) -> impl Iterator<Item = Range> {
         let mut op = *self;
         let ranges = op.ranges_mut().map(|range| range.copied());
-        ranges.into_iter().flatten()
+        ranges.into_iter().flatten().chain(self.destination())
     }
 
-    /// The op with every range changed, in the order of [`Op::ranges`].
+    /// The op with every range changed, in the order of [`Op::ranges`]. Where UFFDIO_MOVE puts its pages is as long as where it
+    /// takes them from.
     pub fn with_ranges(mut self, mut change: impl FnMut(Range) -> Range) -> Op {
+        let destination = self.destination();
         for range in self.ranges_mut().into_iter().flatten() {
             *range = change(*range);
         }
+        if let (
+            Op::Uffd {
+                call: UffdCall::Move { to, .. },
+                ..
+            },
+            Some(destination),
+        ) = (&mut self, destination)
+        {
+            *to = change(destination).start;
+        }
         self
+    }
+
+    /// Where UFFDIO_MOVE puts its pages.
+    fn destination(&self) -> Option<Range> {
+        match self {
+            Op::Uffd { range, call } => call.destination(*range),
+            _ => None,
+        }
     }
 
     /// Where the ranges stand.
@@ -556,6 +576,8 @@ pub enum Need {
     Uffd,
     /// Write protection by userfaultfd.
     UffdWp,
+    /// UFFDIO_MOVE.
+    UffdMove,
 }
 
 /// One line of a program: an actor performs an op.

@@ -1,5 +1,6 @@
 //! What programs ask of userfaultfd.
 
+use crate::geometry::{Pos, Range};
 use serde::{Deserialize, Serialize};
 
 /// A call through the actor's own userfaultfd descriptor.
@@ -23,11 +24,13 @@ pub enum UffdCall {
     Protect,
     /// UFFDIO_WRITEPROTECT without.
     Unprotect,
+    /// UFFDIO_MOVE of the range to as many pages from `to` on; `holes`: with UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES.
+    Move { to: Pos, holes: bool },
 }
 
 impl UffdCall {
-    /// Every call, in the order of the reference page; copies with tag 1.
-    pub const ALL: [UffdCall; 10] = [
+    /// Every call, in the order of the reference page; copies with tag 1, moves to the arena's start.
+    pub const ALL: [UffdCall; 12] = [
         UffdCall::RegisterMissing,
         UffdCall::Unregister,
         UffdCall::Copy {
@@ -44,6 +47,14 @@ impl UffdCall {
             tag: 1,
             protect: true,
         },
+        UffdCall::Move {
+            to: Pos::new(0, 0),
+            holes: false,
+        },
+        UffdCall::Move {
+            to: Pos::new(0, 0),
+            holes: true,
+        },
     ];
 
     /// Its name in the text form.
@@ -59,6 +70,8 @@ impl UffdCall {
             UffdCall::Poison => "uffd-poison",
             UffdCall::Protect => "uffd-protect",
             UffdCall::Unprotect => "uffd-unprotect",
+            UffdCall::Move { holes: false, .. } => "uffd-move",
+            UffdCall::Move { holes: true, .. } => "uffd-move-holes",
         }
     }
 
@@ -66,8 +79,25 @@ impl UffdCall {
     pub fn fills(self) -> bool {
         matches!(
             self,
-            UffdCall::Copy { .. } | UffdCall::ZeroPage | UffdCall::Poison
+            UffdCall::Copy { .. } | UffdCall::ZeroPage | UffdCall::Poison | UffdCall::Move { .. }
         )
+    }
+
+    /// Where a move of `range` puts its pages, on every geometry.
+    pub(super) fn destination(self, range: Range) -> Option<Range> {
+        let UffdCall::Move { to, .. } = self else {
+            return None;
+        };
+        let Range { start, end } = range;
+        let block = i16::from(to.block) + i16::from(end.block) - i16::from(start.block);
+        let page = i32::from(to.page) + i32::from(end.page) - i32::from(start.page);
+        let byte = i32::from(to.byte) + i32::from(end.byte) - i32::from(start.byte);
+        let end = Pos {
+            block: block.clamp(0, u8::MAX.into()) as u8,
+            page: page.clamp(i16::MIN.into(), i16::MAX.into()) as i16,
+            byte: byte.clamp(0, u16::MAX.into()) as u16,
+        };
+        Some(Range::new(to, end))
     }
 
     /// Whether it registers memory.

@@ -14,7 +14,7 @@ use super::errno::{
 };
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
-use super::{anon_vma, droppable, hit, populate, soft_dirty, thp, transfer, uffd, Ctx};
+use super::{anon_vma, droppable, folio, hit, populate, soft_dirty, thp, transfer, uffd, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
@@ -568,10 +568,10 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
         }
         Some(slot @ Slot::Anon { id, content }) => {
             let content = new.over(0, content);
-            for (from, to, shared) in ctx.sharing(start, end, slot) {
+            for (from, to, copied) in folio::by_store(ctx, start, end, slot) {
                 let content = content.plus(from - start);
                 let mut kept = Vec::new();
-                let id = if shared {
+                let id = if copied {
                     hit!(ctx, COPY_ON_WRITE);
                     ctx.world.new_pages(to - from)
                 } else {
@@ -581,6 +581,8 @@ fn store_anon(ctx: &mut Ctx, i: usize, start: u32, end: u32, slot: Option<Slot>,
                     if !ctx.mm.vmas[i].droppable {
                         ctx.mm.stored(id, to - from);
                     }
+                    let last = id.0 + u64::from(to - from);
+                    ctx.world.folios.forked.remove(id.0, last);
                     id
                 };
                 ctx.mm.slots.set(from, to, Slot::Anon { id, content });

@@ -53,6 +53,67 @@ pub const SHARING_IS_ESTIMATED: Rule = Rule {
     about: &[Class::PageState],
 };
 
+pub const STORE_COPIES: Rule = Rule {
+    name: "folio/store-copies",
+    text: "Where a huge page is mapped page by page, a store to a page of it that a fork has shared makes a copy, though nobody else maps \
+           this page: before 6.15 if more than this page of it is mapped at all, later if another address space maps any. \
+           From then on it is a small page.",
+    source: "mm/memory.c wp_can_reuse_anon_folio, __wp_can_reuse_large_anon_folio; 6.15, mm: Copy-on-Write (COW) reuse support \
+             for PTE-mapped THP",
+    since: "all",
+    about: &[Class::PageState],
+};
+
+/// The pages `[start, end)`, mapped one by one, which hold `slot` and what follows it, by whether a store copies them: (start, end,
+/// copied). They are copied if another address space maps them too, and some that nobody else maps.
+pub(super) fn by_store(ctx: &mut Ctx, start: u32, end: u32, slot: Slot) -> Vec<(u32, u32, bool)> {
+    let sharing = ctx.sharing(start, end, slot);
+    let Slot::Anon { id, .. } = slot else {
+        return sharing;
+    };
+    let last = id.0 + u64::from(end - start);
+    if !ctx.world.folios.forked.meets(id.0, last) || ctx.world.folios.end() == 0 {
+        return sharing;
+    }
+    let mut parts: Vec<(u32, u32, bool)> = Vec::new();
+    // Pages of the large folio that were copied just now.
+    let mut gone = (PageId(0), 0);
+    for (page, shared) in sharing
+        .iter()
+        .flat_map(|s| (s.0..s.1).map(|page| (page, s.2)))
+    {
+        let id = id.plus(page - start);
+        let exclusive = ctx.world.folios.exclusive_stretch(id.0, id.0 + 1).1;
+        let large = ctx.world.folios.of(id).filter(|_| !exclusive);
+        let copied = large.map_or(shared, |large| {
+            if gone.0 != large.first {
+                gone = (large.first, 0);
+            }
+            let copied = shared || store_copies(ctx, large, gone.1);
+            if copied && !shared {
+                hit!(ctx, STORE_COPIES);
+            }
+            gone.1 += u32::from(copied);
+            copied
+        });
+        match parts.last_mut() {
+            Some(part) if part.2 == copied => part.1 = page + 1,
+            _ => parts.push((page, page + 1, copied)),
+        }
+    }
+    parts
+}
+
+/// Whether a store copies a page of a large folio that nobody else maps, `gone` of its pages having been copied before.
+fn store_copies(ctx: &Ctx, large: Large, gone: u32) -> bool {
+    let others = ctx.world.actors.iter().flatten();
+    let others: u32 = others.map(|mm| mapped(ctx, mm, large).pages).sum();
+    match ctx.world.profile.folio_sharing_is_known {
+        true => others > 0,
+        false => others + mapped(ctx, &ctx.mm, large).pages > gone + 1,
+    }
+}
+
 /// What a walk over folios is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Aim {

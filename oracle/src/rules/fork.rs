@@ -171,6 +171,10 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                     continue;
                 }
                 mm.slots.set(run.start, run.end, run.slot);
+                if let Slot::Anon { id, .. } = run.slot {
+                    let last = id.0 + u64::from(run.end - run.start);
+                    ctx.world.folios.forked.insert(id.0, last);
+                }
                 if !ctx.mm.slots.uffd_wp_in(run.start, run.end).is_empty() {
                     hit!(ctx, uffd::protect::FORK);
                 }

@@ -80,7 +80,7 @@ pub use registry::{Rule, RuleId, RuleSet, RULES};
 
 use crate::geometry::{Geometry, Range};
 use crate::judge::Outcome;
-use crate::program::{ActorId, Advice, Op, Step, Whose};
+use crate::program::{ActorId, Advice, Op, Step, UffdCall, Whose};
 use crate::space::mm::Mm;
 use crate::space::slots::Slot;
 use crate::space::{Branch, World};
@@ -245,6 +245,10 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
             whose,
             tag,
         } => return transfer::transfer(ctx, way, vectors, whose, tag),
+        Op::Uffd {
+            range,
+            call: call @ UffdCall::Move { .. },
+        } => return every_way(ctx, |ctx| uffd::call(ctx, range, call)),
         Op::Uffd { range, call } => uffd::call(&mut ctx, range, call),
         Op::Truncate { file, pages } => resize::truncate(&mut ctx, file, pages.into()),
         Op::PunchHole { file, from, to } => {

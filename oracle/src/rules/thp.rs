@@ -207,6 +207,7 @@ pub(crate) fn stored(ctx: &mut Ctx, i: usize, block: usize, id: PageId) {
         ctx.mm.stored(large.first, large.pages);
     }
     ctx.world.folios.dirty.insert(first, last);
+    ctx.world.folios.forked.remove(first, last);
 }
 
 /// The huge mapping of a block, if there is one, becomes one page by page.

@@ -8,11 +8,13 @@
 //! | `fill` | pages filled in by hand |
 //! | `poison` | poison markers |
 //! | `protect` | write protection page by page |
+//! | `moving` | pages that are taken from one place to another |
 //! | `lost` | fork and mremap, which leave it behind |
 
 pub(crate) mod fill;
 pub(crate) mod lost;
 pub(crate) mod missing;
+pub(crate) mod moving;
 pub(crate) mod poison;
 pub(crate) mod protect;
 pub(crate) mod register;
@@ -60,6 +62,16 @@ pub(crate) fn call(ctx: &mut Ctx, range: Range, call: UffdCall) -> Outcome {
         hit!(ctx, poison::UNKNOWN);
         return Outcome::Errno(EINVAL);
     }
+    if let UffdCall::Move { to, .. } = call {
+        if !ctx.world.profile.uffd_move {
+            hit!(ctx, moving::UNKNOWN);
+            return Outcome::Errno(EINVAL);
+        }
+        if !to.is_page_aligned() {
+            hit!(ctx, RANGE);
+            return Outcome::Errno(EINVAL);
+        }
+    }
     let on = |missing, wp| Uffd { missing, wp };
     match call {
         UffdCall::RegisterMissing => register::register(ctx, span, on(true, false)),
@@ -71,5 +83,6 @@ pub(crate) fn call(ctx: &mut Ctx, range: Range, call: UffdCall) -> Outcome {
         UffdCall::Poison => fill::fill(ctx, range, Filling::Poison),
         UffdCall::Protect => protect::protect(ctx, span, true),
         UffdCall::Unprotect => protect::protect(ctx, span, false),
+        UffdCall::Move { to, holes } => moving::move_pages(ctx, range, to, holes),
     }
 }

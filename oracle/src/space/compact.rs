@@ -20,6 +20,8 @@ impl World {
         let next = used.iter().map(|(_, end)| end + 1).max().unwrap_or(1);
         self.folios
             .forget(|first: PageId, pages| !is_used(first.0, first.0 + u64::from(pages)));
+        used.sort_unstable();
+        self.folios.forget_forked(&used);
         // A large folio may reach behind the last of its pages that is mapped.
         self.next_page = next.max(self.folios.end() + 1);
         self

@@ -28,6 +28,9 @@ pub(crate) struct Folios {
     /// Pages whose folio is marked dirty, however their mappings are marked: those that come from a huge page, until they are
     /// lazily freed.
     pub dirty: Ranges,
+    /// Pages that a fork has shared and that nobody has stored to since: they are not marked exclusive (PageAnonExclusive), even
+    /// if only one address space is left that maps them.
+    pub forked: Ranges,
 }
 
 impl Folios {
@@ -65,6 +68,26 @@ impl Folios {
     /// One past the last page of any large folio; 0 where there is none.
     pub fn end(&self) -> u64 {
         self.large.iter().map(|l| l.ids().1).max().unwrap_or(0)
+    }
+
+    /// Forgets which of the pages were forked that `used`, ascending, does not name.
+    pub fn forget_forked(&mut self, used: &[(u64, u64)]) {
+        let mut at = 0;
+        for (from, to) in used.iter().copied().chain([(u64::MAX, u64::MAX)]) {
+            if at < from {
+                self.forked.remove(at, from);
+            }
+            at = at.max(to);
+        }
+    }
+
+    /// Where before `last` pages stop being like page `first` in whether they are exclusive, and whether it is.
+    pub fn exclusive_stretch(&self, first: u64, last: u64) -> (u64, bool) {
+        match self.forked.within(first, last).next() {
+            None => (last, true),
+            Some((from, _)) if from > first => (from, true),
+            Some((_, to)) => (to, false),
+        }
     }
 
     /// The folio is split: its pages go on as small ones.

@@ -217,7 +217,7 @@ fn way_of(way: Transfer) -> wire::Way {
 }
 
 /// The wire's name of a call through userfaultfd.
-fn uffd_call(call: UffdCall) -> wire::UffdCall {
+fn uffd_call(call: UffdCall, g: Geometry) -> wire::UffdCall {
     match call {
         UffdCall::RegisterMissing => wire::UffdCall::Register {
             mode: UFFDIO_REGISTER_MODE_MISSING,
@@ -234,6 +234,10 @@ fn uffd_call(call: UffdCall) -> wire::UffdCall {
         UffdCall::Poison => wire::UffdCall::Poison,
         UffdCall::Protect => wire::UffdCall::Protect { on: true },
         UffdCall::Unprotect => wire::UffdCall::Protect { on: false },
+        UffdCall::Move { to, holes } => wire::UffdCall::Move {
+            to: to.byte_offset(g),
+            holes,
+        },
     }
 }
 
@@ -380,7 +384,7 @@ fn op(step: &Step, g: Geometry, files: &[File]) -> wire::Op {
         Op::Uffd { range, call } => wire::Op::Uffd {
             at: range.start.byte_offset(g),
             len: range.byte_len(g),
-            call: uffd_call(call),
+            call: uffd_call(call, g),
         },
         Op::Truncate { file, pages } => wire::Op::Truncate {
             file: place_of(file),

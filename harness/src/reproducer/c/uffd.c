@@ -10,10 +10,11 @@
 #define UFFDIO_UNREGISTER 0x8010aa01
 #define UFFDIO_COPY 0xc028aa03 /* start, source, length, mode 2: protected */
 #define UFFDIO_ZEROPAGE 0xc020aa04
+#define UFFDIO_MOVE 0xc028aa05 /* to, from, length, mode 2: holes pass */
 #define UFFDIO_WRITEPROTECT 0xc018aa06 /* mode 1: on, 0: off */
 #define UFFDIO_POISON 0xc020aa08
 
-/* What the kernel knows: bit 0 write protection, bit 12 of shared memory. */
+/* What the kernel knows: bit 0 write protection, 12 of shared memory, 16 move. */
 static uint64_t uffd_features;
 
 static int uffd(void)
@@ -85,3 +86,12 @@ __attribute__((unused)) static long uffd_copy(char *at, size_t len, int tag,
 	return uffd_filled(result, arg[4]);
 }
 
+
+__attribute__((unused)) static long uffd_move(char *from, size_t len, char *to,
+					      uint64_t mode)
+{
+	uint64_t arg[5] = { (uintptr_t)to, (uintptr_t)from, len, mode, 0 };
+	int result = ioctl(uffd(), UFFDIO_MOVE, arg);
+
+	return uffd_filled(result, arg[4]);
+}

@@ -148,6 +148,7 @@ impl Writer<'_, '_, '_> {
             Op::Fork { .. } => 75,
             Op::Mmap { .. } => 35,
             Op::Mremap { .. } => 40,
+            Op::Uffd { call, .. } if call.registers() => 70,
             Op::Uffd { .. } => 50,
             Op::Madvise { advice, .. } => match advice {
                 Advice::HugePage | Advice::DontNeed | Advice::DontNeedLocked => 50,
@@ -161,6 +162,12 @@ impl Writer<'_, '_, '_> {
         };
         if !self.dice.chance(chance) {
             return None;
+        }
+        if matches!(op, Op::Uffd { call, .. } if call.registers()) && self.dice.chance(70) {
+            // What is registered is there to be moved to.
+            let op = self.uffd_move(actor, false);
+            let op = self.that_ends(actor, op);
+            return Some(Sequel { actor, op });
         }
         if let Op::Madvise {
             range,
@@ -298,7 +305,7 @@ impl Writer<'_, '_, '_> {
         }
         let place =
             self.dice
-                .weighted(&[(75, Place::Fixed), (16, Place::Hint), (9, Place::NoReplace)]);
+                .weighted(&[(73, Place::Fixed), (18, Place::Hint), (9, Place::NoReplace)]);
         let page = |p: crate::geometry::Pos| p.page_index(super::GEOMETRY);
         let small = page(range.end) - page(range.start) <= POPULATED;
         let flags = MapFlags {

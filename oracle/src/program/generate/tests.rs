@@ -65,6 +65,8 @@ fn the_mix_is_what_was_asked_for() {
     ] {
         assert!(stats.op_share(name) > 0.005, "{name} is too rare\n{stats}");
     }
+    let moves = stats.op_share("uffd-move") + stats.op_share("uffd-move-holes");
+    assert!(moves > 0.003, "UFFDIO_MOVE is too rare: {moves}\n{stats}");
     let transfers: Vec<f64> = Transfer::ALL.map(|way| stats.op_share(way.name())).into();
     let all: f64 = transfers.iter().sum();
     assert!(

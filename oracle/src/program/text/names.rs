@@ -71,6 +71,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("soft-dirty", Need::SoftDirty),
     ("uffd", Need::Uffd),
     ("uffd-wp", Need::UffdWp),
+    ("uffd-move", Need::UffdMove),
 ];
 
 /// Spellings of [`Thp`].

@@ -373,7 +373,7 @@ fn position_parts(text: &str) -> Option<(&str, bool, &str, Option<&str>)> {
 }
 
 /// `0+2`, `1-2`, `0+3.17`.
-fn position(c: &Cursor<'_>, word: Word<'_>) -> Result<Pos> {
+pub fn position(c: &Cursor<'_>, word: Word<'_>) -> Result<Pos> {
     let Some((block, negative, page, byte)) = position_parts(word.text) else {
         let mut error = c.expected("a position such as 0+2, 1-2 or 0+3.17", word);
         error.help = Some(

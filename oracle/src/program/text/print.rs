@@ -75,6 +75,10 @@ impl fmt::Display for Op {
             }
             Op::Uffd {
                 range,
+                call: UffdCall::Move { to, .. },
+            } => write!(f, " {range} to {to}"),
+            Op::Uffd {
+                range,
                 call: UffdCall::Copy { tag, .. },
             }
             | Op::Write { range, tag } => write!(f, " {range} tag {tag}"),

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::error::ParseError;
-use super::ops::{keyword, number_in, range};
+use super::ops::{keyword, number_in, position, range};
 use crate::program::{Op, UffdCall};
 
 /// The call of this name, if it is one.
@@ -10,7 +10,7 @@ pub fn call(name: &str) -> Option<UffdCall> {
     UffdCall::ALL.into_iter().find(|call| call.name() == name)
 }
 
-/// `0+0..0+2`, or `0+0..0+2 tag 7`, behind the name.
+/// `0+0..0+2`, `0+0..0+2 tag 7` or `0+0..0+2 to 1+0`, behind the name.
 pub fn op(c: &mut Cursor<'_>, call: UffdCall) -> Result<Op, ParseError> {
     let range = range(c)?;
     let call = match call {
@@ -19,6 +19,12 @@ pub fn op(c: &mut Cursor<'_>, call: UffdCall) -> Result<Op, ParseError> {
             let word = c.word();
             let tag = number_in(c, word, "a tag", 1, u64::from(u16::MAX))? as u16;
             UffdCall::Copy { tag, protect }
+        }
+        UffdCall::Move { holes, .. } => {
+            keyword(c, &[("to", ())])?;
+            let word = c.word();
+            let to = position(c, word)?;
+            UffdCall::Move { to, holes }
         }
         other => other,
     };

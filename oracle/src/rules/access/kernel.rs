@@ -2,7 +2,7 @@
 
 use super::{denied, COPY_ON_WRITE};
 use crate::program::Prot;
-use crate::rules::{hit, secret, thp, transfer, Ctx};
+use crate::rules::{folio, hit, secret, thp, transfer, Ctx};
 use crate::space::mm::{block_of, Table};
 use crate::space::slots::Slot;
 use crate::space::Content;
@@ -141,14 +141,24 @@ fn fast(ctx: &Ctx, i: usize, page: u32) -> bool {
 /// Before anonymous pages `[start, end)` are pinned: those that another address space maps too are copied. Whether something
 /// changed.
 pub(super) fn unshare(ctx: &mut Ctx, start: u32, end: u32, slot: Slot) -> bool {
-    let Slot::Anon { content, .. } = slot else {
+    let Slot::Anon { id, content } = slot else {
         return false;
     };
     if ctx.mm.tables[block_of(start, ctx.geometry())] == Table::Huge {
         // Shared in any of its pages, it is split first.
-        return !thp::write_protected(ctx, start);
+        let unshared = thp::write_protected(ctx, start);
+        if let Some(large) = ctx.world.folios.of(id).filter(|_| unshared) {
+            let (first, last) = large.ids();
+            ctx.world.folios.forked.remove(first, last);
+        }
+        return !unshared;
     }
-    let parts = ctx.sharing(start, end, slot);
+    let parts = folio::by_store(ctx, start, end, slot);
+    for (from, to, _) in parts.iter().filter(|part| !part.2) {
+        let first = id.plus(from - start).0;
+        let last = first + u64::from(to - from);
+        ctx.world.folios.forked.remove(first, last);
+    }
     if !parts.iter().any(|part| part.2) {
         return false;
     }

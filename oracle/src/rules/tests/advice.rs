@@ -91,6 +91,17 @@ pub(super) const CASES: &[Case] = &[
         huge!("dontneed 0+4..0+6\n    => 0+0 |aaaa..a*pmd-6|\npageout 0+1..0+2\n    => 0+0 |aazz..z*pmd-6|\n"),
     ),
     Case::new(
+        &folio::STORE_COPIES,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmmap 1+0..2+0 rw private fixed\ndontneed 0+5..0+6\nfork 1\n\
+         1: dontneed 0+0..0+1\nwrite 0+0..0+1 tag 2\n1: exit\nuffd-register-missing 1+0..2+0\nuffd-move 0+0..0+1 to 1+0 => ok\n    => 0+0 .aaaa.a\n",
+    ),
+    Case::new(
+        &folio::STORE_COPIES,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmmap 1+0..2+0 rw private fixed\ndontneed 0+5..0+6\nfork 1\n\
+         1: exit\nwrite 0+0..0+1 tag 2\nuffd-register-missing 1+0..2+0\nuffd-move 0+0..0+1 to 1+0 => ok\n    => 0+0 .aaaa.a\n",
+    )
+    .on(6, 12, Arch::X86_64),
+    Case::new(
         &folio::SHARED_IS_LEFT,
         huge!("fork 1\n1: dontneed 0+1..1+0\npageout 0+0..0+4\n    => 0+0 |S*pmd|\n1: exit\npageout 0+0..0+4\n    => 0+0 |aaz*pmd-2|\n"),
     ),

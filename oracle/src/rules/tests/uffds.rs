@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::profile::Arch;
-use crate::rules::uffd::{self, poison, protect};
+use crate::rules::uffd::{self, moving, poison, protect};
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
@@ -323,5 +323,102 @@ pub(super) const CASES: &[Case] = &[
     Case::new(
         &protect::SHOWN,
         "thp never\n\nmmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\nuffd-register-wp 0+0..0+2\nuffd-protect 0+0..0+1\n    => 0+0 |aa|\n",
+    ),
+    Case::new(
+        &moving::UNKNOWN,
+        "mmap 0+0..0+4 rw private fixed\nuffd-register-missing 0+0..0+2\nwrite 0+2..0+3 tag 1\nuffd-move 0+2..0+3 to 0+0 => EINVAL\n",
+    )
+    .on(6, 1, Arch::X86_64),
+    Case::new(
+        &moving::MOVES,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nmmap 1+0..1+4 rw private fixed\nwrite 0+0..0+2 tag 1\nread 0+2..0+3\n\
+         clear-soft-dirty\nuffd-register-missing 1+0..1+4\nuffd-move 0+0..0+3 to 1+1 => ok\n    => 0+0 |....|\n    => 1+0 |.aaz|\n\
+         read 1+1..1+4 => reads 1*2 0\nread 1+0..1+1 => SIGBUS ADRERR 1+0\nread 0+0..0+1 => reads 0\nuffd-move 1+1..1+2 to 1+0 => ok\n\
+             => 1+0 |a.az|\nuffd-move-holes 1+1..1+4 to 0+1 => EINVAL\nuffd-move 0+0..0+1 to 1+1 => ok\n    => 0+0 |....|\n    => 1+0 |azaz|\n",
+    )
+    .soft_dirty(&[(512, true), (513, false), (514, true), (515, false)]),
+    Case::new(
+        &moving::AREAS,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nmmap 0+4..0+6 r private fixed\nmmap 0+6..0+8 rw shared fixed\n\
+         mmap 0+8..0+10 rw private memfd0 fixed\nmmap 1+0..1+4 rw private fixed\nwrite 0+0..0+3 tag 1\n\
+         uffd-move 0+0..0+1 to 1+0 => EINVAL\nuffd-register-wp 1+0..1+4\nuffd-move 0+0..0+1 to 2+0 => ENOENT\n\
+         uffd-move 0-1..0+0 to 1+0 => ENOENT\nuffd-move 0+0..0+1 to 1+0.1 => EINVAL\nuffd-move 0+3..0+5 to 1+0 => EINVAL\n\
+         uffd-move 0+0..0+2 to 1+3 => EINVAL\nuffd-move 0+4..0+5 to 1+0 => EINVAL\nuffd-move 0+6..0+7 to 1+0 => EINVAL\n\
+         uffd-move 0+8..0+9 to 1+0 => EINVAL\nuffd-move 0+0..0+1 to 1+0 => ok\nmlock-onfault 0+0..0+4 => ok\n\
+         uffd-move 0+1..0+2 to 1+1 => EINVAL\nmlock 1+1..1+3 => ok\nmprotect 1+1..1+4 r\nuffd-move 0+1..0+2 to 1+3 => EINVAL\n",
+    ),
+    Case::new(
+        &moving::OCCUPIED,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nmmap 1+0..1+6 rw private fixed\nwrite 0+0..0+3 tag 1\nguard-install 1+1..1+2\n\
+         uffd-register-missing 1+0..1+6\nuffd-poison 1+3..1+4\nuffd-move 0+0..0+3 to 1+0 => up-to 0+1\nuffd-move 0+1..0+3 to 1+0 => EEXIST\n\
+         uffd-move 0+1..0+3 to 1+1 => EEXIST\nuffd-move 0+1..0+3 to 1+2 => up-to 0+2\nuffd-move 0+3..0+4 to 1+3 => EEXIST\n\
+             => 0+0 |..a.|\n    => 1+0 |aGa~..|\n",
+    ),
+    Case::new(
+        &moving::OCCUPIED,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmmap 1+0..2+0 rw private fixed\nwrite 1+0..1+1 tag 2\n\
+         uffd-register-missing 1+0..2+0\nuffd-move 0+0..0+1 to 1+1 => EEXIST\n    => 0+0 |A*pmd|\n    => 1+0 |A*pmd|\n",
+    ),
+    Case::new(
+        &moving::HOLES,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nmmap 1+0..1+6 rw private fixed\nuffd-register-missing 1+0..1+6\n\
+         uffd-move 0+0..0+2 to 1+0 => ENOENT\nwrite 0+0..0+1 tag 1\nwrite 0+3..0+4 tag 2\nuffd-move 0+0..0+4 to 1+0 => up-to 0+1\n\
+         uffd-move-holes 0+1..0+4 to 1+2 => ok\n    => 0+0 |....|\n    => 1+0 |a...a.|\nuffd-move-holes 2+0..2+1 to 1+5 => ENOENT\n",
+    ),
+    Case::new(
+        &moving::MARKERS,
+        "thp never\n\nmmap 0+0..0+6 rw private fixed\nmmap 1+0..1+6 rw private fixed\nwrite 0+0..0+6 tag 1\nuffd-register-missing 0+0..1+6\n\
+         guard-install 0+1..0+2\ndontneed 0+3..0+4\nuffd-poison 0+3..0+4\nuffd-move 0+0..0+3 to 1+0 => up-to 0+1\n\
+         uffd-move 0+1..0+3 to 1+1 => EFAULT\nuffd-move-holes 0+3..0+4 to 1+1 => EFAULT\nuffd-move 0+2..0+6 to 1+1 => up-to 0+3\n\
+             => 0+0 |.G.~aa|\n    => 1+0 |aa....|\n",
+    ),
+    Case::new(
+        &moving::NOT_EXCLUSIVE,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nmmap 1+0..1+4 rw private fixed\nwrite 0+0..0+3 tag 1\nuffd-register-missing 1+0..1+4\n\
+         fork 1\nuffd-move 0+0..0+1 to 1+0 => EBUSY\n1: exit\nuffd-move 0+0..0+1 to 1+0 => EBUSY\nwrite 0+0..0+1 tag 2\n\
+         uffd-move 0+0..0+2 to 1+0 => up-to 0+1\nvm-read 0+1..0+2 of 0 => ok\nuffd-move 0+1..0+3 to 1+1 => up-to 0+2\n    => 0+0 |..a.|\n\
+             => 1+0 |aa..|\n",
+    ),
+    Case::new(
+        &moving::NOT_EXCLUSIVE,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmmap 1+0..2+0 rw private fixed\nuffd-register-missing 1+0..2+0\n\
+         fork 1\n1: exit\nuffd-move 0+0..1+0 to 1+0 => EBUSY\nuffd-move 0+1..0+2 to 1+0 => EBUSY\n    => 0+0 |A*pmd|\nwrite 0+1..0+2 tag 2\n\
+         uffd-move 0+0..1+0 to 1+0 => ok\n    => 0+0 |.*pmd|A*pmd|\n",
+    ),
+    Case::new(
+        &moving::HUGE,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+3..0+4 tag 1\nmmap 1+0..2+0 rw private fixed\nuffd-register-missing 1+0..2+0\n\
+         uffd-move 0+0..1+0 to 1+0 => ok\n    => 0+0 |.*pmd|A*pmd|\nread 1+3..1+4 => reads 1\nread 0+0..0+1 => reads 0\n    => 0+0 |Z*pmd|A*pmd|\n\
+         uffd-unregister 1+0..2+0\nuffd-register-missing 0+0..1+0\ndontneed 0+0..1+0\nuffd-move 1+0..2+0 to 0+0 => ok\n    => 0+0 |A*pmd|.*pmd|\n",
+    ),
+    Case::new(
+        &moving::HUGE_ZERO_BIT,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nread 0+3..0+4\nmmap 1+0..2+0 rw private fixed\nuffd-register-missing 1+0..2+0\n\
+         clear-soft-dirty\nuffd-move 0+0..1+0 to 1+0 => ok\n    => 0+0 |.*pmd|Z*pmd|\n",
+    )
+    .soft_dirty(&[(512, true)]),
+    Case::new(
+        &moving::HUGE,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nread 0+3..0+4\nmmap 1+0..2+0 rw private fixed\nuffd-register-missing 1+0..2+0\n\
+         clear-soft-dirty\nuffd-move 0+0..1+0 to 1+0 => ok\n    => 0+0 |.*pmd|Z*pmd|\n",
+    )
+    .on(6, 12, Arch::X86_64)
+    .soft_dirty(&[(512, false)]),
+    Case::new(
+        &moving::SPLITS_HUGE,
+        "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmmap 1+0..2+0 rw private fixed\nuffd-register-missing 1+0..2+0\n\
+         uffd-copy 1+0..1+1 tag 2\nuffd-move 0+0..1+0 to 1+0 => EEXIST\n    => 0+0 |a*pmd|a\nuffd-move 0+0..0+2 to 1+1 => ok\n\
+             => 0+0 ..zz\n    => 1+0 |aaz.\nread 1+0..1+3 => reads 2 1 0\n",
+    ),
+    Case::new(
+        &moving::UNPROTECTS,
+        "thp never\n\nmmap 0+0..0+4 rw private fixed\nmmap 1+0..1+4 rw private fixed\nwrite 0+0..0+2 tag 1\nread 0+2..0+3\n\
+         uffd-register-wp 0+0..1+4\nuffd-protect 0+0..0+4\nuffd-move 0+0..0+3 to 1+0 => ok\n    => 0+0 |....|\n    => 1+0 |aaz.|\n\
+         write 1+0..1+3 tag 2 => ok\n",
+    ),
+    Case::new(
+        &moving::LEAVES_DROPPABLE,
+        "thp never\n\nmmap 0+0..0+4 rw droppable fixed\nmmap 1+0..1+4 rw private fixed\nwrite 0+0..0+1 tag 1\nuffd-register-missing 1+0..1+4\n\
+         uffd-move 0+0..0+1 to 1+0 => ok\npageout 1+0..1+1\n    => 1+0 |a...|\n",
     ),
 ];

@@ -21,7 +21,8 @@ pub const ONE_VMA: Rule = Rule {
 pub const PREPARES_FIRST: Rule = Rule {
     name: "uffd/fill/anon-vma-first",
     text: "The VMA where the range starts gets an anon_vma if stores to it are not shared: from 6.9 on before it is looked at, so also \
-           if it is not registered or too small, and even if it could never have a private page.",
+           if it is not registered or too small, and even if it could never have a private page. So does the VMA where UFFDIO_MOVE puts its \
+           pages.",
     source: "mm/userfaultfd.c find_vma_and_prepare_anon; 6.9, userfaultfd: use per-vma locks in userfaultfd operations",
     since: "6.9; before: only where the range is filled",
     about: &[Class::Vma],
