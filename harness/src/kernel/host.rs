@@ -10,7 +10,7 @@ use super::vm::Vm;
 use super::{BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared};
 use crate::kernel::End;
 use oracle::profile::Profile;
-use oracle::program::{Advice, Op, Program, ShmemThp, Thp};
+use oracle::program::{Advice, Op, Program, ShmemThp, Thp, UffdCall};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -120,6 +120,16 @@ impl Settings {
                 matches!(op, Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } if *advice == wanted)
             })
         };
+        // Linux 6.16 to 6.18 crash when it moves the huge zero page (docs/findings.md).
+        let may_crash = || {
+            let huge = match knobs.thp {
+                Thp::Never => false,
+                Thp::Madvise => hinted(),
+                Thp::Always => true,
+            };
+            let moves = |op: &Op| matches!(op, Op::Uffd { call, .. } if matches!(call, UffdCall::Move { .. }));
+            huge && has(moves)
+        };
         // Without a hint the two are one.
         let one_mode = || (knobs.thp, self.thp) == (Thp::Never, Thp::Madvise) && !hinted();
         if knobs.root {
@@ -134,6 +144,8 @@ impl Settings {
             Err("another mode of transparent huge pages")
         } else if Some(knobs.shmem_thp) != self.shmem_thp && has(shares) {
             Err("another mode of huge pages in shared memory")
+        } else if may_crash() {
+            Err("UFFDIO_MOVE where huge pages are, at which kernels have crashed")
         } else {
             Ok(())
         }
@@ -273,6 +285,15 @@ mod tests {
             .fit(program(shared))
             .unwrap_err()
             .contains("shared memory"));
+        let moves = "mmap 0+0..0+4 rw private fixed\nuffd-move 0+0..0+1 to 0+2\n";
+        assert!(host.fit(program(moves)).is_ok());
+        let hinted = format!("{moves}hugepage 0+0..0+4\n");
+        for (host, text) in [
+            (&host, hinted.as_str()),
+            (&source("always", "never"), moves),
+        ] {
+            assert!(host.fit(program(text)).unwrap_err().contains("UFFDIO_MOVE"));
+        }
         // Probes are run as they are.
         let give = |text: &str| host.settings.give(&program(text));
         let mapped = "mmap 0+0..0+4 rw private fixed\n";
