@@ -106,14 +106,18 @@ fn is_one_minimal(source: &Simulated, result: &Minimized) -> Result<(), String> 
 }
 
 /// Faults whose bucket names another rule than one that they break, each with why.
-const MISNAMED: [(&str, &str); 4] = [
+const MISNAMED: [(&str, &str); 6] = [
     (
         "madvise/hole-stops",
-        "what lies behind the hole was in use, and that install empties it is the rule about such a page",
+        "a page behind the hole is in use, and what the advice does to such a page is a rule of its own",
     ),
     (
         "mremap/target-stays",
         "the rule of what DONTUNMAP leaves speaks about VMAs too, and is the more special",
+    ),
+    (
+        "fork/copies-dontfork",
+        "what a child has of locked memory is a rule about its VMAs too, and is the more special",
     ),
     (
         "thp-disable/disable-skipped",
@@ -122,6 +126,10 @@ const MISNAMED: [(&str, &str); 4] = [
     (
         "transfer/pins-shared",
         "the fault reads what the call does not come to either, and that shows first",
+    ),
+    (
+        "transfer/copies-nothing",
+        "in registered memory the rule about missing pages speaks about pages too",
     ),
 ];
 

@@ -75,7 +75,7 @@ faults! {
             if !range.start.is_page_aligned() { swap(o, EINVAL, Some(ENOMEM)) }
         });
     "madvise" "hole-stops" "madvise stops at the first hole instead of going on behind it"
-        ["madvise/holes" "madvise/walks-vmas" "guard/install/fills"]
+        ["madvise/holes" "madvise/walks-vmas" "guard/install/fills" "merge/split"]
         Act::Instead(hole_stops);
     "dontneed" "removes-guards" "MADV_DONTNEED removes guards"
         ["madvise/dontneed/keeps-guards"]
@@ -90,10 +90,10 @@ faults! {
         ["madvise/dontneed/discards" "madvise/dontneed/shared-keeps-content" "madvise/dontneed/private-file-loses-copies"]
         Act::Instead(|_, s| shortened(s, Advice::DontNeed));
     "access" "guard-is-open" "an access to a guard removes it and goes on"
-        ["access/guard"]
+        ["access/guard" "access/stops-at-fault"]
         Act::Instead(guard_is_open);
     "access" "guard-accerr" "an access to a guard reports SEGV_ACCERR instead of SEGV_MAPERR"
-        ["access/guard"]
+        ["access/guard" "access/unmapped"]
         Act::Outcome(|_, _, o| if let Outcome::Access(a) = o {
             if let Some(fault) = &mut a.fault { if fault.code == MAPERR { fault.code = ACCERR } }
         });
@@ -111,7 +111,7 @@ faults! {
         ["access/write-makes-page" "access/write-in-place" "access/copy-on-write"]
         Act::Instead(|_, s| if matches!(s.op, Op::Write { .. }) { Plan::skip() } else { None });
     "access" "zero-page-is-anon" "a read of an empty page allocates memory instead of mapping the zero page"
-        ["access/read-maps-zero-page"]
+        ["access/read-maps-zero-page" "madvise/populate/like-an-access"]
         Act::View(|_, _, _, seen| each_page(seen, |page| if page.kind == PageKind::Zero { page.kind = PageKind::Anon }));
     "access" "ignores-prot" "a store to a read-only page succeeds"
         ["access/denied"]
@@ -152,10 +152,10 @@ faults! {
         ["mmap/fixed/replaces" "mmap/new-is-empty" "munmap/removes" "mmap/file/maps"]
         Act::Instead(fixed_keeps);
     "mmap" "hint-eexist" "mmap with a hint that is taken returns EEXIST instead of going elsewhere"
-        ["mmap/hint/elsewhere-when-used"]
+        ["mmap/hint/elsewhere-when-used" "mremap/grows-elsewhere"]
         Act::Outcome(|_, _, o| if *o == Outcome::Elsewhere { *o = Outcome::Errno(EEXIST) });
     "mmap" "empty-ok" "mmap of nothing returns 0 instead of EINVAL"
-        ["args/empty-range"]
+        ["args/empty-range" "args/start-aligned"]
         Act::Outcome(|_, s, o| if matches!(s.op, Op::Mmap { .. }) { swap(o, EINVAL, None) });
     "mremap" "guards-stay-behind" "mremap moves everything but guards"
         ["mremap/moves/pages" "mremap/moves/table"]
@@ -244,7 +244,7 @@ faults! {
         ["madvise/hints/ksm" "merge/split"]
         Act::Instead(|_, s| shortened(s, Advice::Mergeable));
     "advice" "free-skipped" "MADV_FREE does nothing and returns 0"
-        ["madvise/free/keeps-for-now" "folio/split" "folio/split-finds-zeros"]
+        ["madvise/free/keeps-for-now" "madvise/pageout/takes-lazily-freed" "folio/split" "folio/split-finds-zeros"]
         Act::Instead(|_, s| is_advice(s, Advice::Free).and_then(|_| Plan::skip()));
     "advice" "free-takes-at-once" "MADV_FREE takes the pages at once although memory is free"
         ["madvise/free/keeps-for-now"]
@@ -286,7 +286,7 @@ faults! {
             })
         });
     "mlock" "mlock-skipped" "mlock does nothing and returns 0"
-        ["mlock/flags" "mlock/range" "mlock/faults-in"]
+        ["mlock/flags" "mlock/range" "mlock/faults-in" "merge/split"]
         Act::Instead(|_, s| lock_call(s, LockCall::Lock).and_then(|_| Plan::skip()));
     "mlock" "onfault-is-mlock" "mlock2 with MLOCK_ONFAULT does what mlock should"
         ["mlock/on-fault/faults-nothing-in" "mlock/flags"]
@@ -409,7 +409,7 @@ faults! {
             for sizes in space.vmas.iter_mut().filter_map(|vma| vma.sizes.as_mut()) { sizes.pss = sizes.rss }
         });
     "uffd" "register-skipped" "UFFDIO_REGISTER does nothing and returns 0"
-        ["uffd/register"]
+        ["uffd/register" "merge/split"]
         Act::Instead(|_, s| if matches!(s.op, Op::Uffd { call: UffdCall::RegisterMissing, .. }) { Plan::skip() } else { None });
     "uffd" "copies-over-guards" "UFFDIO_COPY of several pages replaces guards (a probe would take a kernel that always does for an older one)"
         ["uffd/fill/occupied"]
@@ -432,6 +432,15 @@ faults! {
         ["uffd/wp/marker" "uffd/wp/zap-leaves-markers" "uffd/wp/shown"]
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
             space.pages.retain(|run| !(run.page.uffd_wp && run.page.kind == PageKind::Swap))
+        });
+    "uffd" "move-skipped" "UFFDIO_MOVE moves nothing and says that it has"
+        ["uffd/move" "uffd/move/holes" "uffd/move/huge" "uffd/move/unprotects"]
+        Act::Instead(|_, s| if matches!(s.op, Op::Uffd { call: UffdCall::Move { .. }, .. }) { Plan::skip() } else { None });
+    "uffd" "moves-to-occupied" "UFFDIO_MOVE to a slot in use says that it has moved everything"
+        ["uffd/move/occupied"]
+        Act::Outcome(|w, s, o| if let (Op::Uffd { range, call: UffdCall::Move { .. } }, Outcome::Errno(EEXIST)) = (s.op, &*o) {
+            let g = w.geometry();
+            *o = Outcome::Moved(Moved::of(range.into(), range.byte_len(g), Vec::new(), 0, g))
         });
     "uffd" "poison-is-as-missing" "an access to a poisoned page raises SIGBUS with BUS_ADRERR, as one to a missing page does"
         ["uffd/poison/access"]
@@ -460,7 +469,7 @@ faults! {
         ["process-madvise/one-by-one"]
         Act::Instead(first_range_only);
     "process-madvise" "always-oneself" "process_madvise for another process is done to the caller"
-        ["process-madvise/one-by-one" "process-madvise/needs-nice"]
+        ["process-madvise/one-by-one" "process-madvise/needs-nice" "process-madvise/few-for-others"]
         Act::Instead(always_oneself);
     "process-madvise" "part-is-error" "process_madvise that stops behind a range returns ENOMEM"
         ["process-madvise/first-error-stops"]

@@ -27,20 +27,20 @@ impl Writer<'_, '_, '_> {
             (if there { 16 } else { 1 }, UffdCall::Protect),
             (if there { 6 } else { 1 }, UffdCall::Unprotect),
             (
-                if there { 11 } else { 2 },
+                if there { 16 } else { 2 },
                 UffdCall::Copy {
                     tag,
                     protect: false,
                 },
             ),
             (
-                if there { 6 } else { 1 },
+                if there { 8 } else { 1 },
                 UffdCall::Copy { tag, protect: true },
             ),
             (if there { 10 } else { 2 }, UffdCall::ZeroPage),
-            (if there { 9 } else { 1 }, UffdCall::Poison),
+            (if there { 14 } else { 1 }, UffdCall::Poison),
             (
-                if movable { 60 } else { 1 },
+                if movable { 45 } else { 1 },
                 UffdCall::Move {
                     to: Pos::new(0, 0),
                     holes: false,
