@@ -106,7 +106,7 @@ fn is_one_minimal(source: &Simulated, result: &Minimized) -> Result<(), String> 
 }
 
 /// Faults whose bucket names another rule than one that they break, each with why.
-const MISNAMED: [(&str, &str); 6] = [
+const MISNAMED: [(&str, &str); 9] = [
     (
         "madvise/hole-stops",
         "a page behind the hole is in use, and what the advice does to such a page is a rule of its own",
@@ -120,9 +120,18 @@ const MISNAMED: [(&str, &str); 6] = [
         "what a child has of locked memory is a rule about its VMAs too, and is the more special",
     ),
     (
+        "advice/free-skipped",
+        "that pages are not lazily freed shows when PAGEOUT does not take them",
+    ),
+    (
+        "mlock/mlock-skipped",
+        "that the VMA is not split is looked at before its flags",
+    ),
+    (
         "thp-disable/disable-skipped",
         "a huge page reaches beyond the range of the access that maps it",
     ),
+    ("uffd/register-skipped", "as mlock-skipped"),
     (
         "transfer/pins-shared",
         "the fault reads what the call does not come to either, and that shows first",

@@ -75,7 +75,7 @@ faults! {
             if !range.start.is_page_aligned() { swap(o, EINVAL, Some(ENOMEM)) }
         });
     "madvise" "hole-stops" "madvise stops at the first hole instead of going on behind it"
-        ["madvise/holes" "madvise/walks-vmas" "guard/install/fills" "merge/split"]
+        ["madvise/holes" "madvise/walks-vmas" "guard/install/fills"]
         Act::Instead(hole_stops);
     "dontneed" "removes-guards" "MADV_DONTNEED removes guards"
         ["madvise/dontneed/keeps-guards"]
@@ -244,7 +244,7 @@ faults! {
         ["madvise/hints/ksm" "merge/split"]
         Act::Instead(|_, s| shortened(s, Advice::Mergeable));
     "advice" "free-skipped" "MADV_FREE does nothing and returns 0"
-        ["madvise/free/keeps-for-now" "madvise/pageout/takes-lazily-freed" "folio/split" "folio/split-finds-zeros"]
+        ["madvise/free/keeps-for-now" "folio/split" "folio/split-finds-zeros"]
         Act::Instead(|_, s| is_advice(s, Advice::Free).and_then(|_| Plan::skip()));
     "advice" "free-takes-at-once" "MADV_FREE takes the pages at once although memory is free"
         ["madvise/free/keeps-for-now"]
@@ -286,7 +286,7 @@ faults! {
             })
         });
     "mlock" "mlock-skipped" "mlock does nothing and returns 0"
-        ["mlock/flags" "mlock/range" "mlock/faults-in" "merge/split"]
+        ["mlock/flags" "mlock/range" "mlock/faults-in"]
         Act::Instead(|_, s| lock_call(s, LockCall::Lock).and_then(|_| Plan::skip()));
     "mlock" "onfault-is-mlock" "mlock2 with MLOCK_ONFAULT does what mlock should"
         ["mlock/on-fault/faults-nothing-in" "mlock/flags"]
@@ -409,7 +409,7 @@ faults! {
             for sizes in space.vmas.iter_mut().filter_map(|vma| vma.sizes.as_mut()) { sizes.pss = sizes.rss }
         });
     "uffd" "register-skipped" "UFFDIO_REGISTER does nothing and returns 0"
-        ["uffd/register" "merge/split"]
+        ["uffd/register"]
         Act::Instead(|_, s| if matches!(s.op, Op::Uffd { call: UffdCall::RegisterMissing, .. }) { Plan::skip() } else { None });
     "uffd" "copies-over-guards" "UFFDIO_COPY of several pages replaces guards (a probe would take a kernel that always does for an older one)"
         ["uffd/fill/occupied"]
