@@ -223,9 +223,9 @@ impl Section<'_> {
             };
             let overlaps = |p: Range<i64>| p.start < pages.end && pages.start < p.end;
             let concerned = match step.op {
-                // Several ranges.
-                Op::Mremap { .. } | Op::ProcessMadvise { .. } => true,
-                _ => self.pages(&step.op).is_some_and(overlaps),
+                // It may land elsewhere.
+                Op::Mremap { .. } => true,
+                _ => step.op.ranges().any(|r| overlaps(self.range_of(r))),
             };
             takes && concerned
         };

@@ -56,9 +56,10 @@ pub const RANGE_BY_RANGE: Rule = Rule {
     name: "race/process-madvise/range-by-range",
     text: "process_madvise does one of its ranges after the other, and others fit in between. Guard install that starts over begins its \
            range again, not those before, and the call returns all of their bytes: no EAGAIN, no EINTR, nothing done twice that \
-           others could see. From 6.15 to 6.18 the mmap lock is kept from range to range, so that calls which want it for writing do \
-           not fit there; they are allowed on all kernels.",
-    source: "mm/madvise.c vector_madvise: ERESTARTNOINTR; 6.19, mm/madvise: allow guard page install/remove under VMA lock",
+           others could see. Calls that want the mmap lock for writing fit in between, too, where it is enough to lock the VMA. Where the \
+           mmap lock is kept from range to range (COLD and PAGEOUT of 7.3) they do not; here they are allowed on all kernels, which \
+           is more than the kernel does.",
+    source: "mm/madvise.c vector_madvise: ERESTARTNOINTR, get_lock_mode of 7.3",
     since: "all",
     about: ANY,
 };

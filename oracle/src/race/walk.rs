@@ -32,6 +32,17 @@ pub(super) fn advice(world: &World, actor: ActorId, op: &Op) -> Option<Advice> {
     (walks && known).then_some(advice)
 }
 
+/// A call under way.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    script: &'a Script,
+    /// Who calls.
+    lane: usize,
+    op: &'a Op,
+    /// What it advises.
+    advice: Advice,
+}
+
 /// The next step of the walk.
 pub(super) fn next(
     state: &State,
@@ -41,6 +52,12 @@ pub(super) fn next(
     advice: Advice,
     out: &mut Vec<Taken>,
 ) {
+    let call = Call {
+        script,
+        lane,
+        op,
+        advice,
+    };
     let Some(range) = op.ranges().nth(state.lanes[lane].ranges_done) else {
         return;
     };
@@ -52,7 +69,7 @@ pub(super) fn next(
         Ok(span) => span,
         Err(outcome) => {
             let mut next = state.clone();
-            next.end_range(lane, op, outcome);
+            next.end_range(call, outcome);
             return out.push(Taken::new(next, "returns at once".into(), &[]));
         }
     };
@@ -72,36 +89,28 @@ pub(super) fn next(
     let mut next = state.clone();
     match walk.part.take() {
         None => {
-            let what = next.begin_part(ctx, lane, op, advice, walk, end);
+            let what = next.begin_part(ctx, call, walk, end);
             let several = matches!(op, Op::ProcessMadvise { .. });
             let rules = [index_of(&RANGE_BY_RANGE)];
             out.push(Taken::new(next, what, if several { &rules } else { &[] }));
         }
         Some(part) if advice == Advice::GuardInstall => {
-            out.push(install(next, ctx, lane, op, walk, part, script));
+            out.push(install(next, ctx, call, walk, part));
         }
-        Some(part) => treat(&next, ctx, lane, op, walk, part, script, out),
+        Some(part) => treat(&next, ctx, call, walk, part, out),
     }
 }
 
 impl State {
     /// Goes on to the next VMA, or returns.
-    fn begin_part(
-        &mut self,
-        mut ctx: Ctx,
-        lane: usize,
-        op: &Op,
-        advice: Advice,
-        mut walk: Walk,
-        end: u32,
-    ) -> String {
+    fn begin_part(&mut self, mut ctx: Ctx, call: Call<'_>, mut walk: Walk, end: u32) -> String {
+        let Call { lane, advice, .. } = call;
         let i = ctx.mm.first_vma_after(walk.next);
         let vma = ctx.mm.vmas.get(i).filter(|v| v.start < end).cloned();
         let Some(vma) = vma.filter(|_| walk.next < end) else {
             let hole = walk.hole || walk.next < end;
             self.end_range(
-                lane,
-                op,
+                call,
                 match hole {
                     true => Outcome::Errno(ENOMEM),
                     false => Outcome::Ok,
@@ -120,7 +129,7 @@ impl State {
         });
         self.world = ctx.finish(Outcome::Ok).world;
         if let Err(errno) = may {
-            self.end_range(lane, op, Outcome::Errno(errno));
+            self.end_range(call, Outcome::Errno(errno));
             return "finds a VMA that refuses".into();
         }
         walk.part = Some(Part {
@@ -141,7 +150,8 @@ impl State {
     }
 
     /// The call has come to the end of a range: it returns, or goes on to the next one.
-    fn end_range(&mut self, lane: usize, op: &Op, outcome: Outcome) {
+    fn end_range(&mut self, call: Call<'_>, outcome: Outcome) {
+        let Call { lane, op, .. } = call;
         let Op::ProcessMadvise { vectors, .. } = op else {
             return self.finish(lane, outcome);
         };
@@ -164,7 +174,8 @@ impl State {
     }
 
     /// What others may still reach the old way of `[start, end)`.
-    fn remembers(&mut self, before: &World, script: &Script, lane: usize, start: u32, end: u32) {
+    fn remembers(&mut self, before: &World, call: Call<'_>, start: u32, end: u32) {
+        let Call { script, lane, .. } = call;
         let mm = before.actors[usize::from(script.actor)].clone();
         if let Some(mm) = mm.filter(|_| self.others_access(lane, script)) {
             self.stale.push(Stale {
@@ -199,12 +210,11 @@ fn piece(ctx: &Ctx, at: u32, end: u32) -> u32 {
 fn install(
     mut state: State,
     mut ctx: Ctx,
-    lane: usize,
-    op: &Op,
+    call: Call<'_>,
     mut walk: Walk,
     mut part: Part,
-    script: &Script,
 ) -> Taken {
+    let lane = call.lane;
     let g = ctx.geometry();
     let to = piece(&ctx, part.at, part.end);
     let from = place(part.at.into(), g);
@@ -217,7 +227,7 @@ fn install(
         let at = part.at;
         part.at = to;
         state.world = ctx.finish(Outcome::Ok).world;
-        state.remembers(&before, script, lane, at, to);
+        state.remembers(&before, call, at, to);
         if to == part.end {
             (part.at, part.zapping) = (part.start, false);
         }
@@ -231,7 +241,7 @@ fn install(
     if part.rounds == rounds {
         if ctx.world.profile.rfc_gives_up {
             rules.push(index_of(&INSTALL_GIVES_UP));
-            state.end_range(lane, op, Outcome::Errno(EAGAIN));
+            state.end_range(call, Outcome::Errno(EAGAIN));
             return Taken::new(state, "gives up".into(), &rules);
         }
         rules.push(index_of(&INSTALL_RESTARTS));
@@ -264,18 +274,8 @@ fn install(
 }
 
 /// Another advice, for one page table's part.
-#[allow(clippy::too_many_arguments)]
-fn treat(
-    state: &State,
-    ctx: Ctx,
-    lane: usize,
-    op: &Op,
-    walk: Walk,
-    part: Part,
-    script: &Script,
-    out: &mut Vec<Taken>,
-) {
-    let Some(advice) = op.advice() else { return };
+fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &mut Vec<Taken>) {
+    let Call { lane, advice, .. } = call;
     let g = ctx.geometry();
     let to = piece(&ctx, part.at, part.end);
     let step = |ctx: &mut Ctx| match ctx.mm.vma_index(part.at) {
@@ -290,10 +290,10 @@ fn treat(
         next.world = branch.world;
         let what = format!("{} from {} on", advice.name(), place(part.at.into(), g));
         if branch.outcome != Outcome::Ok {
-            next.end_range(lane, op, branch.outcome);
+            next.end_range(call, branch.outcome);
         } else {
             if matches!(advice, Advice::DontNeed | Advice::DontNeedLocked) {
-                next.remembers(&state.world, script, lane, part.at, to);
+                next.remembers(&state.world, call, part.at, to);
             }
             let mut walk = walk.clone();
             if to == part.end {
