@@ -2,14 +2,12 @@
 
 use crate::arena::Arena;
 use crate::control::Region;
-use crate::look::{query, scan, Features, SCAN_ALL, SCAN_GUARD};
+use crate::look::{query, scan, Features, GUARD, SCAN_ALL, SCAN_GUARD};
 use crate::sys::{self, MADV_GUARD_INSTALL};
 use std::ffi::CStr;
 use std::path::Path;
 use wire::{Hello, ARENA_BASE};
 
-/// pagemap bit 58.
-const GUARD: u64 = 1 << 58;
 const PFN: u64 = (1 << 55) - 1;
 
 fn anonymous(at: u64, len: u64) -> Result<u64, String> {

@@ -1,11 +1,10 @@
 //! The op that looks at guards and at the flag of their VMAs, while other threads are at work.
 
-use super::{flags, pages};
+use super::flags;
+use super::pages::{self, GUARD};
 use crate::arena::Arena;
+use crate::sys;
 use std::ffi::CStr;
-
-/// Bit of a pagemap entry, from Linux 6.15 on.
-const GUARD: u64 = 1 << 58;
 
 /// How often pagemap is read until a guard is seen: so smaps is read right after the first one has come.
 const TRIES: u32 = 64;
@@ -48,7 +47,6 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        // SAFETY: nobody else knows the descriptor.
-        unsafe { libc::close(self.0) };
+        sys::close(self.0);
     }
 }

@@ -14,7 +14,7 @@ use crate::sys;
 use wire::{Space, View};
 
 pub use guards::guards_without_flag;
-pub use pages::{scan, value_runs, SCAN_ALL, SCAN_GUARD};
+pub use pages::{scan, value_runs, GUARD, SCAN_ALL, SCAN_GUARD};
 pub use vmas::query;
 
 /// What this kernel can tell.

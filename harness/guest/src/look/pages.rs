@@ -35,7 +35,8 @@ pub const SCAN_GUARD: u64 = 0x100;
 /// FILE, PRESENT, SWAPPED, PFNZERO, HUGE: a page with one of them is not empty.
 const SCAN_NOT_EMPTY: u64 = 0x7c;
 
-/// Bits of a pagemap entry.
+/// Bits of a pagemap entry; this one from Linux 6.15 on.
+pub const GUARD: u64 = 1 << 58;
 const PRESENT: u64 = 1 << 63;
 const PFN: u64 = (1 << 55) - 1;
 /// Of what is left of an entry when it is shifted down by 55: all but soft-dirty.
