@@ -42,7 +42,7 @@ pub fn job(farm: &Farm, image: &str, claim: &str, kvm: Option<&str>) -> Value {
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name(farm)},
+        "metadata": {"name": farm.name()},
         "spec": {
             "completionMode": "Indexed",
             "completions": farm.shards,
@@ -61,12 +61,6 @@ pub fn job(farm: &Farm, image: &str, claim: &str, kvm: Option<&str>) -> Value {
             }}
         }
     })
-}
-
-/// A name that only the farm in this folder has.
-fn name(farm: &Farm) -> String {
-    let path = vm_images::hash::bytes(farm.out.to_string_lossy().as_bytes());
-    format!("mmdiff-{}", &path[..10])
 }
 
 #[cfg(test)]

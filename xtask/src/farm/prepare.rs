@@ -106,6 +106,12 @@ impl Farm {
         Ok(shards.ok_or_else(|| wrong("it names no number of shards".into()))?)
     }
 
+    /// A name for the engine that only the farm in this folder has.
+    pub fn name(&self) -> String {
+        let path = vm_images::hash::bytes(self.out.to_string_lossy().as_bytes());
+        format!("mmdiff-{}", &path[..10])
+    }
+
     /// The script that runs a shard.
     pub fn script(&self) -> PathBuf {
         self.out.join("shard.sh")

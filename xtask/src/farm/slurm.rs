@@ -152,10 +152,9 @@ fn ranges(numbers: &[u64]) -> String {
     ranges.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
-/// A name that only the farm in this folder has.
+/// The job name of an array.
 fn name(farm: &Farm, array: u64) -> String {
-    let path = vm_images::hash::bytes(farm.out.to_string_lossy().as_bytes());
-    format!("mmdiff-{}-{array}", &path[..10])
+    format!("{}-{array}", farm.name())
 }
 
 fn names(farm: &Farm) -> String {

@@ -342,10 +342,7 @@ impl Soak<'_> {
                         let _ = kill(victim, Signal::SIGKILL);
                     }
                     Fault::StopQemu => {
-                        detail = format!("{} ms", pause.as_millis());
-                        let _ = kill(victim, Signal::SIGSTOP);
-                        std::thread::sleep(pause);
-                        let _ = kill(victim, Signal::SIGCONT);
+                        detail = stop_for(victim, pause);
                     }
                     Fault::Garbage => match guest::garbage(qemu, &mut self.random) {
                         Ok(what) => detail = what,
@@ -407,10 +404,7 @@ impl Soak<'_> {
                 let _ = kill(host, Signal::SIGINT);
             }
             Fault::StopHost => {
-                detail = format!("{} ms", pause.as_millis());
-                let _ = kill(host, Signal::SIGSTOP);
-                std::thread::sleep(pause);
-                let _ = kill(host, Signal::SIGCONT);
+                detail = stop_for(host, pause);
             }
             Fault::FullDisk => {
                 let ballast = out.with_file_name("ballast");
@@ -539,6 +533,14 @@ impl Soak<'_> {
         }
         text
     }
+}
+
+/// Stops a process and lets it go on; how long it stood still, in words. Errors mean that it is gone already.
+fn stop_for(process: Pid, pause: Duration) -> String {
+    let _ = kill(process, Signal::SIGSTOP);
+    std::thread::sleep(pause);
+    let _ = kill(process, Signal::SIGCONT);
+    format!("{} ms", pause.as_millis())
 }
 
 /// Fills the file system that `path` is on.
