@@ -385,8 +385,8 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
     }
     if before != after && branch.outcome == Outcome::Errno(22) {
         // EINVAL of a range's form comes before anything is done; VMAs that refuse come later.
-        let mut vmas = before.vmas(step.actor).iter();
-        let locked = vmas.any(|v| v.locked != Locked::No);
+        let vmas = before.vmas(step.actor);
+        let locked = vmas.iter().any(|v| v.locked != Locked::No);
         let refuses = match step.op {
             Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => match advice {
                 Advice::WipeOnFork
@@ -396,6 +396,7 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
                 | Advice::Collapse
                 | Advice::Remove => true,
                 Advice::DontNeed | Advice::Cold | Advice::PageOut | Advice::GuardInstall => locked,
+                Advice::KeepOnFork | Advice::DoDump => vmas.iter().any(|v| v.droppable),
                 _ => false,
             },
             // It finds that the VMA is not registered, or not for write protection, when the VMA has its anon_vma.
