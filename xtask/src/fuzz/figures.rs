@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz-figures`: what fuzzing costs and what mutation of programs is worth, as tables that stay.
 
 use super::corpus::{seed, Folders};
-use super::{minimizer, tool};
+use super::{minimizer, tool, FOUND, INTERRUPTED};
 use crate::exit::{say, Exit};
 use crate::rig::KernelOptions;
 use crate::{interrupt, measured};
@@ -20,8 +20,8 @@ use std::sync::atomic::Ordering;
 
 /// Measures fuzz targets; the tables are kept in bench/runs/.
 ///
-/// rates: executions per second of each target that needs no kernel, and the edges of its code that it reached, from its seeds on and
-///   from nothing.
+/// rates: each target for so many seconds: executions per second, the edges of its code that it reached, what it found. Those that need no
+///   kernel from their seeds on and from nothing; host only with MMDIFF_ALLOW_HOST=1. Exit code 1 if one finds something.
 /// mutation: the target simulated against simulated_arbitrary (no mutation of programs), same number of executions, same seeds,
 ///   both from the same 64 generated programs on: rules reached and deliberate faults found.
 /// faults: for each deliberate fault, whether simulated finds it, how many ops the minimizer leaves, which rule is named, and whether
@@ -81,13 +81,16 @@ pub fn run(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
     }
     let mut exit = Exit::Fine;
     if wants(What::Rates) {
-        rates(args, workspace)?;
+        exit = rates(args, workspace)?;
     }
     if wants(What::Mutation) && !stop.load(Ordering::Relaxed) {
         mutation(args, workspace)?;
     }
     if wants(What::Faults) && !stop.load(Ordering::Relaxed) {
-        exit = faults(args, workspace)?;
+        exit = match faults(args, workspace)? {
+            Exit::Fine => exit,
+            worse => worse,
+        };
     }
     if wants(What::Minimizer) && !stop.load(Ordering::Relaxed) {
         minimizer::run(&args.kernels, workspace)?;
@@ -129,7 +132,8 @@ fn stat(output: &Output, name: &str) -> Result<String> {
     Ok(value.trim_start_matches(':').trim().to_string())
 }
 
-fn rates(args: &FiguresArgs, workspace: &Path) -> Result<()> {
+/// Each target in turn. A finding ends its target's turn, not the table.
+fn rates(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
     let header = [
         "target",
         "from",
@@ -139,46 +143,79 @@ fn rates(args: &FiguresArgs, workspace: &Path) -> Result<()> {
         "executions_per_cpu_s",
         "edges",
         "peak_rss_mib",
+        "findings",
     ];
-    let mut rows = Vec::new();
-    for target in tool::targets(workspace)?
-        .iter()
-        .filter(|t| !tool::needs_kernels(t))
-    {
+    let (mut rows, mut exit) = (Vec::new(), Exit::Fine);
+    for target in &tool::targets(workspace)? {
+        if target == "host" && std::env::var_os("MMDIFF_ALLOW_HOST").is_none() {
+            eprintln!("host is left out: it runs programs on this machine's own kernel, which MMDIFF_ALLOW_HOST=1 allows");
+            continue;
+        }
         tool::build(workspace, target)?;
         let program = tool::program(workspace, target)?;
-        for from in ["seeds", "nothing"] {
-            if interrupt::stop_flag().load(Ordering::Relaxed) {
-                return Ok(());
-            }
+        let starts: &[&str] = match tool::needs_kernels(target) {
+            true => &["seeds"],
+            false => &["seeds", "nothing"],
+        };
+        for from in starts {
             let folders = Folders::of(workspace, target)?;
-            if from == "seeds" {
+            if *from == "seeds" {
                 seed(workspace, target, &folders.seeds)?;
             }
-            let before = children_seconds()?;
-            let output = finished(
-                tool::run(&program, &[&folders.new, &folders.seeds])
-                    .arg(format!("-max_total_time={}", args.seconds))
-                    .arg(format!("-artifact_prefix={}/", folders.findings.display())),
-                &[0],
-            )?;
-            let cpu = children_seconds()? - before;
-            let executions = stat(&output, "number_of_executed_units")?;
-            let count: f64 = executions.parse().context("a number of executions")?;
-            rows.push([
-                target.clone(),
-                from.to_owned(),
-                args.seconds.to_string(),
-                executions,
-                stat(&output, "average_exec_per_sec")?,
-                // What a core that is nobody else's would have made of it.
-                format!("{:.0}", count / cpu),
-                edges(&output)?,
-                stat(&output, "peak_rss_mb")?,
-            ]);
+            let (row, found) = rate(args.seconds, target, from, &program, &folders)?;
+            if interrupt::stop_flag().load(Ordering::Relaxed) {
+                return Ok(Exit::Interrupted);
+            }
+            eprintln!("{}", row.join("  "));
+            rows.push(row);
+            if found {
+                eprintln!("finding in {}", folders.findings.display());
+                exit = Exit::Found;
+            }
         }
     }
-    keep(workspace, "fuzz-rates", &header, &rows)
+    keep(workspace, "fuzz-rates", &header, &rows)?;
+    Ok(exit)
+}
+
+/// One target's turn: its row, and whether it found something.
+fn rate(
+    seconds: u32,
+    target: &str,
+    from: &str,
+    program: &Path,
+    folders: &Folders,
+) -> Result<([String; 9], bool)> {
+    let before = children_seconds()?;
+    let output = finished(
+        tool::run(program, &[&folders.new, &folders.seeds])
+            .arg(format!("-max_total_time={seconds}"))
+            .arg(format!("-artifact_prefix={}/", folders.findings.display())),
+        &[&[0, INTERRUPTED][..], &FOUND].concat(),
+    )?;
+    let cpu = children_seconds()? - before;
+    let executions = stat(&output, "number_of_executed_units")?;
+    let count: f64 = executions.parse().context("a number of executions")?;
+    let found = output
+        .status
+        .code()
+        .is_some_and(|code| FOUND.contains(&code));
+    let row = [
+        target.to_owned(),
+        from.to_owned(),
+        seconds.to_string(),
+        executions,
+        stat(&output, "average_exec_per_sec")?,
+        // What a core that is nobody else's would have made of it. QEMU's time is not ours to tell.
+        match tool::needs_kernels(target) && target != "host" {
+            true => String::new(),
+            false => format!("{:.0}", count / cpu),
+        },
+        edges(&output)?,
+        stat(&output, "peak_rss_mb")?,
+        u32::from(found).to_string(),
+    ];
+    Ok((row, found))
 }
 
 /// Edges that a run reached: `cov: N` in the last line that has it.
