@@ -7,6 +7,7 @@ use super::{
 };
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
+use std::fmt::Write;
 
 /// Most pages one `read` or `write` may access, and a `look` look at, on any geometry.
 pub const MAX_ACCESS_PAGES: u64 = 64;
@@ -99,12 +100,24 @@ impl Program {
                 message,
             })?;
         }
-        let bytes = self.to_string().len();
+        let mut text = Length(0);
+        let _ = write!(text, "{self}");
+        let bytes = text.0;
         if bytes > MAX_TEXT_BYTES {
             return Err(whole(format!(
                 "a program's text has at most {MAX_TEXT_BYTES} bytes, this one would have {bytes}"
             )));
         }
+        Ok(())
+    }
+}
+
+/// Bytes of a text that nobody keeps.
+struct Length(usize);
+
+impl Write for Length {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0 += text.len();
         Ok(())
     }
 }

@@ -363,6 +363,48 @@ pub enum Op {
     Exit,
 }
 
+/// Where the ranges of an op stand: for a shared reference and for one that may write alike.
+macro_rules! places {
+    ($op:expr) => {{
+        let mut places = [const { None }; MAX_VECTORS];
+        match $op {
+            Op::Mmap { range, .. }
+            | Op::Munmap { range }
+            | Op::Mprotect { range, .. }
+            | Op::Madvise { range, .. }
+            | Op::Mlock { range, .. }
+            | Op::Mseal { range, .. }
+            | Op::Uffd { range, .. }
+            | Op::Look { range }
+            | Op::Read { range }
+            | Op::Write { range, .. } => places[0] = Some(range),
+            Op::Mremap { range, to, .. } => {
+                places[0] = Some(range);
+                places[1] = Some(to);
+            }
+            Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } => {
+                let Vectors { first, more } = vectors;
+                places[0] = Some(first);
+                for (place, range) in places[1..].iter_mut().zip(more) {
+                    if let Some(range) = range {
+                        *place = Some(range);
+                    }
+                }
+            }
+            Op::Truncate { .. }
+            | Op::PunchHole { .. }
+            | Op::Seal { .. }
+            | Op::Mlockall { .. }
+            | Op::Munlockall
+            | Op::ClearSoftDirty
+            | Op::SwitchHuge(_)
+            | Op::Fork { .. }
+            | Op::Exit => {}
+        }
+        places
+    }};
+}
+
 impl Op {
     /// What a madvise or process_madvise advises.
     pub fn advice(&self) -> Option<Advice> {
@@ -437,8 +479,7 @@ impl Op {
 
     /// All ranges the op is given: that of [`Op::range`], the new one of an mremap, where UFFDIO_MOVE puts its pages.
     pub fn ranges(&self) -> impl Iterator<Item = Range> {
-        let mut op = *self;
-        let ranges = op.ranges_mut().map(|range| range.copied());
+        let ranges = places!(self).map(|range| range.copied());
         ranges.into_iter().flatten().chain(self.destination())
     }
 
@@ -472,39 +513,7 @@ impl Op {
 
     /// Where the ranges stand.
     fn ranges_mut(&mut self) -> [Option<&mut Range>; MAX_VECTORS] {
-        let mut places = [const { None }; MAX_VECTORS];
-        match self {
-            Op::Mmap { range, .. }
-            | Op::Munmap { range }
-            | Op::Mprotect { range, .. }
-            | Op::Madvise { range, .. }
-            | Op::Mlock { range, .. }
-            | Op::Mseal { range, .. }
-            | Op::Uffd { range, .. }
-            | Op::Look { range }
-            | Op::Read { range }
-            | Op::Write { range, .. } => places[0] = Some(range),
-            Op::Mremap { range, to, .. } => {
-                places[0] = Some(range);
-                places[1] = Some(to);
-            }
-            Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } => {
-                places[0] = Some(&mut vectors.first);
-                for (place, range) in places[1..].iter_mut().zip(&mut vectors.more) {
-                    *place = range.as_mut();
-                }
-            }
-            Op::Truncate { .. }
-            | Op::PunchHole { .. }
-            | Op::Seal { .. }
-            | Op::Mlockall { .. }
-            | Op::Munlockall
-            | Op::ClearSoftDirty
-            | Op::SwitchHuge(_)
-            | Op::Fork { .. }
-            | Op::Exit => {}
-        }
-        places
+        places!(self)
     }
 }
 
