@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The switch of the planted bugs. @PARAMETER@=NAME on the command line turns one on; how often its code was reached is
- * in debugfs (mmdiff_reached), and the first time is said on the console.
+ * The switch of the planted bugs. @PARAMETER@=NAME on the command line turns one on; how often its code was reached, and how
+ * often it did something else than the code without it, is in debugfs, and the first time is said on the console.
  */
 #include <linux/atomic.h>
 #include <linux/cache.h>
@@ -19,12 +19,23 @@ static const char * const names[] = {
 
 int mmdiff_bug __ro_after_init;
 static atomic_t reached = ATOMIC_INIT(0);
+static atomic_t triggered = ATOMIC_INIT(0);
 
-void mmdiff_reached(void)
+/* Once, whatever comes after; KERN_EMERG so that "quiet" does not hide it. */
+static void count(atomic_t *counter, const char *said)
 {
-	/* Once, whatever comes after; KERN_EMERG so that "quiet" does not hide it. */
-	if (atomic_inc_return(&reached) == 1)
-		printk(KERN_EMERG "@REACHED@\n");
+	if (atomic_inc_return(counter) == 1)
+		printk(KERN_EMERG "%s\n", said);
+}
+
+void mmdiff_count_reached(void)
+{
+	count(&reached, "@REACHED@");
+}
+
+void mmdiff_count_triggered(void)
+{
+	count(&triggered, "@TRIGGERED@");
 }
 
 static int __init mmdiff_setup(char *name)
@@ -45,6 +56,7 @@ early_param("@PARAMETER@", mmdiff_setup);
 static int __init mmdiff_show(void)
 {
 	debugfs_create_atomic_t("mmdiff_reached", 0444, NULL, &reached);
+	debugfs_create_atomic_t("mmdiff_triggered", 0444, NULL, &triggered);
 	return 0;
 }
 late_initcall(mmdiff_show);

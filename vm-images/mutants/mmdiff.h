@@ -17,15 +17,30 @@ enum mmdiff_bug {
 /*NAMES*/
 
 extern int mmdiff_bug;
-void mmdiff_reached(void);
+void mmdiff_count_reached(void);
+void mmdiff_count_triggered(void);
 
 /* True at the site of the bug that is on; counts that the site was reached. */
-static inline bool mmdiff_planted(int bug)
+static inline bool mmdiff_reached(int bug)
 {
 	if (likely(mmdiff_bug != bug))
 		return false;
-	mmdiff_reached();
+	mmdiff_count_reached();
 	return true;
+}
+
+/*
+ * The same where the bug does something else than the code without it only under a condition, which is not looked at unless
+ * it is on: true if it does, which is counted as well.
+ */
+#define mmdiff_planted_if(bug, ...) \
+	(mmdiff_reached(bug) && mmdiff_triggered(__VA_ARGS__))
+
+static inline bool mmdiff_triggered(bool differs)
+{
+	if (differs)
+		mmdiff_count_triggered();
+	return differs;
 }
 
 #endif

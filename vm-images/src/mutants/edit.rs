@@ -2,8 +2,12 @@
 
 use serde::Deserialize;
 
-/// Stands in the text of an edit for "this planted bug is switched on".
+/// Stands in the text of an edit for "this planted bug is switched on, and does something else here than the code without
+/// it"; with a condition in parentheses behind it, only where that holds.
 pub const SWITCH: &str = "BUG";
+
+/// Stands for "this planted bug is switched on", where it may still do the same.
+pub const SWITCH_REACHED: &str = "BUG_REACHED";
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -35,11 +39,11 @@ pub struct Patch {
 }
 
 impl Edit {
-    /// Where the edit applies in the text of its file. `switch` takes the place of [`SWITCH`].
+    /// Where the edit applies in the text of its file. `constant` is the bug's name in C, for what takes the place of [`SWITCH`].
     ///
     /// # Errors
     /// A sentence that names file and line.
-    pub fn locate(&self, text: &str, switch: &str) -> Result<Patch, String> {
+    pub fn locate(&self, text: &str, constant: &str) -> Result<Patch, String> {
         let bodies = bodies(text, &self.function);
         let file = &self.file;
         if bodies.is_empty() {
@@ -74,7 +78,7 @@ impl Edit {
             }
         };
         let behind = at + self.find.len();
-        let put = |text: &String| text.replace(SWITCH, switch);
+        let put = |text: &String| switched(text, constant);
         match (&self.before, &self.after, &self.instead) {
             (Some(before), None, None) => {
                 let line = text[..at].rfind('\n').map_or(0, |i| i + 1);
@@ -104,6 +108,29 @@ impl Edit {
             )),
         }
     }
+}
+
+/// The text with C in the place of the switches.
+fn switched(text: &str, constant: &str) -> String {
+    let in_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(in_word) {
+        let (before, from) = rest.split_at(start);
+        let (word, behind) = from.split_at(from.find(|c| !in_word(c)).unwrap_or(from.len()));
+        out += before;
+        rest = behind;
+        match (word, behind.strip_prefix('(')) {
+            (SWITCH, Some(condition)) => {
+                out += &format!("mmdiff_planted_if({constant}, ");
+                rest = condition;
+            }
+            (SWITCH, None) => out += &format!("mmdiff_planted_if({constant}, true)"),
+            (SWITCH_REACHED, _) => out += &format!("mmdiff_reached({constant})"),
+            _ => out += word,
+        }
+    }
+    out + rest
 }
 
 /// Whether two patches of one file are in each other's way. Two that put text at one place are not.
@@ -185,18 +212,32 @@ mod tests {
 
     #[test]
     fn an_anchor_is_found_in_its_function_alone() {
-        let patch = edit("a", "if (x)").locate(TEXT, "on(A)").unwrap();
+        let patch = edit("a", "if (x)").locate(TEXT, "A").unwrap();
         let text = apply(TEXT, &[patch]);
-        assert!(text.contains("\tif (x && !on(A))\n\t\treturn 1;"), "{text}");
+        assert!(
+            text.contains("\tif (x && !mmdiff_planted_if(A, true))\n\t\treturn 1;"),
+            "{text}"
+        );
         let before = Edit {
             instead: None,
-            before: Some("\tif (BUG)\n\t\treturn 0;".into()),
+            before: Some("\tif (BUG(x > 1))\n\t\treturn 0;".into()),
             ..edit("a_more", "return a(x)")
         };
-        let text = apply(TEXT, &[before.locate(TEXT, "on(B)").unwrap()]);
+        let text = apply(TEXT, &[before.locate(TEXT, "B").unwrap()]);
         assert!(
-            text.ends_with("{\n\tif (on(B))\n\t\treturn 0;\n\treturn a(x);\n}\n"),
+            text.ends_with(
+                "{\n\tif (mmdiff_planted_if(B, x > 1))\n\t\treturn 0;\n\treturn a(x);\n}\n"
+            ),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn only_whole_words_are_switches() {
+        let text = switched("VM_BUG_ON(BUG_REACHED && BUG(f(x)) && DEBUG && BUG);", "A");
+        assert_eq!(
+            text,
+            "VM_BUG_ON(mmdiff_reached(A) && mmdiff_planted_if(A, f(x)) && DEBUG && mmdiff_planted_if(A, true));"
         );
     }
 

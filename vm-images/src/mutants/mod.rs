@@ -19,6 +19,9 @@ pub const PARAMETER: &str = "mmdiff.bug";
 /// What the kernel says on its console when the code of the chosen bug has run for the first time.
 pub const REACHED: &str = "mmdiff: planted bug reached";
 
+/// What it says when that code has, for the first time, done something else than the code without the bug would have.
+pub const TRIGGERED: &str = "mmdiff: planted bug triggered";
+
 /// The groups, in the order of tables.
 pub const GROUPS: [&str; 9] = [
     "install", "remove", "access", "fork", "protect", "advice", "vma", "report", "move",

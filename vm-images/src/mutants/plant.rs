@@ -1,7 +1,7 @@
 //! From a kernel tree to one with the bugs in it.
 
 use super::edit::{self, Patch};
-use super::{Mutant, PARAMETER, REACHED};
+use super::{Mutant, PARAMETER, REACHED, TRIGGERED};
 use crate::{files, Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -89,13 +89,13 @@ fn locate(tree: &Path, mutants: &[Mutant]) -> Located {
     let mut patches: BTreeMap<String, Vec<Patch>> = BTreeMap::new();
     let (mut names, mut failed) = (Vec::new(), Vec::new());
     for mutant in mutants {
-        let switch = format!("mmdiff_planted({})", mutant.constant());
+        let constant = mutant.constant();
         let found: std::result::Result<Vec<(String, Patch)>, String> = mutant
             .edits
             .iter()
             .map(|edit| {
                 let text = read(tree, &edit.file).map_err(|e| e.to_string())?;
-                let patch = edit.locate(&text, &switch)?;
+                let patch = edit.locate(&text, &constant)?;
                 let others = patches.get(&edit.file).into_iter().flatten();
                 if others.into_iter().any(|other| edit::overlap(other, &patch)) {
                     return Err(format!(
@@ -138,6 +138,7 @@ fn switch() -> String {
     include_str!("../../mutants/mmdiff.c")
         .replace("@PARAMETER@", PARAMETER)
         .replace("@REACHED@", REACHED)
+        .replace("@TRIGGERED@", TRIGGERED)
 }
 
 fn read(tree: &Path, file: &str) -> Result<String> {
@@ -206,7 +207,9 @@ mod tests {
         assert!(planted.failed[1].1.contains("mm/a.c:3"), "{planted:?}");
         let text = fs::read_to_string(target.join("mm/a.c")).unwrap();
         assert!(
-            text.contains("!mmdiff_planted(MMDIFF_ONE) + !mmdiff_planted(MMDIFF_TWO)"),
+            text.contains(
+                "!mmdiff_planted_if(MMDIFF_ONE, true) + !mmdiff_planted_if(MMDIFF_TWO, true)"
+            ),
             "{text}"
         );
         let header = fs::read_to_string(target.join("include/linux/mmdiff.h")).unwrap();
