@@ -3,8 +3,8 @@
 mod common;
 
 use common::{campaign, settings, Memory};
-use harness::campaign::{Feed, Kind, Summary, BLOCK};
-use harness::kernel::simulated::{Mishap, Simulated, Strike};
+use harness::campaign::{Feed, Kind, Notice, Summary, BLOCK};
+use harness::kernel::simulated::{Mishap, Simulated, Strike, FAULTS};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Programs of the tests.
@@ -91,6 +91,38 @@ fn a_crash_is_attributed_and_the_rest_runs_again() {
             assert_eq!((r.hits, r.runs), (2, 2), "{mishap:?}");
             assert!(r.story.console.contains("simulated"));
         }
+    }
+}
+
+/// What a fuzzer without an oracle sees of a kernel that is wrong everywhere and also hangs or crashes now and then.
+#[test]
+fn crashes_alone_are_noticed_where_nobody_judges() {
+    for (mishap, kind) in [
+        (None, None),
+        (Some(Mishap::Die), None),
+        (Some(Mishap::Hang), Some(Kind::Hang)),
+        (Some(Mishap::Crash), Some(Kind::Crash)),
+    ] {
+        let kernel = Simulated {
+            fault: FAULTS.iter().find(|f| f.name == "guard-accerr"),
+            strike: mishap.map(|mishap| Strike {
+                mishap,
+                op: rare().0,
+                probes: false,
+            }),
+            ..Simulated::default()
+        };
+        let mut settings = settings(PROGRAMS);
+        settings.notice = Notice::Crashes;
+        let sink = Memory::default();
+        let summary = campaign(&settings, &[kernel], &sink);
+        let row = &summary.rows[0];
+        assert_eq!(row.tally.programs, PROGRAMS, "{mishap:?}: {:?}", row.errors);
+        assert_eq!(row.tally.divergences, 0, "{mishap:?}");
+        let expected = kind.map_or(0, |_| struck());
+        assert_eq!(row.tally.hangs + row.tally.crashes, expected, "{mishap:?}");
+        let reported = sink.reported.lock().unwrap();
+        assert!(reported.iter().all(|r| Some(r.story.kind) == kind));
     }
 }
 

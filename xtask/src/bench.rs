@@ -8,8 +8,8 @@ use crate::{folders, interrupt, measured};
 use anyhow::{anyhow, bail, Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::{
-    judge, run as campaign, smaps, Amount, CpuAccount, Discard, Feed, Known, ProgramVerdict, Quiet,
-    Settings, BLOCK,
+    judge, run as campaign, smaps, Amount, CpuAccount, Discard, Feed, Known, Notice,
+    ProgramVerdict, Quiet, Settings, BLOCK,
 };
 use harness::kernel::machine::{VmKernel, VmSource};
 use harness::kernel::simulated::Simulated;
@@ -394,6 +394,7 @@ fn campaigns(machine: &VmSource, mix: &[Arc<Program>], figures: &mut Figures) ->
             reruns: 0,
             known: Known::default(),
             stop_at_first: false,
+            notice: Notice::All,
             part: harness::campaign::Part::default(),
         };
         let before = Usage::now();

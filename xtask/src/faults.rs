@@ -7,7 +7,7 @@ use crate::{folders, interrupt, measured, show, vm_matrix};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use harness::campaign::{
-    run as campaign, Amount, Discard, Known, Part, Quiet, RowResult, Settings,
+    run as campaign, Amount, Discard, Known, Notice, Part, Quiet, RowResult, Settings,
 };
 use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
 use harness::kernel::{JudgeBy, KernelSource};
@@ -126,6 +126,7 @@ fn settings(args: &FaultsArgs) -> Settings {
         reruns: 0,
         known: Known::default(),
         stop_at_first: true,
+        notice: Notice::All,
         part: Part::default(),
     }
 }

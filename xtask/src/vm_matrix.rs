@@ -8,8 +8,8 @@ use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::{
-    self, load_corpus, Amount, CorpusProgram, Earlier, Feed, Known, Part, RowResult, Settings,
-    Shard, Summary,
+    self, load_corpus, Amount, CorpusProgram, Earlier, Feed, Known, Notice, Part, RowResult,
+    Settings, Shard, Summary,
 };
 use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
@@ -209,6 +209,7 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
         reruns: 5,
         known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
         stop_at_first: false,
+        notice: Notice::All,
         part: Part {
             shard: args.shard,
             earlier: BTreeMap::new(),

@@ -1,12 +1,12 @@
 //! From an execution to a verdict on the whole program.
 
 use super::piece::{piece_of, pieces};
-use super::story::{ending, tell, Ending, Stop, Story};
+use super::story::{crash_story, ending, tell, Ending, Stop, Story};
 use super::Tally;
-use crate::kernel::Execution;
+use crate::kernel::{End, Execution};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::check_expect;
-use oracle::judge::{ByOp, Observation, Oracle, Verdict};
+use oracle::judge::{ByOp, Class, Observation, Oracle, Verdict};
 use oracle::profile::Profile;
 use oracle::program::{Expect, Program, Step};
 use oracle::rules::RuleSet;
@@ -114,6 +114,43 @@ pub fn judge(
     Judged {
         tally,
         rules,
+        by_op,
+        verdict,
+    }
+}
+
+/// Whether the kernel outlived the program, and nothing else: no oracle looks at what it observed. A report on the console ends
+/// the kernel, so an execution that came back can only have hung.
+pub fn outlived(
+    program: &Program,
+    execution: &Execution,
+    profile: &Profile,
+    geometry: Geometry,
+) -> Judged {
+    let infra = |why: &str| ProgramVerdict::Infra(why.to_string());
+    let verdict = match &execution.end {
+        End::Done | End::Died { .. } | End::ViewsDisagree { .. } => ProgramVerdict::Fine,
+        End::Failed { why } => infra(why),
+        End::Garbage { what } => infra(what),
+        End::Hang { stack } => {
+            let (at, stack) = (execution.seen.len(), stack.clone());
+            let why = "it did not return within its limit";
+            match crash_story(program, at, profile, geometry, Class::Hang, why, stack) {
+                Some(story) => ProgramVerdict::Suspect(Box::new(story)),
+                None => infra("the program hung behind its last op"),
+            }
+        }
+    };
+    let mut by_op = ByOp::default();
+    by_op.add_unseen(&program.steps, 1);
+    Judged {
+        tally: Tally {
+            programs: 1,
+            ops: execution.seen.len() as u64,
+            tightness: by_op.total(),
+            ..Tally::default()
+        },
+        rules: RuleSet::EMPTY,
         by_op,
         verdict,
     }

@@ -1,9 +1,9 @@
 //! One VM's loop: keep batches in flight, judge what comes back, replace what dies.
 
 use super::confirm::{Confirm, Subject};
-use super::judge::{judge, Judged, ProgramVerdict};
+use super::judge::{judge, outlived, Judged, ProgramVerdict};
 use super::row::Row;
-use super::run::Context;
+use super::run::{Context, Notice};
 use super::story::{crash_story, Story};
 use super::{differences, Block, BlockResult, Difference, Met, Place, Tally};
 use crate::kernel::{Event, Execution, Kernel, KernelError, KernelInfo, Prepared};
@@ -210,6 +210,10 @@ impl<'a> Lane<'a> {
             }
             return self.died(strange(what));
         }
+        let judge = match self.ctx.settings.notice {
+            Notice::All => judge,
+            Notice::Crashes => outlived,
+        };
         let judged = self.ctx.judging.charge(|| {
             judge(
                 &work.prepared.program,

@@ -51,12 +51,12 @@ pub use feed::{
     CorpusError, CorpusProgram, Feed, Programs, BLOCK,
 };
 pub use item::{Block, Place, Shard};
-pub use judge::{judge, walk, Judged, ProgramVerdict, StepView};
+pub use judge::{judge, outlived, walk, Judged, ProgramVerdict, StepView};
 pub use known::{Finding, Known, KnownError, Status};
 pub use needs::{lacks, suited};
 pub use pair::{compare, PairError, PairResult, PairSettings, Pairing, Unexplained};
 pub use piece::{piece_of, pieces, Piece};
 pub use results::{Discard, Listener, Progress, Quiet, Reported, RowResult, Sink, Summary};
-pub use run::{before, run, seed_of, Amount, CampaignError, Part, Settings};
+pub use run::{before, run, seed_of, Amount, CampaignError, Notice, Part, Settings};
 pub use story::{crash_story, promise_story, Kind, Story, PROMISE};
 pub use tally::Tally;

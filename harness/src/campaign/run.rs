@@ -24,6 +24,16 @@ pub enum Amount {
     Time(Duration),
 }
 
+/// What a campaign notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Notice {
+    /// Whatever no rule allows.
+    #[default]
+    All,
+    /// Only what a fuzzer without an oracle sees: reports on the console, and what does not come back.
+    Crashes,
+}
+
 /// Blocks that take about as long as a boot.
 const BLOCKS_PER_BOOT: u64 = 12;
 
@@ -43,6 +53,7 @@ pub struct Settings {
     pub known: Known,
     /// End a kernel's row at its first new suspect.
     pub stop_at_first: bool,
+    pub notice: Notice,
     pub part: Part,
 }
 

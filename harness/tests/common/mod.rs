@@ -2,8 +2,8 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 use harness::campaign::{
-    run, Amount, Block, BlockResult, Known, Part, Quiet, Reported, RowResult, Settings, Sink,
-    Summary,
+    run, Amount, Block, BlockResult, Known, Notice, Part, Quiet, Reported, RowResult, Settings,
+    Sink, Summary,
 };
 use harness::kernel::simulated::Simulated;
 use harness::kernel::KernelSource;
@@ -45,6 +45,7 @@ pub fn settings(programs: u64) -> Settings {
         reruns: 3,
         known: Known::default(),
         stop_at_first: false,
+        notice: Notice::All,
         part: Part::default(),
     }
 }
