@@ -7,6 +7,7 @@
 //! | [`campaign`] | kernels x seed blocks: plan, run, judge, confirm, known divergences |
 //! | [`triage`] | from a program in which something went wrong to one in which nothing can be left out |
 //! | [`reproducer`] | what a program shows, as a C program |
+//! | [`selftests`] | the kernel tree's own tests on a kernel |
 //! | [`laws`] | what must come out alike on a kernel, whatever the rules |
 //! | [`report`] | what a campaign leaves behind: matrix, divergences, run record, terminal |
 
@@ -17,4 +18,5 @@ pub mod laws;
 pub mod race;
 pub mod report;
 pub mod reproducer;
+pub mod selftests;
 pub mod triage;

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod make;
+pub mod selftests;
 pub mod source;
 
 use crate::store::Store;

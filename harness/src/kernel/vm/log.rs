@@ -86,6 +86,17 @@ pub fn read_log(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads the log that was made at `path`, which may have been compressed since.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    match path.exists() {
+        true => read_log(path),
+        false => read_log(&compressed(path)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +116,7 @@ mod tests {
         assert!(!path.exists());
         let size = fs::metadata(compressed(&path)).unwrap().len();
         let text = read_log(&compressed(&path)).unwrap();
+        assert_eq!(read_whole(&path).unwrap(), text);
         assert!(text.ends_with(b"line 9999 of a console\n"));
         assert!(size < text.len() as u64 / 3, "{size}");
         // The next console of that name.

@@ -1,6 +1,7 @@
 //! A VM without the guest: an init of one's own that runs something, says so on the console and switches off.
 
 use super::error::VmError;
+use super::log;
 use super::process::Process;
 use super::qemu::{self, VmConfig};
 use super::shared::Shared;
@@ -23,7 +24,7 @@ pub fn run_to_end(config: &VmConfig, limit: Duration) -> Result<String, VmError>
         std::thread::sleep(Duration::from_millis(10));
     }
     process.end();
-    let log = std::fs::read(&config.console_log).map_err(|source| VmError::File {
+    let log = log::read_whole(&config.console_log).map_err(|source| VmError::File {
         path: config.console_log.clone(),
         source,
     })?;
