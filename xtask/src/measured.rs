@@ -5,8 +5,7 @@ use anyhow::{Context, Result};
 use harness::report::Host;
 use std::path::{Path, PathBuf};
 
-/// Writes `name` (a csv of `header` and `rows`) to a new folder under bench/runs/, beside about.txt with date, host and
-/// command. Returns the folder.
+/// Writes `name` (a csv of `header` and `rows`) to a new folder; see [`folder`]. Returns the folder.
 ///
 /// # Errors
 /// It cannot be written.
@@ -17,16 +16,34 @@ pub fn keep(
     header: &[&str],
     rows: &[Vec<String>],
 ) -> Result<PathBuf> {
-    let stamp = folders::timestamp();
-    let folder = workspace.join("bench/runs").join(format!("{stamp}-{what}"));
-    let said = || format!("{} cannot be written", folder.display());
-    std::fs::create_dir_all(&folder).with_context(said)?;
-    let mut writer = csv::Writer::from_path(folder.join(name)).with_context(said)?;
+    let folder = folder(workspace, what)?;
+    csv(&folder.join(name), header, rows)?;
+    Ok(folder)
+}
+
+/// Writes a csv of `header` and `rows`.
+///
+/// # Errors
+/// It cannot be written.
+pub fn csv(path: &Path, header: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let said = || format!("{} cannot be written", path.display());
+    let mut writer = csv::Writer::from_path(path).with_context(said)?;
     writer.write_record(header)?;
     for row in rows {
         writer.write_record(row)?;
     }
-    writer.flush().with_context(said)?;
+    writer.flush().with_context(said)
+}
+
+/// A new folder under bench/runs/, with about.txt in it: date, host and command.
+///
+/// # Errors
+/// It cannot be written.
+pub fn folder(workspace: &Path, what: &str) -> Result<PathBuf> {
+    let stamp = folders::timestamp();
+    let folder = workspace.join("bench/runs").join(format!("{stamp}-{what}"));
+    let said = || format!("{} cannot be written", folder.display());
+    std::fs::create_dir_all(&folder).with_context(said)?;
     let host = Host::look();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let about = format!(

@@ -1,30 +1,40 @@
 //! `cargo xtask mutants`: bugs planted into a real kernel, and how many programs it takes to notice each.
 
+mod beside;
+mod plot;
 mod races;
+mod score;
 
 use crate::exit::{say, Exit, UsageError};
-use crate::rig::{rig, AccelChoice, KernelOptions};
-use crate::{folders, interrupt, kernels, measured, vm_matrix};
+use crate::kernels::build::{planted, ConfigName};
+use crate::rig::{rig, AccelChoice, KernelOptions, Rig};
+use crate::{folders, interrupt, vm_matrix};
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use harness::campaign::{
-    load_corpus, run as campaign, Amount, CorpusProgram, Discard, Known, Part, Quiet, RowResult,
-    Settings,
+    load_corpus, run as campaign, Amount, CorpusProgram, Discard, Known, Notice, Part, Quiet,
+    RowResult, Settings,
 };
 use harness::kernel::vm::read_log;
 use harness::kernel::JudgeBy;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use vm_images::mutants::{load, Mutant, FOLDER, PARAMETER, REACHED};
+use vm_images::mutants::{load, Mutant, FOLDER, PARAMETER, REACHED, TRIGGERED};
 use vm_images::Arch;
 
 /// Plants the bugs of vm-images/mutants into a kernel and shows how many generated programs it takes to notice each.
 ///
 /// All of them are in one kernel; each boot switches one on. A campaign knows nothing of the bug and ends at its first confirmed
 /// divergence, hang or crash. First comes the kernel with none switched on, which nothing may be noticed about. The table is kept in
-/// bench/runs/: whether the bug's code ran, whether it was noticed, programs and seconds (median, fewest, most over the seeds),
-/// and whether the bucket names a rule that the bug breaks. Exit code 1 when one goes unnoticed, or something is noticed where
-/// there is nothing.
+/// bench/runs/: whether the bug's code ran (reached), whether it did something else there than the code without the bug (triggered),
+/// whether it was noticed (detected), programs and seconds (median, fewest, most over the seeds), and whether the bucket names a
+/// rule that the bug breaks. A plot beside it shows how many are noticed after how many programs. Exit code 1 when one goes
+/// unnoticed, or something is noticed where there is nothing.
+///
+/// --beside shows what others would have seen of the same bugs. selftests: the kernel tree's own tests of mm, on the same kernel;
+/// a test counts that passes twice without the bug and fails twice with it. crashes: the same programs on the kernel with debug
+/// configuration (KASAN, DEBUG_VM), with nobody looking at anything but reports on the console and hangs, up to --programs with
+/// seed 1. Both take minutes to build the first time; the second runs all programs for each bug.
 ///
 /// Bugs that only threads show are left to --races: the program that each file names is repeated, its threads starting at other moments
 /// each time, until an execution is forbidden, as often as --seeds says and up to --repetitions each time; first all of these programs
@@ -35,6 +45,7 @@ use vm_images::Arch;
 /// Examples:
 ///   cargo xtask mutants
 ///   cargo xtask mutants --only fork-drops-guards,free-drops-guards --programs 20000 --seeds 5
+///   cargo xtask mutants --programs 20000 --seeds 5 --beside selftests,crashes
 ///   cargo xtask mutants --check
 ///   cargo xtask mutants --races --seeds 5
 #[derive(Args)]
@@ -49,11 +60,14 @@ pub struct MutantsArgs {
     /// Campaigns against each, with the seeds 1, 2, ...
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
+    /// What else is to be tried on the same bugs.
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    beside: Vec<Beside>,
     /// Run the program that each file names instead of campaigns.
-    #[arg(long, conflicts_with_all = ["programs", "seeds"])]
+    #[arg(long, conflicts_with_all = ["programs", "seeds", "beside"])]
     check: bool,
     /// The bugs that only threads show.
-    #[arg(long, conflicts_with_all = ["programs", "check"])]
+    #[arg(long, conflicts_with_all = ["programs", "check", "beside"])]
     races: bool,
     /// With --races: repetitions within which a bug must be noticed.
     #[arg(long, value_name = "N", default_value_t = 5000, requires = "races", value_parser = clap::value_parser!(u32).range(1..))]
@@ -61,6 +75,9 @@ pub struct MutantsArgs {
     /// An image that `cargo xtask kernels build --mutants` has built. Default: build it.
     #[arg(long, value_name = "PATH")]
     image: Option<PathBuf>,
+    /// For --beside crashes: an image that `cargo xtask kernels build --mutants --config debug` has built. Default: build it.
+    #[arg(long, value_name = "PATH")]
+    debug_image: Option<PathBuf>,
     /// x86_64 or aarch64.
     #[arg(long, value_name = "ARCH", default_value = "x86_64")]
     arch: Arch,
@@ -72,24 +89,20 @@ pub struct MutantsArgs {
     no_keep: bool,
 }
 
-const HEADER: [&str; 10] = [
-    "mutant",
-    "group",
-    "reached",
-    "detected",
-    "programs_median",
-    "programs_min",
-    "programs_max",
-    "seconds_median",
-    "rule_named",
-    "bucket",
-];
+/// `--beside`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Beside {
+    Selftests,
+    Crashes,
+}
 
 /// What one boot of the kernel came to.
 struct Outcome {
     row: RowResult,
     /// The console says that the bug's code ran.
     reached: bool,
+    /// It says that this code did something else than the code without the bug.
+    triggered: bool,
 }
 
 /// Carries out `mutants`.
@@ -98,51 +111,62 @@ pub fn run(args: &MutantsArgs, workspace: &Path) -> Result<Exit> {
     let chosen = chosen(load(&workspace.join(FOLDER))?, &args.only, args.races)?;
     let image = match &args.image {
         Some(image) => image.clone(),
-        None => kernels::build::planted(args.arch, workspace)?,
+        None => planted(args.arch, ConfigName::Base, workspace)?,
     };
     if args.races {
         return races::run(args, &chosen, &image, workspace);
     }
+    let bench = Bench {
+        args,
+        image: &image,
+        workspace,
+    };
     if args.check {
-        return check(args, &chosen, &image, workspace);
+        return check(&bench, &chosen);
     }
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut wrong = 0;
-    let none = [None];
-    let all = none.into_iter().chain(chosen.iter().map(Some));
+    let selftests = match args.beside.contains(&Beside::Selftests) {
+        true => Some(beside::Selftests::new(&bench)?),
+        false => None,
+    };
+    let debug = match (args.beside.contains(&Beside::Crashes), &args.debug_image) {
+        (false, _) => None,
+        (true, Some(image)) => Some(image.clone()),
+        (true, None) => Some(planted(args.arch, ConfigName::Debug, workspace)?),
+    };
+    let mut scores: Vec<score::Score> = Vec::new();
+    let all = [None].into_iter().chain(chosen.into_iter().map(Some));
     for mutant in all {
-        let mut outcomes = Vec::new();
+        let mut score = score::Score::new(mutant);
+        let mutant = score.mutant.clone();
+        let mutant = mutant.as_ref();
         for seed in 1..=args.seeds {
-            let settings = settings(seed, Amount::Programs(args.programs), Vec::new());
-            outcomes.push(boot(args, mutant, &settings, &image, workspace)?);
-            if stop.load(Ordering::Relaxed) {
-                break;
+            if !stop.load(Ordering::Relaxed) {
+                let settings = settings(seed, Amount::Programs(args.programs), Vec::new());
+                score.outcomes.push(bench.boot(mutant, &settings)?);
             }
+        }
+        if let (Some(selftests), false) = (&selftests, stop.load(Ordering::Relaxed)) {
+            score.selftests = Some(selftests.failed(&bench, mutant)?);
+        }
+        if let (Some(debug), false) = (&debug, stop.load(Ordering::Relaxed)) {
+            score.crashes = Some(beside::crashes(&bench, debug, mutant)?);
         }
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let line = line(mutant, &outcomes);
-        eprintln!("{}", line.join("  "));
-        let noticed = outcomes.iter().filter(|o| o.row.first_suspect.is_some());
-        let noticed = noticed.count() as u64;
-        wrong += u32::from(match mutant {
-            None => noticed > 0,
-            Some(_) => noticed < args.seeds,
-        });
-        rows.push(line);
+        eprintln!("{}", score.line().join("  "));
+        score.buckets().for_each(|bucket| eprintln!("    {bucket}"));
+        scores.push(score);
     }
-    say!("{}", measured::table(&HEADER, &rows));
-    let bugs = rows.len().saturating_sub(1);
-    let detected = rows.iter().skip(1).filter(|row| row[3] == "yes").count();
-    say!("{detected} of {bugs} planted bugs were noticed in every campaign\n");
-    if !args.no_keep && !rows.is_empty() {
-        let folder = measured::keep(workspace, "mutants", "mutants.csv", &HEADER, &rows)?;
+    score::show(&scores, args.programs)?;
+    if !args.no_keep && !scores.is_empty() {
+        let folder = score::keep(&scores, args.programs, workspace)?;
         say!("{}\n", folder.display());
     }
+    let bugs = scores.iter().filter(|score| score.mutant.is_some()).count();
     Ok(if stop.load(Ordering::Relaxed) {
         Exit::Interrupted
-    } else if wrong > 0 || bugs == 0 {
+    } else if bugs == 0 || scores.iter().any(score::Score::is_wrong) {
         Exit::Found
     } else {
         Exit::Fine
@@ -182,48 +206,71 @@ fn settings(seed: u64, amount: Amount, corpus: Vec<CorpusProgram>) -> Settings {
         reruns: 3,
         known: Known::default(),
         stop_at_first: true,
+        notice: Notice::All,
         part: Part::default(),
     }
 }
 
-/// A campaign on the kernel with this bug switched on, or with none.
-fn boot(
-    args: &MutantsArgs,
-    mutant: Option<&Mutant>,
-    settings: &Settings,
-    image: &Path,
-    workspace: &Path,
-) -> Result<Outcome> {
-    let name = mutant.map_or("none", |m| m.name.as_str());
-    let append = mutant.map_or(String::new(), |m| format!("{PARAMETER}={}", m.name));
-    let options = KernelOptions {
-        kernels: None,
-        arch: vec![args.arch],
-        kernel: vec![image.to_path_buf()],
-        accel: args.accel,
-        append,
-    };
-    let consoles = consoles(&folders::target(workspace), name)?;
-    let rig = rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?;
-    let stop = interrupt::stop_flag();
-    let summary = campaign(settings, &rig.sources, &Discard, &Quiet, stop)?;
-    let row = summary.rows.into_iter().next();
-    let row = row.with_context(|| format!("{}: no kernel", image.display()))?;
-    if row.tally.programs == 0 && !stop.load(Ordering::Relaxed) {
-        let why = row.errors.first().map_or("no program ran", String::as_str);
-        return Err(crate::setup::SetupError::new(&format!("{name}: {why}")).into());
-    }
-    let mut reached = false;
-    for entry in std::fs::read_dir(&consoles)? {
-        let log = read_log(&entry?.path())?;
-        reached |= String::from_utf8_lossy(&log).contains(REACHED);
-    }
-    Ok(Outcome { row, reached })
+/// What all boots have in common.
+struct Bench<'a> {
+    args: &'a MutantsArgs,
+    image: &'a Path,
+    workspace: &'a Path,
 }
 
-/// An empty folder for the consoles of the kernel with this bug.
-fn consoles(target: &Path, name: &str) -> Result<PathBuf> {
-    let consoles = target.join("mmdiff/mutants").join(name);
+impl Bench<'_> {
+    /// The kernel with this bug switched on, or with none, and where its consoles go.
+    fn rig(&self, mutant: Option<&Mutant>) -> Result<(Rig, PathBuf)> {
+        let name = mutant.map_or("none", |m| m.name.as_str());
+        let options = KernelOptions {
+            kernels: None,
+            arch: vec![self.args.arch],
+            kernel: vec![self.image.to_path_buf()],
+            accel: self.args.accel,
+            append: mutant.map_or(String::new(), |m| format!("{PARAMETER}={}", m.name)),
+        };
+        let consoles = consoles(&folders::target(self.workspace), self.image, name)?;
+        let rig = rig(&options, self.workspace, &consoles, &|line| {
+            eprintln!("{line}");
+        })?;
+        Ok((rig, consoles))
+    }
+
+    /// A campaign on the kernel with this bug switched on, or with none.
+    fn boot(&self, mutant: Option<&Mutant>, settings: &Settings) -> Result<Outcome> {
+        let (rig, consoles) = self.rig(mutant)?;
+        let stop = interrupt::stop_flag();
+        let summary = campaign(settings, &rig.sources, &Discard, &Quiet, stop)?;
+        let row = summary.rows.into_iter().next();
+        let row = row.with_context(|| format!("{}: no kernel", self.image.display()))?;
+        if row.tally.programs == 0 && !stop.load(Ordering::Relaxed) {
+            let name = mutant.map_or("none", |m| m.name.as_str());
+            let why = row.errors.first().map_or("no program ran", String::as_str);
+            return Err(crate::setup::SetupError::new(&format!("{name}: {why}")).into());
+        }
+        Ok(Outcome {
+            row,
+            reached: says(&consoles, REACHED)?,
+            triggered: says(&consoles, TRIGGERED)?,
+        })
+    }
+}
+
+/// Whether one of the consoles in a folder has this line.
+fn says(consoles: &Path, line: &str) -> Result<bool> {
+    for entry in std::fs::read_dir(consoles)? {
+        let log = read_log(&entry?.path())?;
+        if String::from_utf8_lossy(&log).contains(line) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// An empty folder for the consoles of this kernel with this bug.
+fn consoles(target: &Path, image: &Path, name: &str) -> Result<PathBuf> {
+    let image = image.file_stem().unwrap_or_default();
+    let consoles = target.join("mmdiff/mutants").join(image).join(name);
     if consoles.exists() {
         std::fs::remove_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
     }
@@ -231,56 +278,12 @@ fn consoles(target: &Path, name: &str) -> Result<PathBuf> {
     Ok(consoles)
 }
 
-/// A line of the table.
-fn line(mutant: Option<&Mutant>, outcomes: &[Outcome]) -> Vec<String> {
-    let noticed = || outcomes.iter().filter(|o| o.row.first_suspect.is_some());
-    let mut programs: Vec<u64> = noticed().filter_map(|o| o.row.first_suspect).collect();
-    programs.sort_unstable();
-    let mut seconds: Vec<f64> = noticed().map(|o| o.row.seconds).collect();
-    seconds.sort_by(f64::total_cmp);
-    let said = |n: Option<&u64>| n.map_or(String::new(), u64::to_string);
-    let buckets = || noticed().filter_map(|o| o.row.first_bucket.as_ref());
-    let names = |rule: &String| mutant.is_some_and(|m| m.rules.contains(rule));
-    let named = buckets().filter(|bucket| names(&bucket.rule)).count();
-    let detected = match programs.len() {
-        0 => "no".into(),
-        n if n == outcomes.len() => "yes".into(),
-        n => format!("{n} of {}", outcomes.len()),
-    };
-    vec![
-        mutant.map_or("none".into(), |m| m.name.clone()),
-        mutant.map_or(String::new(), |m| m.group.clone()),
-        yes(outcomes.iter().any(|o| o.reached)).into(),
-        detected,
-        said(programs.get(programs.len() / 2)),
-        said(programs.first()),
-        said(programs.last()),
-        seconds
-            .get(seconds.len() / 2)
-            .map_or(String::new(), |s| format!("{s:.1}")),
-        if programs.is_empty() || mutant.is_none() {
-            String::new()
-        } else {
-            format!("{named} of {}", programs.len())
-        },
-        buckets().next().map_or(String::new(), |b| b.to_string()),
-    ]
-}
-
-fn yes(is: bool) -> &'static str {
-    if is {
-        "yes"
-    } else {
-        "no"
-    }
-}
-
 /// Whether the program of each tells the kernel with the bug from the one without.
-fn check(args: &MutantsArgs, chosen: &[Mutant], image: &Path, workspace: &Path) -> Result<Exit> {
+fn check(bench: &Bench<'_>, chosen: &[Mutant]) -> Result<Exit> {
     let mut wrong = 0;
     let mut named: Vec<(&Mutant, Vec<CorpusProgram>)> = Vec::new();
     for mutant in chosen {
-        match load_corpus(&workspace.join(&mutant.program)) {
+        match load_corpus(&bench.workspace.join(&mutant.program)) {
             Ok(programs) => named.push((mutant, programs)),
             Err(error) => {
                 wrong += 1;
@@ -291,7 +294,7 @@ fn check(args: &MutantsArgs, chosen: &[Mutant], image: &Path, workspace: &Path) 
     let all = named.iter().flat_map(|(_, programs)| programs).cloned();
     let mut without = settings(1, Amount::Programs(0), all.collect());
     without.stop_at_first = false;
-    let plain = boot(args, None, &without, image, workspace)?.row;
+    let plain = bench.boot(None, &without)?.row;
     for (bucket, program) in &plain.first_programs {
         wrong += 1;
         say!("none: {program}: diverges without any bug: {bucket}\n");
@@ -301,8 +304,9 @@ fn check(args: &MutantsArgs, chosen: &[Mutant], image: &Path, workspace: &Path) 
             return Ok(Exit::Interrupted);
         }
         let settings = settings(1, Amount::Programs(0), programs);
-        let with = boot(args, Some(mutant), &settings, image, workspace)?;
+        let with = bench.boot(Some(mutant), &settings)?;
         let said = match &with.row.first_bucket {
+            None if with.triggered => "holds, though the bug's code did something else".into(),
             None if with.reached => "holds, though the bug's code ran".into(),
             None => "holds: the bug's code did not run".into(),
             Some(bucket) if mutant.rules.contains(&bucket.rule) => format!("ok: {bucket}"),
@@ -333,34 +337,5 @@ mod tests {
         assert_eq!(alone.unwrap().len() + threads.unwrap().len(), all().len());
         let error = chosen(all(), &["install-leaks-eagain".into()], false).unwrap_err();
         assert!(error.to_string().contains("--races"), "{error}");
-    }
-
-    #[test]
-    fn a_line_says_what_was_noticed_and_whether_the_rule_is_right() {
-        let mutant = &load(&crate::workspace().join(FOLDER)).unwrap()[0];
-        let outcome = |first: Option<u64>, rule: &str| {
-            let mut row = RowResult {
-                first_suspect: first,
-                seconds: 2.0,
-                ..RowResult::default()
-            };
-            row.first_bucket = first.map(|_| harness::campaign::Bucket {
-                op: "fork".into(),
-                rule: rule.into(),
-                expected: "a".into(),
-                observed: "b".into(),
-            });
-            Outcome { row, reached: true }
-        };
-        let outcomes = [
-            outcome(Some(9), &mutant.rules[0]),
-            outcome(Some(3), "other/rule"),
-            outcome(None, ""),
-        ];
-        let line = line(Some(mutant), &outcomes);
-        assert_eq!(line[2..8], ["yes", "2 of 3", "9", "3", "9", "2.0"]);
-        assert_eq!(line[8], "1 of 2");
-        let nothing = super::line(None, &[outcome(None, "")]);
-        assert_eq!(nothing[..4], ["none", "", "yes", "no"]);
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{bail, Result};
 use clap::{Args, ValueEnum};
 use indicatif::HumanDuration;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ pub struct BuildArgs {
     /// x86_64 or aarch64.
     #[arg(long, value_name = "ARCH", default_value = "x86_64")]
     arch: Arch,
-    /// base: as distributions ship it. debug: with DEBUG_VM and PAGE_TABLE_CHECK.
+    /// base: as distributions ship it. debug: with DEBUG_VM, PAGE_TABLE_CHECK, KASAN and failing allocations.
     #[arg(long, value_enum, default_value_t = ConfigName::Base)]
     config: ConfigName,
     /// A kernel tree of your own instead. It must be clean (`make mrproper`): objects go to the cache.
@@ -56,7 +57,7 @@ pub struct BuildArgs {
 
 /// `--config`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ConfigName {
+pub enum ConfigName {
     Base,
     Debug,
 }
@@ -86,17 +87,40 @@ pub fn run(args: &BuildArgs, store: &Store, workspace: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As `kernels build --mutants`.
-pub fn planted(arch: Arch, workspace: &Path) -> Result<PathBuf> {
+pub fn planted(arch: Arch, config: ConfigName, workspace: &Path) -> Result<PathBuf> {
     let args = BuildArgs {
         series: None,
         arch,
-        config: ConfigName::Base,
+        config,
         tree: None,
         mutants: true,
         jobs: None,
     };
     let store = Store::open_default()?;
     Ok(build(&args, &store, workspace)?.image.path)
+}
+
+/// The kernel's own selftests, of the newest source, built if need be; which do not compile is said.
+///
+/// # Errors
+/// As `kernels build`.
+pub fn selftests(arch: Arch, workspace: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    setup::ensure_build_tools(arch, &|line| eprintln!("{line}"))?;
+    let bar = Bar::new();
+    let store = Store::open_default()?;
+    let lock = Lock::load(&lock_path(workspace))?;
+    let source = source::choose(&lock, None)?;
+    let tree = source::unpacked(&store, source, &|step| bar.step(&step))?;
+    bar.title(format!("selftests of {}", source.point));
+    let steps = Steps::new(&bar);
+    let built = build::selftests::build(&store, &tree, &source.point, arch, &|line| {
+        steps.line(line);
+    })?;
+    bar.finish();
+    for (name, why) in &built.failed {
+        eprintln!("selftest {name} does not compile: {why}");
+    }
+    Ok(built.programs)
 }
 
 /// Builds what `args` say.

@@ -1,6 +1,7 @@
 //! Planted bugs that only threads show: how many repetitions of their program it takes.
 
-use super::{yes, MutantsArgs};
+use super::score::yes;
+use super::MutantsArgs;
 use crate::exit::{say, Exit};
 use crate::races::as_threads;
 use crate::rig::{rig, KernelOptions};
@@ -117,7 +118,7 @@ impl Machine {
             accel: args.accel,
             append: mutant.map_or(String::new(), |m| format!("{PARAMETER}={}", m.name)),
         };
-        let consoles = super::consoles(&folders::target(workspace), name)?;
+        let consoles = super::consoles(&folders::target(workspace), image, name)?;
         let rig = rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?;
         let machine = rig.machines.first();
         let machine = machine.with_context(|| format!("{}: no kernel", image.display()))?;
