@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Names of groups begin so; the process's number follows.
+const PREFIX: &str = "mmdiff-soak-";
+
 /// A group; it is removed when it goes.
 pub struct Group {
     folder: PathBuf,
@@ -19,9 +22,10 @@ impl Group {
     /// # Errors
     /// There is no memory controller, or we may not make groups.
     pub fn create() -> io::Result<Group> {
-        let name = format!("mmdiff-soak-{}", std::process::id());
+        let name = format!("{PREFIX}{}", std::process::id());
         let one = Path::new("/sys/fs/cgroup/memory");
         let two = Path::new("/sys/fs/cgroup");
+        [one, two].into_iter().for_each(sweep);
         let group = if one.join("memory.limit_in_bytes").exists() {
             Group {
                 folder: one.join(name),
@@ -76,6 +80,18 @@ impl Group {
     }
 }
 
+/// Removes the groups of processes that were killed before they could.
+fn sweep(below: &Path) {
+    for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // One that still has a process stays.
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         // Works when its last process is gone; processes that were killed take a moment.
@@ -86,5 +102,24 @@ impl Drop for Group {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         eprintln!("{} cannot be removed", self.folder.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{sweep, PREFIX};
+
+    #[test]
+    fn groups_of_the_dead_are_swept_away() {
+        let below = tempfile::tempdir().unwrap();
+        // More than any process's number.
+        let dead = below.path().join(format!("{PREFIX}4194305"));
+        let living = below.path().join(format!("{PREFIX}{}", std::process::id()));
+        let other = below.path().join("4194305");
+        for folder in [&dead, &living, &other] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        sweep(below.path());
+        assert!(!dead.exists() && living.exists() && other.exists());
     }
 }

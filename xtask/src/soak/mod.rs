@@ -17,6 +17,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use group::Group;
 use harness::report::{through, Through};
+use nix::mount::{mount, umount, MsFlags};
+use nix::sched::{unshare, CloneFlags};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 use proof::{differences, left_in, verdicts, Verdicts};
@@ -456,12 +458,10 @@ impl Soak<'_> {
         }
     }
 
-    /// Puts a small file system where results go, if we may.
+    /// Puts a small file system where results go, if we may. Only this process and those that it starts see it: it goes with them, even
+    /// when they are killed.
     fn mount(&mut self, folder: &Path) {
-        let size = format!("size={ROOM_MIB}m,mode=700");
-        let flags = nix::mount::MsFlags::empty();
-        let kind = Some("tmpfs");
-        let mounted = nix::mount::mount(kind, folder, kind, flags, Some(size.as_str()));
+        let mounted = small_file_system(folder);
         if let Err(error) = &mounted {
             self.missing
                 .push(format!("full-disk: no file system of our own: {error}"));
@@ -479,7 +479,7 @@ impl Soak<'_> {
             .extend(left.map(|what| format!("left behind: {what}")));
         self.group = None;
         if self.mounted {
-            if let Err(error) = nix::mount::umount(folder) {
+            if let Err(error) = umount(folder) {
                 self.wrong.push(format!("{}: {error}", folder.display()));
             }
         }
@@ -541,6 +541,17 @@ fn stop_for(process: Pid, pause: Duration) -> String {
     std::thread::sleep(pause);
     let _ = kill(process, Signal::SIGCONT);
     format!("{} ms", pause.as_millis())
+}
+
+/// Mounts a tmpfs of [`ROOM_MIB`] in a mount namespace that this thread, and what it starts, has from now on.
+fn small_file_system(folder: &Path) -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let nothing = None::<&str>;
+    let apart = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(nothing, "/", nothing, apart, nothing)?;
+    let size = format!("size={ROOM_MIB}m,mode=700");
+    let kind = Some("tmpfs");
+    mount(kind, folder, kind, MsFlags::empty(), Some(size.as_str()))
 }
 
 /// Fills the file system that `path` is on.
