@@ -81,9 +81,35 @@ pub const HUGE_READAHEAD: Rule = Rule {
 /// Bytes that fault-around looks at (debugfs fault_around_bytes, by default).
 const FAULT_AROUND_BYTES: u32 = 65536;
 
-/// A read fault at `page`, whose slot is empty, in the file VMA `i`. Whether the page is mapped now; else it lies behind
-/// the end of the file, or is missing.
-pub(crate) fn read_fault(ctx: &mut Ctx, i: usize, page: u32) -> bool {
+/// A read fault at `page`, whose slot is empty, in the file VMA `i`, of reads up to `end` (in one block). Whether the page is mapped now;
+/// else it lies behind the end of the file, or is missing.
+pub(crate) fn read_fault(ctx: &mut Ctx, i: usize, page: u32, end: u32) -> bool {
+    let mapped = read_one(ctx, i, page);
+    if mapped {
+        read_uncached(ctx, i, page + 1, end);
+    }
+    mapped
+}
+
+/// Read faults go on from `start`, the page behind the last one, through empty slots whose pages are not in the cache: what is around each
+/// of them came with the pages before it, but for what is around the last.
+fn read_uncached(ctx: &mut Ctx, i: usize, start: u32, end: u32) {
+    let vma = &ctx.mm.vmas[i];
+    let reads_ahead = vma.advice == HugeAdvice::Huge && ctx.world.profile.huge_readahead;
+    if reads_ahead || vma.uffd.missing || start >= end {
+        return;
+    }
+    let end = within(ctx, i, start, end);
+    let cached = cached(ctx, i, start, end).first().map(|run| run.start);
+    let end = cached.map_or(end, |index| ctx.mm.vmas[i].page_of(index));
+    let (end, slot) = ctx.mm.slots.stretch(start, end);
+    if start < end && slot.is_none() {
+        map(ctx, i, start, end);
+        fault_around(ctx, i, end - 1);
+    }
+}
+
+fn read_one(ctx: &mut Ctx, i: usize, page: u32) -> bool {
     fault_around(ctx, i, page);
     if ctx.mm.slots.get(page).is_some() {
         hit!(ctx, FAULT);
