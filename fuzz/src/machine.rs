@@ -78,7 +78,8 @@ pub fn boot_pair(arch: Arch) {
     let sources = xtask::fuzzed::pair(arch).unwrap_or_else(|e| give_up(e));
     // They live as long as the process.
     let [a, b]: &'static [VmSource; 2] = Box::leak(Box::new(sources));
-    let pairing = Pairing::open([a, b], RERUNS).unwrap_or_else(|e| give_up(e));
+    let known = xtask::fuzzed::known().unwrap_or_else(|e| give_up(e));
+    let pairing = Pairing::open([a, b], RERUNS, known).unwrap_or_else(|e| give_up(e));
     assert!(PAIR.set(Mutex::new(pairing)).is_ok(), "booted once");
 }
 

@@ -3,10 +3,13 @@
 mod common;
 
 use common::{campaign, settings, Memory};
-use harness::campaign::{Bucket, Known, Status};
+use harness::campaign::{compare, Bucket, CorpusProgram, Known, PairSettings, Pairing, Status};
 use harness::kernel::simulated::{Simulated, FAULTS};
 use oracle::profile::Profile;
+use oracle::program::Program;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 const PROGRAM: &str = "mmap 0+0..0+4 rw private fixed\nguard-install 0+0..0+2\nread 0+0..0+1\n";
 
@@ -158,6 +161,53 @@ fn a_neighbouring_fault_is_not_swallowed() {
     let summary = campaign(&settings, &[kernel("guard-is-open")], &Memory::default());
     assert_eq!(summary.rows[0].tally.known, 0);
     assert!(summary.rows[0].tally.divergences > 0);
+}
+
+/// A pair of kernels: what is known of one or of both is no difference, and what both do wrong is not said of one.
+#[test]
+fn known_findings_are_no_differences_of_a_pair() {
+    let faulty = Simulated {
+        fault: FAULTS.iter().find(|f| f.name == "guard-accerr"),
+        ..Simulated::default()
+    };
+    let program = Arc::new(Program::parse(PROGRAM).unwrap());
+    let compared = |other: &Simulated, known: Known| {
+        let settings = PairSettings {
+            seed: 1,
+            programs: 0,
+            corpus: vec![CorpusProgram {
+                name: "p".into(),
+                program: program.clone(),
+            }],
+            reruns: 1,
+            known,
+        };
+        compare(
+            &settings,
+            [other, &faulty],
+            &AtomicBool::new(false),
+            &|_, _| {},
+        )
+        .unwrap()
+    };
+    let honest = Simulated::default();
+    let result = compared(&honest, Known::default());
+    let what = &result.unexplained.first().expect("a finding").what;
+    assert_eq!(*what, format!("{} only: {}", faulty.release, bucket()));
+    assert_eq!(compared(&faulty, Known::default()).same, 1);
+
+    let known = load(&entry(&bucket(), "\"x86_64 7.3\"", "")).unwrap();
+    let result = compared(&honest, known.clone());
+    assert_eq!((result.known, result.unexplained), (1, Vec::new()));
+
+    // A fuzzer hears of what both do wrong, too.
+    let met = |known: Known| {
+        let mut pairing = Pairing::open([&faulty, &faulty], 1, known).unwrap();
+        pairing.run(program.clone(), &mut |_, _| {}).unwrap()
+    };
+    let what = met(Known::default()).expect("a finding");
+    assert!(what.ends_with(&format!(": both: {}", bucket())), "{what}");
+    assert_eq!(met(known), None);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::vm_matrix::corpus;
 use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::Args;
-use harness::campaign::{compare, divergence_id, Bucket, PairResult, PairSettings};
+use harness::campaign::{compare, divergence_id, Bucket, Known, PairResult, PairSettings};
 use harness::kernel::KernelSource;
 use harness::report::{wrap, BOUNDARY_COLUMNS};
 use oracle::profile::BEHAVIOURS;
@@ -74,6 +74,7 @@ pub fn run(args: &CompareArgs, workspace: &Path) -> Result<Exit> {
         programs: args.programs,
         corpus: corpus(&args.corpus, workspace)?,
         reruns: 5,
+        known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
     };
     let path = folders::run_folder(workspace, args.out.as_deref());
     let consoles = path.join("consoles");
@@ -172,8 +173,14 @@ fn pairs<'r>(names: [&str; 2], rigs: &'r [Rig; 2]) -> Result<Vec<[&'r dyn Kernel
 fn text(result: &PairResult) -> String {
     let [a, b] = &result.kernels;
     let mut text = format!(
-        "{} against {}, {}: {} programs on both, {} the same, {} permitted either way\n",
-        a.release, b.release, a.arch, result.programs, result.same, result.permitted
+        "{} against {}, {}: {} programs on both, {} the same, {} permitted either way, {} met what is known (corpus/findings)\n",
+        a.release,
+        b.release,
+        a.arch,
+        result.programs,
+        result.same,
+        result.permitted,
+        result.known
     );
     let mut by_rows: BTreeMap<&[String], Vec<_>> = BTreeMap::new();
     for (change, _) in &result.explained {

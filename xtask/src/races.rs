@@ -11,14 +11,14 @@ use anyhow::{Context, Result};
 use clap::Args;
 use found::{suspects, Found, Reporting, Suspect};
 use harness::campaign::{
-    load_concurrent_corpus, program_seed, suited, CorpusProgram, Known, Story,
+    death_story, load_concurrent_corpus, program_seed, suited, CorpusProgram, Known, Story,
 };
 use harness::kernel::machine::VmSource;
 use harness::kernel::{
     probe, BootError, JudgeBy, Kernel, KernelError, KernelSource, Prepared, Repeat, Smaps,
 };
 use harness::race::{judge_raced, Fate, Row, Seconds, WayRow};
-use harness::triage::{death, Reliability};
+use harness::triage::Reliability;
 use oracle::profile::Profile;
 use oracle::program::generate::generate_race;
 use std::path::{Path, PathBuf};
@@ -389,7 +389,7 @@ impl Run<'_> {
         let info = kernel.info().clone();
         let name = short(&entry.name);
         say!("{name} on {} {}: {error}\n", info.release, info.arch);
-        let story: Option<Story> = death(error, &entry.program, profile, info.geometry);
+        let story: Option<Story> = death_story(error, &entry.program, profile, info.geometry);
         let Some(story) = story else {
             self.failed += 1;
             if let KernelError::Lost { console, .. } = error {

@@ -4,10 +4,10 @@ use super::confirm::{Confirm, Subject};
 use super::judge::{judge, outlived, Judged, ProgramVerdict};
 use super::row::Row;
 use super::run::{Context, Notice};
-use super::story::{crash_story, Story};
+use super::story::{death_story, Story};
 use super::{differences, Block, BlockResult, Difference, Met, Place, Tally};
 use crate::kernel::{Event, Execution, Kernel, KernelError, KernelInfo, Prepared};
-use oracle::judge::{ByOp, Class};
+use oracle::judge::ByOp;
 use oracle::profile::Profile;
 use oracle::rules::RuleSet;
 use std::collections::{BTreeMap, VecDeque};
@@ -367,32 +367,20 @@ impl<'a> Lane<'a> {
         }
         let flights = std::mem::take(&mut self.flights);
         let mut pending: VecDeque<Work> = flights.into_iter().flatten().collect();
-        let (class, at, what, console) = match &error {
-            KernelError::Crash { kind, excerpt, at } => {
-                (Some(Class::Crash), *at, kind.clone(), excerpt.clone())
-            }
-            KernelError::LockedUp { at, why, console } => {
-                (Some(Class::Hang), Some(*at), why.clone(), console.clone())
-            }
-            KernelError::Lost { console, .. } => (None, None, String::new(), console.clone()),
+        let at = match &error {
+            KernelError::Crash { at, .. } => *at,
+            KernelError::LockedUp { at, .. } => Some(*at),
+            KernelError::Lost { .. } => None,
         };
         // What the guest was running when it died; without word of it, what it should have answered next.
         let culprit = at
             .and_then(|(id, _)| pending.iter().position(|w| w.prepared.id == id))
             .unwrap_or(0);
-        match (class, pending.remove(culprit)) {
-            (Some(class), Some(work)) => {
-                let at = at.map_or(0, |(_, step)| step as usize);
-                let at = at.min(work.prepared.program.steps.len().saturating_sub(1));
-                let story = crash_story(
-                    &work.prepared.program,
-                    at,
-                    &self.profile,
-                    self.info.geometry,
-                    class,
-                    &what,
-                    console,
-                );
+        let is_lost = matches!(error, KernelError::Lost { .. });
+        match (is_lost, pending.remove(culprit)) {
+            (false, Some(work)) => {
+                let program = &work.prepared.program;
+                let story = death_story(&error, program, &self.profile, self.info.geometry);
                 let verdict = match story {
                     Some(story) => ProgramVerdict::Suspect(Box::new(story)),
                     None => ProgramVerdict::Infra(error.to_string()),

@@ -58,5 +58,5 @@ pub use pair::{compare, PairError, PairResult, PairSettings, Pairing, Unexplaine
 pub use piece::{piece_of, pieces, Piece};
 pub use results::{Discard, Listener, Progress, Quiet, Reported, RowResult, Sink, Summary};
 pub use run::{before, run, seed_of, Amount, CampaignError, Notice, Part, Settings};
-pub use story::{crash_story, promise_story, Kind, Story, PROMISE};
+pub use story::{death_story, promise_story, Kind, Story, PROMISE};
 pub use tally::Tally;

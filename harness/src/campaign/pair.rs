@@ -3,6 +3,7 @@
 use super::boundary::{differences, Change};
 use super::feed::{CorpusProgram, Feed, BLOCK};
 use super::judge::{judge, ProgramVerdict};
+use super::known::Known;
 use super::{suited, Bucket};
 use crate::kernel::{Execution, KernelInfo, KernelSource};
 use machine::{run_both, Machine, Ran};
@@ -25,6 +26,8 @@ pub struct PairSettings {
     /// Runs on each kernel of a program on which they differ though the rules permit both, to see whether each keeps to its
     /// own.
     pub reruns: u32,
+    /// What is understood is no news.
+    pub known: Known,
 }
 
 /// A class of differences that nothing explains.
@@ -46,10 +49,12 @@ pub struct PairResult {
     pub kernels: [KernelInfo; 2],
     /// Programs that ran on both.
     pub programs: u64,
-    /// Those of them that did the same on both, as far as both can show it.
+    /// Those of them that did the same on both, as far as both can show it; whether it was right is not asked.
     pub same: u64,
     /// Those that differed in what the rules leave open, each kernel doing either.
     pub permitted: u64,
+    /// Those in which one of them, or both, did what a known finding says of it.
+    pub known: u64,
     /// Differences that rows of the table of behaviours explain, with the first program of each class.
     pub explained: Vec<(Change, Arc<Program>)>,
     pub unexplained: Vec<Unexplained>,
@@ -76,7 +81,7 @@ pub fn compare(
     progress: &dyn Fn(u64, u64),
 ) -> Result<PairResult, PairError> {
     let mut machines = open(sources)?;
-    let mut result = Comparison::new(&machines, settings.reruns);
+    let mut result = Comparison::new(&machines, settings.reruns, settings.known.clone());
     let feed = Feed::new(settings.seed);
     let total = settings.programs + settings.corpus.len() as u64;
     let mut blocks: VecDeque<Vec<(String, Arc<Program>)>> = settings
@@ -121,22 +126,28 @@ pub fn compare(
     Ok(result.finish())
 }
 
-/// Two kernels that are compared on programs as they come.
+/// Two kernels that are compared with each other and with the oracle, on programs as they come.
 pub struct Pairing<'a> {
     machines: [Machine<'a>; 2],
     comparison: Comparison,
 }
 
 impl<'a> Pairing<'a> {
-    /// Boots both; `reruns` as in [`PairSettings`].
+    /// Boots both; `reruns` and `known` as in [`PairSettings`].
     ///
     /// # Errors
     /// See [`PairError`].
-    pub fn open(sources: [&'a dyn KernelSource; 2], reruns: u32) -> Result<Self, PairError> {
+    pub fn open(
+        sources: [&'a dyn KernelSource; 2],
+        reruns: u32,
+        known: Known,
+    ) -> Result<Self, PairError> {
         let machines = open(sources)?;
+        let mut comparison = Comparison::new(&machines, reruns, known);
+        comparison.against_the_oracle = true;
         Ok(Pairing {
-            comparison: Comparison::new(&machines, reruns),
             machines,
+            comparison,
         })
     }
 
@@ -189,6 +200,9 @@ struct Comparison {
     result: PairResult,
     profiles: [Profile; 2],
     reruns: u32,
+    known: Known,
+    /// What both do alike is judged, too.
+    against_the_oracle: bool,
     explained: BTreeMap<Class, Seen>,
     unexplained: BTreeMap<String, Unexplained>,
 }
@@ -204,6 +218,8 @@ enum Found {
     Same,
     /// Different, and the rules leave that open.
     Permitted,
+    /// A known finding.
+    Known,
     Explained(Vec<super::Difference>),
     Unexplained {
         what: String,
@@ -212,7 +228,7 @@ enum Found {
 }
 
 impl Comparison {
-    fn new(machines: &[Machine<'_>; 2], reruns: u32) -> Comparison {
+    fn new(machines: &[Machine<'_>; 2], reruns: u32, known: Known) -> Comparison {
         let [a, b] = machines;
         Comparison {
             result: PairResult {
@@ -220,12 +236,15 @@ impl Comparison {
                 programs: 0,
                 same: 0,
                 permitted: 0,
+                known: 0,
                 explained: Vec::new(),
                 unexplained: Vec::new(),
                 interrupted: false,
             },
             profiles: [a.profile.clone(), b.profile.clone()],
             reruns,
+            known,
+            against_the_oracle: false,
             explained: BTreeMap::new(),
             unexplained: BTreeMap::new(),
         }
@@ -271,31 +290,54 @@ impl Comparison {
 
     fn look(&self, program: &Program, a: &Ran, b: &Ran) -> Found {
         let kernels = &self.result.kernels;
-        let (a, b) = match (a, b) {
-            (Ran::Through(a), Ran::Through(b)) => (a, b),
-            (Ran::Died(what), _) => return died(what, &kernels[0]),
-            (_, Ran::Died(what)) => return died(what, &kernels[1]),
+        let same = match (a, b) {
+            (Ran::Through(a), Ran::Through(b)) => a.seen == b.seen && a.end == b.end,
+            _ => false,
         };
-        if a.seen == b.seen && a.end == b.end {
+        if same && !self.against_the_oracle {
             return Found::Same;
         }
-        for (index, execution) in [a, b].into_iter().enumerate() {
-            let geometry = kernels[index].geometry;
-            match judge(program, execution, &self.profiles[index], geometry).verdict {
-                ProgramVerdict::Fine | ProgramVerdict::Poisoned => {}
-                ProgramVerdict::Infra(why) => {
+        let mut suspects = [None, None];
+        for (index, ran) in [a, b].into_iter().enumerate() {
+            suspects[index] = match self.wrong_of(program, ran, index) {
+                Ok(bucket) => bucket,
+                Err(why) => {
                     return Found::Unexplained {
-                        what: format!("{}: infrastructure: {why}", kernels[index].release),
+                        what: format!("{}: {why}", kernels[index].release),
                         rule: String::new(),
-                    };
+                    }
                 }
-                ProgramVerdict::Suspect(story) => {
-                    return Found::Unexplained {
-                        what: format!("{} only: {}", kernels[index].release, story.bucket),
-                        rule: story.bucket.rule,
-                    };
-                }
-            }
+            };
+        }
+        let is_known = |index: usize, bucket: &Bucket| {
+            let (kernel, profile) = (&kernels[index], &self.profiles[index]);
+            let known = &self.known;
+            known
+                .explains(bucket, &kernel.arch, &kernel.release, profile)
+                .is_some()
+        };
+        let new: Vec<(usize, &Bucket)> = suspects
+            .iter()
+            .enumerate()
+            .filter_map(|(index, bucket)| Some((index, bucket.as_ref()?)))
+            .filter(|&(index, bucket)| !is_known(index, bucket))
+            .collect();
+        let where_ = |index: usize| match &suspects {
+            [Some(a), Some(b)] if a == b => "both".to_owned(),
+            [Some(_), Some(_)] => kernels[index].release.clone(),
+            _ => format!("{} only", kernels[index].release),
+        };
+        if let Some(&(index, bucket)) = new.first() {
+            return Found::Unexplained {
+                what: format!("{}: {bucket}", where_(index)),
+                rule: bucket.rule.clone(),
+            };
+        }
+        let (Ran::Through(a), Ran::Through(b), [None, None]) = (a, b, &suspects) else {
+            return Found::Known;
+        };
+        if same {
+            return Found::Same;
         }
         let [from, to] = &self.profiles;
         let found = differences(program, b, from, to, kernels[1].geometry);
@@ -306,6 +348,31 @@ impl Comparison {
             Found::Same
         } else {
             Found::Permitted
+        }
+    }
+
+    /// What the kernel with this index did wrong by its own profile.
+    ///
+    /// # Errors
+    /// Nothing can be told of it; why.
+    fn wrong_of(
+        &self,
+        program: &Program,
+        ran: &Ran,
+        index: usize,
+    ) -> Result<Option<Bucket>, String> {
+        let (profile, geometry) = (&self.profiles[index], self.result.kernels[index].geometry);
+        let execution = match ran {
+            Ran::Through(execution) => execution,
+            Ran::Died { what, story } => {
+                let bucket = story.as_ref().map(|story| story.bucket.clone());
+                return bucket.map(Some).ok_or_else(|| what.clone());
+            }
+        };
+        match judge(program, execution, profile, geometry).verdict {
+            ProgramVerdict::Fine | ProgramVerdict::Poisoned => Ok(None),
+            ProgramVerdict::Infra(why) => Err(format!("infrastructure: {why}")),
+            ProgramVerdict::Suspect(story) => Ok(Some(story.bucket)),
         }
     }
 
@@ -335,6 +402,7 @@ impl Comparison {
         match found {
             Found::Same => self.result.same += 1,
             Found::Permitted => self.result.permitted += 1,
+            Found::Known => self.result.known += 1,
             Found::Explained(found) => {
                 for difference in found {
                     self.explained
@@ -404,13 +472,6 @@ fn may_be_the_same(
         other.observe(b);
         oracle.agree_with(&other)
     })
-}
-
-fn died(what: &str, kernel: &KernelInfo) -> Found {
-    Found::Unexplained {
-        what: format!("{}: {what}", kernel.release),
-        rule: String::new(),
-    }
 }
 
 #[cfg(test)]

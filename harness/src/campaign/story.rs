@@ -4,7 +4,7 @@
 use super::judge::ProgramVerdict;
 use super::piece::{piece_of, pieces, Piece};
 use super::Bucket;
-use crate::kernel::{End, Execution};
+use crate::kernel::{End, Execution, KernelError};
 use oracle::geometry::Geometry;
 use oracle::judge::{Class, Divergence, Observation, Oracle, Outcome, SpaceSeen};
 use oracle::profile::Profile;
@@ -240,9 +240,34 @@ fn fill(story: &mut Story, what: Unreturned) {
     story.bucket.observed = what.observed;
 }
 
+/// The story of a kernel that died or stopped answering while a program ran; `None`: the VM was lost, which says nothing.
+pub fn death_story(
+    error: &KernelError,
+    program: &Program,
+    profile: &Profile,
+    geometry: Geometry,
+) -> Option<Story> {
+    let (class, at, what, console) = match error {
+        KernelError::Crash { kind, excerpt, at } => (Class::Crash, *at, kind, excerpt),
+        KernelError::LockedUp { at, why, console } => (Class::Hang, Some(*at), why, console),
+        KernelError::Lost { .. } => return None,
+    };
+    let step = at.map_or(0, |(_, step)| step as usize);
+    let step = step.min(program.steps.len().saturating_sub(1));
+    crash_story(
+        program,
+        step,
+        profile,
+        geometry,
+        class,
+        what,
+        console.clone(),
+    )
+}
+
 /// The story of a program during whose op `at` the kernel reported a crash ([`Class::Crash`]) or the whole guest stopped
 /// answering ([`Class::Hang`]). What came before the op is the oracle's most usual course: a dead guest reports nothing.
-pub fn crash_story(
+pub(super) fn crash_story(
     program: &Program,
     at: usize,
     profile: &Profile,

@@ -1,7 +1,7 @@
 //! Programs on a real kernel, one at a time, for as long as a fuzzer runs.
 
 use super::marks;
-use crate::campaign::{judge, Judged, Known, ProgramVerdict, Story};
+use crate::campaign::{death_story, judge, Judged, Known, ProgramVerdict, Story};
 use crate::kernel::{
     probe, Execution, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Smaps,
 };
@@ -21,6 +21,15 @@ pub enum Wrong {
     /// No kernel can be had, or what it says makes no sense.
     #[error("{0}")]
     Infrastructure(String),
+}
+
+/// How a kernel died, with its console.
+fn told(error: &KernelError) -> String {
+    match error {
+        KernelError::Crash { excerpt, .. } => format!("{error}\n{excerpt}"),
+        KernelError::LockedUp { console, .. } => format!("{error}\n{console}"),
+        KernelError::Lost { .. } => error.to_string(),
+    }
 }
 
 /// A kernel, booted anew when it died.
@@ -61,23 +70,23 @@ impl Machine {
     /// See [`Wrong`].
     pub fn run(&mut self, program: Program, mark: &mut dyn FnMut(u64)) -> Result<(), Wrong> {
         let program = Arc::new(program);
-        let (execution, judged) = self.judged(&program, Smaps::Changes)?;
+        let Some((execution, judged)) = self.judged(&program, Smaps::Changes)? else {
+            return Ok(());
+        };
         marks::of(&program, &execution, &judged, mark);
         let story = match judged.verdict {
             ProgramVerdict::Fine | ProgramVerdict::Poisoned => return Ok(()),
             ProgramVerdict::Infra(why) => return Err(Wrong::Infrastructure(why)),
             ProgramVerdict::Suspect(story) => story,
         };
-        let (arch, release) = (&self.info.arch, &self.info.release);
-        let known = self
-            .known
-            .explains(&story.bucket, arch, release, &self.profile);
-        if known.is_some() {
+        if self.is_known(&story) {
             return Ok(());
         }
         let mut hits = 0;
         for _ in 0..RERUNS {
-            let (_, again) = self.judged(&program, Smaps::Every)?;
+            let Some((_, again)) = self.judged(&program, Smaps::Every)? else {
+                continue;
+            };
             let same = |again: &Story| again.bucket == story.bucket;
             hits += u32::from(matches!(again.verdict, ProgramVerdict::Suspect(s) if same(&s)));
         }
@@ -97,12 +106,20 @@ impl Machine {
         ))
     }
 
-    /// One run and its verdict. A VM that vanishes once is an accident.
+    fn is_known(&self, story: &Story) -> bool {
+        let (arch, release) = (&self.info.arch, &self.info.release);
+        let known = &self.known;
+        known
+            .explains(&story.bucket, arch, release, &self.profile)
+            .is_some()
+    }
+
+    /// One run and its verdict; `None`: the kernel died of what is known. A VM that vanishes once is an accident.
     fn judged(
         &mut self,
         program: &Arc<Program>,
         smaps: Smaps,
-    ) -> Result<(Execution, Judged), Wrong> {
+    ) -> Result<Option<(Execution, Judged)>, Wrong> {
         let mut lost = 0;
         loop {
             let prepared = Prepared {
@@ -120,7 +137,7 @@ impl Machine {
                         ));
                     };
                     let judged = judge(program, &execution, &self.profile, self.info.geometry);
-                    return Ok((execution, judged));
+                    return Ok(Some((execution, judged)));
                 }
                 Err(KernelError::Lost { .. }) if lost == 0 => {
                     self.kernel = None;
@@ -129,16 +146,14 @@ impl Machine {
                 Err(error @ KernelError::Lost { .. }) => {
                     return Err(Wrong::Infrastructure(error.to_string()));
                 }
-                Err(KernelError::Crash { kind, excerpt, .. }) => {
-                    return Err(
-                        self.finding(program, &format!("the kernel crashed: {kind}\n{excerpt}"))
-                    );
-                }
-                Err(KernelError::LockedUp { why, console, .. }) => {
-                    return Err(self.finding(
-                        program,
-                        &format!("the guest stopped answering: {why}\n{console}"),
-                    ));
+                Err(error) => {
+                    self.kernel = None;
+                    let geometry = self.info.geometry;
+                    let story = death_story(&error, program, &self.profile, geometry);
+                    if story.is_some_and(|story| self.is_known(&story)) {
+                        return Ok(None);
+                    }
+                    return Err(self.finding(program, &told(&error)));
                 }
             }
         }

@@ -1,13 +1,11 @@
 //! Runs candidates in batches on a kernel that may die.
 
 use super::{Ended, Limits, Listener, Progress, Settings};
-use crate::campaign::{crash_story, judge, ProgramVerdict, Story};
+use crate::campaign::{death_story, judge, ProgramVerdict};
 use crate::kernel::{
     probe, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared, Repeat, Smaps,
 };
 use crate::race::judge_raced;
-use oracle::geometry::Geometry;
-use oracle::judge::Class;
 use oracle::profile::Profile;
 use oracle::program::Program;
 use std::collections::VecDeque;
@@ -267,7 +265,7 @@ impl<'a, 'l> Lab<'a, 'l> {
                 Err(error) => error,
             };
             self.kernel = None;
-            if let Some(story) = death(&error, program, &self.profile, self.info.geometry) {
+            if let Some(story) = death_story(&error, program, &self.profile, self.info.geometry) {
                 self.executions += 1;
                 return Ok(take(&ProgramVerdict::Suspect(Box::new(story)), 1));
             }
@@ -338,7 +336,7 @@ impl<'a, 'l> Lab<'a, 'l> {
             .unwrap_or(0);
         if let Some(mut waiting) = pending.remove(culprit) {
             let program = &waiting.prepared.program;
-            let story = death(error, program, &self.profile, self.info.geometry);
+            let story = death_story(error, program, &self.profile, self.info.geometry);
             waiting.losses += 1;
             if let Some(story) = story {
                 self.executions += 1;
@@ -355,31 +353,6 @@ impl<'a, 'l> Lab<'a, 'l> {
             queue.push_front(waiting);
         }
     }
-}
-
-/// The story of a kernel that died or stopped answering while a program ran; `None`: the VM was lost, which says nothing.
-pub fn death(
-    error: &KernelError,
-    program: &Program,
-    profile: &Profile,
-    geometry: Geometry,
-) -> Option<Story> {
-    let (class, at, what, console) = match error {
-        KernelError::Crash { kind, excerpt, at } => (Class::Crash, *at, kind, excerpt),
-        KernelError::LockedUp { at, why, console } => (Class::Hang, Some(*at), why, console),
-        KernelError::Lost { .. } => return None,
-    };
-    let step = at.map_or(0, |(_, step)| step as usize);
-    let step = step.min(program.steps.len().saturating_sub(1));
-    crash_story(
-        program,
-        step,
-        profile,
-        geometry,
-        class,
-        what,
-        console.clone(),
-    )
 }
 
 fn merge(a: Go, b: Go) -> Go {

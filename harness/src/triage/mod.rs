@@ -24,7 +24,6 @@ mod trust;
 mod verdict;
 mod weight;
 
-pub use lab::death;
 pub use minimize::minimize;
 pub use padded::padded;
 pub use standing::{Reference, Standing};

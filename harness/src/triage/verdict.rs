@@ -1,8 +1,7 @@
 //! Whether a program goes wrong on a kernel: yes, no, or not to be told.
 
-use super::lab::death;
 use super::Reliability;
-use crate::campaign::{judge, lacks, Bucket, ProgramVerdict, Story};
+use crate::campaign::{death_story, judge, lacks, Bucket, ProgramVerdict, Story};
 use crate::kernel::{
     probe, BootError, Event, Execution, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource,
     Prepared, Repeat, Smaps,
@@ -258,7 +257,7 @@ impl Count {
             self.untold.get_or_insert(format!("the VM was lost: {why}"));
             return;
         }
-        let story = death(&error, program, profile, info.geometry);
+        let story = death_story(&error, program, profile, info.geometry);
         let what = error.to_string();
         self.add(
             story.map_or(ProgramVerdict::Infra(what), |story| {

@@ -7,11 +7,10 @@ use crate::races::as_threads;
 use crate::rig::{rig, KernelOptions};
 use crate::{folders, interrupt, measured};
 use anyhow::{Context, Result};
-use harness::campaign::{load_concurrent_program, suited, Bucket, CorpusProgram};
+use harness::campaign::{death_story, load_concurrent_program, suited, Bucket, CorpusProgram};
 use harness::kernel::vm::read_log;
 use harness::kernel::{probe, JudgeBy, Kernel, KernelError, KernelSource, Prepared, Repeat, Smaps};
 use harness::race::judge_raced;
-use harness::triage::death;
 use oracle::profile::Profile;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -194,7 +193,7 @@ impl Machine {
                 Ok(story.map(|story| story.bucket.clone()))
             }
             Err(error) => {
-                let story = death(&error, &program, profile, info.geometry);
+                let story = death_story(&error, &program, profile, info.geometry);
                 self.running = None;
                 match (story, error) {
                     (Some(story), _) => Ok(Some(story.bucket)),

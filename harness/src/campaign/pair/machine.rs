@@ -1,6 +1,7 @@
 //! One of two kernels that are compared: boots it, runs programs on it, boots it again when a program kills it.
 
 use super::PairError;
+use crate::campaign::{death_story, Story};
 use crate::kernel::{
     probe, Event, Execution, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource, Prepared,
     Smaps,
@@ -28,8 +29,11 @@ pub(super) struct Machine<'a> {
 #[derive(Debug, Clone)]
 pub(super) enum Ran {
     Through(Execution),
-    /// It took the kernel with it.
-    Died(String),
+    /// It took the kernel with it: how, and what can be told of it.
+    Died {
+        what: String,
+        story: Option<Box<Story>>,
+    },
 }
 
 impl<'a> Machine<'a> {
@@ -103,18 +107,20 @@ impl<'a> Machine<'a> {
             let kernel = self.kernel()?;
             if let Err(error) = collect(kernel.as_mut(), &batch, &mut ran) {
                 self.kernel = None;
-                match error {
-                    KernelError::Crash { kind, .. } => {
-                        ran.push(Ran::Died(format!("crash: {kind}")))
+                if matches!(error, KernelError::Lost { .. }) {
+                    if self.boots > MOST_DEATHS {
+                        return Err(self.failed(error.to_string()));
                     }
-                    KernelError::LockedUp { why, .. } => {
-                        ran.push(Ran::Died(format!("stopped answering: {why}")));
-                    }
-                    KernelError::Lost { why, .. } if self.boots > MOST_DEATHS => {
-                        return Err(self.failed(why));
-                    }
-                    KernelError::Lost { .. } => {}
+                    continue;
                 }
+                // The first that has not come back, or the last.
+                ran.truncate(programs.len() - 1);
+                let program = &programs[ran.len()];
+                let story = death_story(&error, program, &self.profile, self.info.geometry);
+                ran.push(Ran::Died {
+                    what: error.to_string(),
+                    story: story.map(Box::new),
+                });
             }
         }
         Ok(ran)

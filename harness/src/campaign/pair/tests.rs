@@ -8,6 +8,7 @@ fn settings() -> PairSettings {
         programs: 300,
         corpus: Vec::new(),
         reruns: 3,
+        known: Known::default(),
     }
 }
 
@@ -73,7 +74,7 @@ fn programs_may_come_one_at_a_time() {
         ..model(7, 3)
     };
     let found = |a: &Simulated, b: &Simulated| {
-        let mut pairing = Pairing::open([a, b], 3).unwrap();
+        let mut pairing = Pairing::open([a, b], 3, Known::default()).unwrap();
         let generated = |seed| Arc::new(oracle::program::generate::generate(seed));
         // As a fuzzer hears of them: a difference is something that neither kernel shows alone.
         let mut differ = 0;
