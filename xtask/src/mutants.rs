@@ -29,7 +29,7 @@ use vm_images::Arch;
 /// bench/runs/: whether the bug's code ran (reached), whether it did something else there than the code without the bug (triggered),
 /// whether it was noticed (detected), programs and seconds (median, fewest, most over the seeds), and whether the bucket names a
 /// rule that the bug breaks. A plot beside it shows how many are noticed after how many programs. Exit code 1 when one goes
-/// unnoticed, or something is noticed where there is nothing.
+/// unnoticed, or something is noticed where there is nothing; 69 when a kernel with a bug does not come up, after all the others.
 ///
 /// --beside shows what others would have seen of the same bugs. selftests: the kernel tree's own tests of mm, on the same kernel;
 /// a test counts that passes twice without the bug and fails twice with it. crashes: the same programs on the kernel with debug
@@ -137,25 +137,20 @@ pub fn run(args: &MutantsArgs, workspace: &Path) -> Result<Exit> {
     let all = [None].into_iter().chain(chosen.into_iter().map(Some));
     for mutant in all {
         let mut score = score::Score::new(mutant);
-        let mutant = score.mutant.clone();
-        let mutant = mutant.as_ref();
-        for seed in 1..=args.seeds {
-            if !stop.load(Ordering::Relaxed) {
-                let settings = settings(seed, Amount::Programs(args.programs), Vec::new());
-                score.outcomes.push(bench.boot(mutant, &settings)?);
+        let measured = bench.measure(&mut score, selftests.as_ref(), debug.as_deref());
+        if let Err(error) = measured {
+            // Without a bug nothing can be told at all; one bug that keeps the kernel from working is one line of the table.
+            if score.mutant.is_none() {
+                return Err(error);
             }
-        }
-        if let (Some(selftests), false) = (&selftests, stop.load(Ordering::Relaxed)) {
-            score.selftests = Some(selftests.failed(&bench, mutant)?);
-        }
-        if let (Some(debug), false) = (&debug, stop.load(Ordering::Relaxed)) {
-            score.crashes = Some(beside::crashes(&bench, debug, mutant)?);
+            score.error = Some(format!("{error:#}"));
         }
         if stop.load(Ordering::Relaxed) {
             break;
         }
         eprintln!("{}", score.line().join("  "));
         score.buckets().for_each(|bucket| eprintln!("    {bucket}"));
+        score.error.iter().for_each(|why| eprintln!("    {why}"));
         scores.push(score);
     }
     score::show(&scores, args.programs)?;
@@ -166,6 +161,8 @@ pub fn run(args: &MutantsArgs, workspace: &Path) -> Result<Exit> {
     let bugs = scores.iter().filter(|score| score.mutant.is_some()).count();
     Ok(if stop.load(Ordering::Relaxed) {
         Exit::Interrupted
+    } else if scores.iter().any(|score| score.error.is_some()) {
+        Exit::Infrastructure
     } else if bugs == 0 || scores.iter().any(score::Score::is_wrong) {
         Exit::Found
     } else {
@@ -234,6 +231,32 @@ impl Bench<'_> {
             eprintln!("{line}");
         })?;
         Ok((rig, consoles))
+    }
+
+    /// All that is to be found out about a bug. What was found before an error stays.
+    fn measure(
+        &self,
+        score: &mut score::Score,
+        selftests: Option<&beside::Selftests>,
+        debug: Option<&Path>,
+    ) -> Result<()> {
+        let stopped = || interrupt::stop_flag().load(Ordering::Relaxed);
+        let mutant = score.mutant.clone();
+        let mutant = mutant.as_ref();
+        for seed in 1..=self.args.seeds {
+            if !stopped() {
+                let amount = Amount::Programs(self.args.programs);
+                let settings = settings(seed, amount, Vec::new());
+                score.outcomes.push(self.boot(mutant, &settings)?);
+            }
+        }
+        if let (Some(selftests), false) = (selftests, stopped()) {
+            score.selftests = Some(selftests.failed(self, mutant)?);
+        }
+        if let (Some(debug), false) = (debug, stopped()) {
+            score.crashes = Some(beside::crashes(self, debug, mutant)?);
+        }
+        Ok(())
     }
 
     /// A campaign on the kernel with this bug switched on, or with none.

@@ -44,6 +44,8 @@ pub struct Score {
     pub selftests: Option<Vec<String>>,
     /// What came of programs that nobody judges; `None` where none were run.
     pub crashes: Option<Outcome>,
+    /// What kept it from being measured to the end.
+    pub error: Option<String>,
 }
 
 impl Score {
@@ -54,6 +56,7 @@ impl Score {
             outcomes: Vec::new(),
             selftests: None,
             crashes: None,
+            error: None,
         }
     }
 
@@ -75,7 +78,7 @@ impl Score {
 
     /// Whether it was noticed in every campaign.
     fn detected(&self) -> bool {
-        self.noticed().count() == self.outcomes.len()
+        self.error.is_none() && self.noticed().count() == self.outcomes.len()
     }
 
     /// A bug that went unnoticed, or something noticed, by whoever, where there is no bug.
@@ -102,6 +105,7 @@ impl Score {
         let buckets = self.noticed().filter_map(|o| o.row.first_bucket.as_ref());
         let named = buckets.filter(|bucket| names(&bucket.rule)).count();
         let detected = match programs.len() {
+            _ if self.error.is_some() => "error".into(),
             0 => "no".into(),
             n if n == self.outcomes.len() => "yes".into(),
             n => format!("{n} of {}", self.outcomes.len()),
@@ -321,6 +325,9 @@ mod tests {
         score.crashes = Some(outcome(None, ""));
         assert_eq!(score.line()[10..], ["a 1, b 2", "no"]);
         assert!(!score.is_wrong());
+        score.error = Some("it does not boot".into());
+        assert_eq!(score.line()[4], "error");
+        assert!(score.is_wrong());
     }
 
     #[test]
