@@ -2,7 +2,7 @@
 
 use super::errno::EINVAL;
 use super::registry::Rule;
-use super::{hit, Ctx};
+use super::{hit, merge, Ctx};
 use crate::judge::Class;
 use crate::program::MapFlags;
 use crate::space::slots::PageId;
@@ -47,8 +47,10 @@ pub const NOT_LOCKED: Rule = Rule {
 pub const NEW_IS_LOCKED: Rule = Rule {
     name: "droppable/new-is-locked-or-not",
     text: "After mlockall(MCL_FUTURE) new droppable memory is brought in like other memory. It has `lo` on some kernels, for good: \
-           munlock passes it over. On others it has not, and with MCL_ONFAULT it is brought in all the same.",
-    source: "mm/vma.c __mmap_complete, mm/mmap.c mmap_region: VM_LOCKED is kept, or cleared where vma_supports_mlock says no",
+           munlock passes it over. On others it has not, and with MCL_ONFAULT it is brought in all the same; as it loses `lo` only \
+           when it is there, it stays apart from droppable neighbours that never had it.",
+    source: "mm/vma.c __mmap_complete, mm/mmap.c mmap_region: VM_LOCKED is kept, or cleared where vma_supports_mlock says no, after \
+             vma_merge_new_range has compared it",
     since: "6.11; the row droppable_future_locks",
     about: &[Class::VmFlags, Class::Vma, Class::PageState],
 };
@@ -68,6 +70,18 @@ pub(super) fn of_new(ctx: &mut Ctx, locked: Locked) -> Locked {
     match ctx.world.profile.droppable_future_locks {
         true => locked,
         false => Locked::No,
+    }
+}
+
+/// Puts a new mapping in its place that was to be locked as `asked`: its neighbours are compared with that.
+pub(super) fn add(ctx: &mut Ctx, new: Vma, asked: Locked) {
+    let (start, stays) = (new.start, new.locked);
+    let locked = asked;
+    merge::add(ctx, Vma { locked, ..new }, merge::Origin::Mapped);
+    if stays != asked {
+        // Nothing that it could have joined has ever been locked, so it stands alone.
+        let made = ctx.mm.vmas.iter_mut().find(|vma| vma.start == start);
+        made.into_iter().for_each(|vma| vma.locked = stays);
     }
 }
 

@@ -301,6 +301,8 @@ fn make(
         seal::map_late(ctx, new).map_err(Outcome::Errno)?;
     } else if is_secret {
         secret::add(ctx, new);
+    } else if droppable {
+        droppable::add(ctx, new, locked);
     } else {
         merge::add(ctx, new, merge::Origin::Mapped);
     }

@@ -47,4 +47,10 @@ pub(super) const CASES: &[Case] = &[
     )
     .on(6, 17, X86_64)
     .flags(&[(0, "lo lf")]),
+    Case::new(
+        &droppable::NEW_IS_LOCKED,
+        "thp never\n\nmmap 0+0..0+2 rw droppable fixed\nmlockall future onfault\nmmap 0+2..0+4 rw droppable fixed\n    => ok\n\
+         => 0+0 |rw-p ..|rw-p aa|\nmunlockall\nmmap 0+4..0+6 rw droppable fixed\n    => 0+0 |rw-p ..|rw-p aa..|\n",
+    )
+    .flags(&[(2, "!lo")]),
 ];
