@@ -104,12 +104,18 @@ pub(crate) fn set(
         }
         _ => {}
     }
-    Ok(change(ctx, i, (start, end), old, new))
+    change(ctx, i, (start, end), old, new)
 }
 
-fn change(ctx: &mut Ctx, i: usize, (start, end): (u32, u32), old: Hints, new: Hints) -> u32 {
+fn change(
+    ctx: &mut Ctx,
+    i: usize,
+    (start, end): (u32, u32),
+    old: Hints,
+    new: Hints,
+) -> Result<u32, i32> {
     if old == new {
-        return end;
+        return Ok(end);
     }
     let mut changed = ctx.mm.vmas[i].clone();
     changed.hints = new;

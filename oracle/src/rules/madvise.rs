@@ -137,8 +137,8 @@ pub(crate) fn treat(
             hit!(ctx, hints::WILLNEED);
             Ok(end)
         }
-        Advice::HugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::Huge)),
-        Advice::NoHugePage => Ok(set_advice(ctx, i, start, end, HugeAdvice::NoHuge)),
+        Advice::HugePage => set_advice(ctx, i, start, end, HugeAdvice::Huge),
+        Advice::NoHugePage => set_advice(ctx, i, start, end, HugeAdvice::NoHuge),
         _ => hints::set(ctx, i, start, end, advice),
     }
 }
@@ -226,11 +226,17 @@ fn dontneed(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> u32 {
     end
 }
 
-fn set_advice(ctx: &mut Ctx, i: usize, start: u32, end: u32, advice: HugeAdvice) -> u32 {
+fn set_advice(
+    ctx: &mut Ctx,
+    i: usize,
+    start: u32,
+    end: u32,
+    advice: HugeAdvice,
+) -> Result<u32, i32> {
     hit!(ctx, HUGE_FLAGS);
     let vma = &ctx.mm.vmas[i];
     if vma.advice == advice {
-        return end;
+        return Ok(end);
     }
     let mut new = vma.clone();
     new.advice = advice;

@@ -114,12 +114,15 @@ pub const ANON_VMA_BLOCKS: Rule = Rule {
 };
 
 /// Splits the VMA that `page` lies inside of, if it does not start there.
-pub(crate) fn split(ctx: &mut Ctx, page: u32) {
+///
+/// # Errors
+/// What the kernel says where this kind of memory cannot be split there.
+pub(crate) fn split(ctx: &mut Ctx, page: u32) -> Result<(), i32> {
     let Some(i) = ctx.mm.vma_index(page) else {
-        return;
+        return Ok(());
     };
     if ctx.mm.vmas[i].start == page {
-        return;
+        return Ok(());
     }
     hit!(ctx, SPLIT);
     let lower = &mut ctx.mm.vmas[i];
@@ -128,6 +131,7 @@ pub(crate) fn split(ctx: &mut Ctx, page: u32) {
     lower.end = page;
     ctx.mm.vmas.insert(i + 1, upper);
     split_huge_at(ctx, page);
+    Ok(())
 }
 
 /// A huge page cannot straddle the border between two VMAs.
@@ -354,7 +358,10 @@ fn join_soft_dirty(ctx: &mut Ctx, i: usize, marks: Marks, other: bool) {
 
 /// Gives the part `[start, end)` of VMA `i` the flags of `new` (a changed copy of the VMA), merging with neighbours, else
 /// splitting. Returns the end of the VMA that the part then belongs to.
-pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) -> u32 {
+///
+/// # Errors
+/// That of [`split`]; then nothing is changed, but the VMA may be split at `start`.
+pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) -> Result<u32, i32> {
     let vma = &ctx.mm.vmas[i];
     let (whole_left, whole_right) = (start == vma.start, end == vma.end);
     let (anon_vma, maybe_guard) = (vma.anon_vma, vma.maybe_guard);
@@ -387,7 +394,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
     if left || right {
         hit!(ctx, EXISTING);
     }
-    match (left, right) {
+    let to = match (left, right) {
         (true, true) => {
             let next = ctx.mm.vmas.remove(i + 1);
             ctx.mm.vmas.remove(i);
@@ -431,8 +438,8 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
             to
         }
         (false, false) => {
-            split(ctx, start);
-            split(ctx, end);
+            split(ctx, start)?;
+            split(ctx, end)?;
             if let Some(i) = ctx.mm.vma_index(start) {
                 let vma = &mut ctx.mm.vmas[i];
                 vma.prot = new.prot;
@@ -445,5 +452,6 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
             }
             end
         }
-    }
+    };
+    Ok(to)
 }

@@ -240,7 +240,7 @@ fn set(ctx: &mut Ctx, span: Span, new: Locked) -> Result<(), i32> {
     hit!(ctx, FLAGS);
     let mut at = start;
     while let Some(i) = ctx.mm.vma_index(at).filter(|_| at < end) {
-        at = fixup(ctx, i, at, end, new);
+        at = fixup(ctx, i, at, end, new)?;
     }
     if at < end || outside {
         hit!(ctx, HOLE);
@@ -256,19 +256,22 @@ fn exceeds(ctx: &Ctx, span: Span, start: u32, end: u32) -> bool {
 }
 
 /// Changes one VMA from `start` up to `end` or its own end. Returns where to go on.
-fn fixup(ctx: &mut Ctx, i: usize, start: u32, end: u32, locked: Locked) -> u32 {
+///
+/// # Errors
+/// That of [`merge::modify`].
+fn fixup(ctx: &mut Ctx, i: usize, start: u32, end: u32, locked: Locked) -> Result<u32, i32> {
     let vma = &ctx.mm.vmas[i];
     let to = vma.end.min(end);
     if vma.locked == locked {
-        return to;
+        return Ok(to);
     }
     if secret::is(ctx, vma) {
         hit!(ctx, secret::LOCK_STAYS);
-        return to;
+        return Ok(to);
     }
     let vma = vma.clone();
     if droppable::is_never_locked(ctx, &vma) {
-        return to;
+        return Ok(to);
     }
     let mut new = vma;
     new.locked = locked;
@@ -317,7 +320,8 @@ fn set_all(ctx: &mut Ctx, locked: Locked) {
     let mut at = 0;
     while let Some(vma) = ctx.mm.vmas.get(ctx.mm.first_vma_after(at)) {
         let (start, end) = (vma.start, vma.end);
-        at = fixup(ctx, ctx.mm.first_vma_after(at), start, end, locked);
+        // The kernel does not tell what it could not change.
+        at = fixup(ctx, ctx.mm.first_vma_after(at), start, end, locked).unwrap_or(end);
     }
 }
 

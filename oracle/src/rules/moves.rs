@@ -198,8 +198,9 @@ fn pre_split(ctx: &mut Ctx, (start, end): (u32, u32), keep_source: bool) {
     let locked = vma.is_some_and(|v| v.locked != Locked::No);
     if keep_source && locked && !ctx.world.profile.dontunmap_unlocks_all {
         hit!(ctx, UNLOCKS);
-        merge::split(ctx, start);
-        merge::split(ctx, end);
+        // Memory that refuses to be split is never locked.
+        let _ = merge::split(ctx, start);
+        let _ = merge::split(ctx, end);
     }
 }
 

@@ -117,7 +117,13 @@ pub(crate) fn mprotect(mut ctx: Ctx, range: Range, prot: Prot) -> Vec<Branch> {
         }
         let to = ctx.mm.vmas[i].end.min(end);
         let faults_in = faults_in(&ctx, i, prot);
-        let next = fixup(&mut ctx, i, at, to, prot);
+        let next = match fixup(&mut ctx, i, at, to, prot) {
+            Ok(next) => next,
+            Err(errno) => {
+                branches.push(ctx.finish(Outcome::Errno(errno)));
+                continue;
+            }
+        };
         if !faults_in {
             open.push((ctx, next));
             continue;
@@ -159,16 +165,18 @@ fn faults_in(ctx: &Ctx, i: usize, prot: Prot) -> bool {
 }
 
 /// Changes one VMA from `start` to `to`, within it. Returns where to go on.
-fn fixup(ctx: &mut Ctx, i: usize, start: u32, to: u32, prot: Prot) -> u32 {
+///
+/// # Errors
+/// That of [`merge::modify`].
+fn fixup(ctx: &mut Ctx, i: usize, start: u32, to: u32, prot: Prot) -> Result<u32, i32> {
     let vma = &ctx.mm.vmas[i];
     if vma.prot == prot {
         hit!(ctx, SAME);
-        return to;
+        return Ok(to);
     }
     let mut new = vma.clone();
     new.prot = prot;
-    ctx.mm.may_be_write_protected |= vma.prot.write && !prot.write;
-    let vma = &ctx.mm.vmas[i];
+    let protects = vma.prot.write && !prot.write;
     if prot.write {
         if !vma.account && !vma.prot.write && !vma.shared && !vma.noreserve {
             hit!(ctx, ACCOUNTS);
@@ -184,7 +192,8 @@ fn fixup(ctx: &mut Ctx, i: usize, start: u32, to: u32, prot: Prot) -> u32 {
     }
     hit!(ctx, CHANGES);
     hit!(ctx, KEEPS_PAGES);
-    let next = merge::modify(ctx, i, start, to, new);
+    let next = merge::modify(ctx, i, start, to, new)?;
+    ctx.mm.may_be_write_protected |= protects;
     soft_dirty::protected(ctx, start, to);
-    next
+    Ok(next)
 }

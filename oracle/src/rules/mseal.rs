@@ -130,14 +130,19 @@ pub(crate) fn mseal(ctx: &mut Ctx, range: Range, unknown_flag: bool) -> Outcome 
         }
         if stale {
             hit!(ctx, STALE_START);
-            merge::split(ctx, to);
+            if let Err(errno) = merge::split(ctx, to) {
+                return Outcome::Errno(errno);
+            }
             ctx.mm.vmas[i].sealed = true;
             (at, stale) = (to, false);
             continue;
         }
         let mut new = vma.clone();
         new.sealed = true;
-        at = merge::modify(ctx, i, at, to, new);
+        at = match merge::modify(ctx, i, at, to, new) {
+            Ok(at) => at,
+            Err(errno) => return Outcome::Errno(errno),
+        };
         stale = at > to && ctx.world.profile.mseal_stale_start;
     }
     Outcome::Ok
@@ -146,7 +151,7 @@ pub(crate) fn mseal(ctx: &mut Ctx, range: Range, unknown_flag: bool) -> Outcome 
 /// Unmaps for mremap.
 pub(super) fn unmap(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
     let unmapped = munmap::unmap(ctx, start, end);
-    if unmapped.is_err() {
+    if unmapped == Err(EPERM) {
         hit!(ctx, REMAP);
     }
     unmapped

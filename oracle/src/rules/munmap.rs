@@ -75,7 +75,7 @@ pub(crate) fn covered(ctx: &Ctx, start: u32, end: u32) -> bool {
 /// Removes VMAs, slots and page tables of `[start, end)`.
 ///
 /// # Errors
-/// EPERM when something there is sealed.
+/// EPERM when something there is sealed, or that of [`merge::split`]. The VMA at `start` may be split then.
 pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
     if !ctx.mm.is_mapped_in(start, end) {
         return Ok(());
@@ -86,12 +86,12 @@ pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
         let splits = vma.start >= start;
         hit!(ctx, mseal::UNMAP);
         if splits {
-            merge::split(ctx, start);
+            merge::split(ctx, start)?;
         }
         return Err(EPERM);
     }
-    merge::split(ctx, start);
-    merge::split(ctx, end);
+    merge::split(ctx, start)?;
+    merge::split(ctx, end)?;
     let first = ctx.mm.first_vma_after(start);
     let last = first
         + ctx.mm.vmas[first..]

@@ -65,10 +65,17 @@ pub const UNREGISTERS: Rule = Rule {
 
 /// Registers the memory of a range, or, with nothing to register for, unregisters it.
 pub(super) fn register(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Outcome {
+    match change(ctx, span, uffd) {
+        Ok(()) => Outcome::Ok,
+        Err(errno) => Outcome::Errno(errno),
+    }
+}
+
+fn change(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Result<(), i32> {
     let on = uffd != Uffd::default();
     if uffd.wp && !ctx.world.profile.uffd_wp {
         hit!(ctx, protect::UNKNOWN);
-        return Outcome::Errno(EINVAL);
+        return Err(EINVAL);
     }
     if on {
         hit!(ctx, REGISTERS);
@@ -79,20 +86,20 @@ pub(super) fn register(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Outcome {
     let first = ctx.mm.first_vma_after(start);
     let last = ctx.mm.vmas.partition_point(|v| v.start < end);
     if first >= last {
-        return Outcome::Errno(EINVAL);
+        return Err(EINVAL);
     }
     for i in first..last {
         if !possible(ctx, i) {
-            return Outcome::Errno(EINVAL);
+            return Err(EINVAL);
         }
         if on && !ctx.mm.vmas[i].may_write {
             hit!(ctx, MAY_WRITE);
-            return Outcome::Errno(EPERM);
+            return Err(EPERM);
         }
         let drops = ctx.mm.vmas[i].uffd.wp && on && !uffd.wp;
         if drops && ctx.world.profile.uffd_wp_switch_refused {
             hit!(ctx, protect::SWITCH);
-            return Outcome::Errno(EBUSY);
+            return Err(EBUSY);
         }
     }
     let mut at = start;
@@ -114,8 +121,8 @@ pub(super) fn register(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Outcome {
         let vma = &ctx.mm.vmas[i];
         if from > vma.start && ctx.world.profile.uffd_inside_stays_apart {
             hit!(ctx, INSIDE_APART);
-            merge::split(ctx, from);
-            merge::split(ctx, to);
+            merge::split(ctx, from)?;
+            merge::split(ctx, to)?;
             if let Some(i) = ctx.mm.vma_index(from) {
                 ctx.mm.vmas[i].uffd = uffd;
             }
@@ -124,9 +131,9 @@ pub(super) fn register(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Outcome {
         }
         let mut new = vma.clone();
         new.uffd = uffd;
-        at = merge::modify(ctx, i, from, to, new);
+        at = merge::modify(ctx, i, from, to, new)?;
     }
-    Outcome::Ok
+    Ok(())
 }
 
 /// Whether a VMA is of a kind that can be registered.
