@@ -387,6 +387,7 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         // EINVAL of a range's form comes before anything is done; VMAs that refuse come later.
         let vmas = before.vmas(step.actor);
         let locked = vmas.iter().any(|v| v.locked != Locked::No);
+        let uncuttable = vmas.iter().any(|v| v.hugetlb);
         let refuses = match step.op {
             Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => match advice {
                 Advice::WipeOnFork
@@ -411,6 +412,8 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         // Some of what is wrong with a range is noticed by mremap when the target is gone already.
         let odd = |range: Range| covered(range, g).is_none_or(|(start, end)| start == end);
         let refuses = refuses || matches!(step.op, Op::Mremap { range, .. } if odd(range));
+        // What cannot be cut says so when what lies before it has changed.
+        let refuses = refuses || uncuttable;
         if !refuses {
             return Err("a call that fails with EINVAL changes nothing".into());
         }

@@ -156,6 +156,11 @@ impl Bench<'_> {
                 Ok(match result {
                     Ok(got) if got == start => OpResult::Ret(0),
                     Ok(got) => {
+                        let block = self.arena.margin();
+                        let len = match flags & libc::MAP_HUGETLB as u32 {
+                            0 => len,
+                            _ => len.next_multiple_of(block),
+                        };
                         // SAFETY: what has just been mapped, and nobody knows of.
                         let _ = unsafe { sys::call(libc::SYS_munmap, [got, len, 0, 0, 0, 0]) };
                         OpResult::Elsewhere

@@ -34,6 +34,7 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::Mseal => profile.mseal,
         Need::Secret => profile.secret_memory,
         Need::Droppable => profile.droppable,
+        Need::Hugetlb => profile.hugetlb,
         Need::GuardFlag => profile.maybe_guard,
         Need::SoftDirty => profile.soft_dirty,
         Need::Uffd => profile.userfaultfd,

@@ -10,7 +10,7 @@ use super::vm::Vm;
 use super::{BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Prepared};
 use crate::kernel::End;
 use oracle::profile::Profile;
-use oracle::program::{Advice, Op, Program, ShmemThp, Thp, UffdCall};
+use oracle::program::{Advice, Backing, Op, Program, ShmemThp, Thp, UffdCall};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -140,6 +140,8 @@ impl Settings {
             Err("ksm")
         } else if program.steps.iter().any(|step| step.lane.is_some()) {
             Err("threads")
+        } else if has(is_hugetlb) {
+            Err("huge TLB memory, of which this machine may have some")
         } else if knobs.thp != self.thp && !one_mode() {
             Err("another mode of transparent huge pages")
         } else if Some(knobs.shmem_thp) != self.shmem_thp && has(shares) {
@@ -152,9 +154,19 @@ impl Settings {
     }
 }
 
+/// Whether an op maps huge TLB memory.
+fn is_hugetlb(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Mmap {
+            backing: Backing::Hugetlb { .. },
+            ..
+        }
+    )
+}
+
 /// Whether an op maps shared memory or a file.
 fn shares(op: &Op) -> bool {
-    use oracle::program::Backing;
     matches!(op, Op::Mmap { backing, .. } if backing.is_shared() || matches!(backing, Backing::File(_)))
 }
 

@@ -205,6 +205,7 @@ fn settings(program: &Program) -> Vec<String> {
             Need::MremapMany => "NEED(has_mremap_many(), \"mremap of several mappings\");".into(),
             Need::Secret => "NEED(syscall(447, 0) >= 0, \"memfd_secret\");".into(),
             Need::Droppable => "NEED(has_droppable(), \"MAP_DROPPABLE\");".into(),
+            Need::Hugetlb => "NEED(has_hugetlb(), \"MAP_HUGETLB\");".into(),
             Need::GuardFlag => "NEED(has_guard_flag(), \"VmFlags gu\");".into(),
             Need::Uffd => "NEED(has_uffd(0), \"userfaultfd\");".into(),
             Need::UffdWp => {

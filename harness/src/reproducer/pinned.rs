@@ -67,6 +67,10 @@ fn needs(program: &Program) -> Vec<Need> {
                 backing: Backing::Droppable,
                 ..
             } => Some(Need::Droppable),
+            Op::Mmap {
+                backing: Backing::Hugetlb { .. },
+                ..
+            } => Some(Need::Hugetlb),
             Op::ClearSoftDirty => Some(Need::SoftDirty),
             Op::Uffd { call, .. } => Some(match call {
                 UffdCall::RegisterWp

@@ -87,6 +87,7 @@ pub fn map_flags(backing: Backing, place: Place, flags: MapFlags) -> String {
         (backing.is_shared(), "MAP_SHARED"),
         (!droppable && !backing.is_shared(), "MAP_PRIVATE"),
         (!matches!(backing, Backing::File(_)), "MAP_ANONYMOUS"),
+        (matches!(backing, Backing::Hugetlb { .. }), "MAP_HUGETLB"),
         (place == Place::Fixed, "MAP_FIXED"),
         (place == Place::NoReplace, "MAP_FIXED_NOREPLACE"),
         (flags.populate, "MAP_POPULATE"),

@@ -211,6 +211,7 @@ fn backing_kind(backing: Backing) -> usize {
     match backing {
         Backing::PrivateAnon => 0,
         Backing::SharedAnon | Backing::Droppable => 1,
+        Backing::Hugetlb { shared } => 1 + usize::from(shared),
         Backing::File(map) => {
             2 + map.file.index()
                 + usize::from(map.shared)

@@ -107,9 +107,9 @@ impl Oracle {
             Verdict::Poisoned {
                 rule: RuleId(limits::KNOBS.name),
             }
-        } else if self.not_modelled() {
+        } else if let Some(rule) = self.not_modelled() {
             Verdict::Poisoned {
-                rule: RuleId(limits::COLLAPSE_OF_FILES.name),
+                rule: RuleId(rule.name),
             }
         } else if was_taken {
             Verdict::Allowed {
@@ -170,9 +170,17 @@ impl Oracle {
     }
 
     /// Whether the step may have led where the model ends.
-    fn not_modelled(&self) -> bool {
-        const END: usize = index_of(&limits::COLLAPSE_OF_FILES);
-        self.branches.iter().any(|b| b.rules.contains_index(END))
+    fn not_modelled(&self) -> Option<&'static Rule> {
+        const ENDS: [(usize, &Rule); 2] = [
+            (
+                index_of(&limits::COLLAPSE_OF_FILES),
+                &limits::COLLAPSE_OF_FILES,
+            ),
+            (index_of(&limits::HUGETLB_MARKERS), &limits::HUGETLB_MARKERS),
+        ];
+        let used = |end: usize| self.branches.iter().any(|b| b.rules.contains_index(end));
+        let end = ENDS.into_iter().find(|(end, _)| used(*end));
+        end.map(|(_, rule)| rule)
     }
 
     /// The branches that explain what was seen if the kernel has taken lazily freed pages, before the op or after it.

@@ -434,6 +434,24 @@ behaviours! {
         spans: &[span(BOTH, Release(6, 13, 0), Release(7, 0, 0))],
         probe: Some(probes::DROPPABLE_FUTURE),
     }
+    hugetlb {
+        what: "mmap knows MAP_HUGETLB",
+        source: "CONFIG_HUGETLBFS, on in all kernels of the matrix",
+        spans: &[span(BOTH, EVER, NEVER_ENDED)],
+        probe: Some(probes::HUGETLB),
+    }
+    mmap_cut_is_enomem {
+        what: "MAP_FIXED that would cut a huge TLB page in two is ENOMEM, not EINVAL",
+        source: "6.1 mm/mmap.c mmap_region; 6.12 mm/mmap.c mmap_region: vms_gather_munmap_vmas",
+        spans: &[before(6, 12)],
+        probe: Some(probes::MMAP_CUT),
+    }
+    dofork_refuses_special {
+        what: "DOFORK of huge TLB memory is EINVAL",
+        source: "mm/madvise.c madvise_vma_behavior: VM_SPECIAL in 7.3, VM_IO in 6.12; 7.0 refuses, 6.19 does not (runs)",
+        spans: &[since(7, 0)],
+        probe: Some(probes::DOFORK_SPECIAL),
+    }
     secret_memory {
         what: "there is memfd_secret",
         source: "5.14, mm: introduce memfd_secret system call; before 6.5 with secretmem.enable=1 only, which the machines are given",

@@ -335,6 +335,29 @@ pub const COLLAPSE_READ_ONLY: Probe = Probe {
     },
 };
 
+pub const HUGETLB: Probe = Probe {
+    program: "mmap 0+0..1+0 rw private hugetlb fixed noreserve\n",
+    read: succeeded,
+};
+
+/// Nothing is asked of a kernel without MAP_HUGETLB.
+pub const MMAP_CUT: Probe = Probe {
+    program: "mmap 0+0..1+0 rw private hugetlb fixed noreserve\nmmap 0+4..0+8 rw private fixed\n",
+    read: |seen| {
+        let (last, before) = seen.split_last()?;
+        succeeded(before)?.then_some(last.outcome == Outcome::Errno(ENOMEM))
+    },
+};
+
+/// The same.
+pub const DOFORK_SPECIAL: Probe = Probe {
+    program: "mmap 0+0..1+0 rw private hugetlb fixed noreserve\ndofork 0+0..1+0\n",
+    read: |seen| {
+        let (last, before) = seen.split_last()?;
+        succeeded(before)?.then_some(last.outcome == Outcome::Errno(EINVAL))
+    },
+};
+
 pub const DROPPABLE: Probe = Probe {
     program: "mmap 0+0..0+1 rw droppable fixed\n",
     read: succeeded,

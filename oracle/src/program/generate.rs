@@ -13,6 +13,7 @@
 //! | `files` | mappings of files |
 //! | `collapse` | where COLLAPSE is pointed at |
 //! | `transfers` | memory that the kernel reads and writes |
+//! | `hugetlbs` | huge TLB memory |
 //! | `locks` | which of the mlock family, and mseal |
 //! | `remaps` | mremap |
 //! | `races` | programs in which threads run at once |
@@ -20,6 +21,7 @@
 mod collapse;
 pub(super) mod dice;
 mod files;
+mod hugetlbs;
 mod locks;
 mod ops;
 mod places;
@@ -52,6 +54,8 @@ const ENOUGH_CHANGES: u32 = 5;
 const FILES: u32 = 3;
 /// One program of so many registers memory with userfaultfd.
 const UFFD: u32 = 5;
+/// One program of so many maps huge TLB memory, which holds nothing: few will do.
+const HUGETLB: u32 = 14;
 
 /// Bytes that a seed is expanded to; more than a program uses up.
 const SEED_BYTES: usize = 4096;
@@ -85,6 +89,8 @@ struct Writer<'d, 'u, 'b> {
     files: bool,
     /// Memory is registered with userfaultfd.
     uffd: bool,
+    /// Some mappings are of huge TLB memory.
+    hugetlb: bool,
     /// Tag of the next write; every write has its own, so misplaced data is recognised.
     next_tag: u16,
     /// Number of the next child.
@@ -132,10 +138,13 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
         ..Knobs::default()
     };
     let files = dice.one_in(FILES);
-    let uffd = dice.one_in(UFFD);
+    // One roll for two things that do not depend on each other: what has come later leaves other programs as they were.
+    let roll = dice.below(UFFD * HUGETLB);
+    let (uffd, hugetlb) = (roll % UFFD == UFFD - 1, roll / UFFD == 0);
     let mut writer = Writer::new(knobs, dice);
     writer.files = files;
     writer.uffd = uffd;
+    writer.hugetlb = hugetlb;
     writer.write();
     writer.program
 }
@@ -152,6 +161,7 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             world: World::new(&Profile::newest(), GEOMETRY, knobs),
             files: false,
             uffd: false,
+            hugetlb: false,
             next_tag: 1,
             next_actor: 1,
             changes: 0,

@@ -77,6 +77,8 @@ pub enum Backing {
     Droppable,
     /// MAP_SHARED | MAP_ANONYMOUS: a shared-memory file of its own, starting at offset 0.
     SharedAnon,
+    /// MAP_HUGETLB | MAP_ANONYMOUS: huge pages from a pool, which is empty.
+    Hugetlb { shared: bool },
     /// A file.
     File(FileMap),
 }
@@ -87,6 +89,7 @@ impl Backing {
         match self {
             Backing::PrivateAnon | Backing::Droppable => false,
             Backing::SharedAnon => true,
+            Backing::Hugetlb { shared } => shared,
             Backing::File(map) => map.shared,
         }
     }
@@ -587,6 +590,8 @@ pub enum Need {
     UffdWp,
     /// UFFDIO_MOVE.
     UffdMove,
+    /// MAP_HUGETLB.
+    Hugetlb,
 }
 
 /// One line of a program: an actor performs an op.

@@ -123,7 +123,7 @@ impl State {
         };
         walk.hole |= walk.next < vma.start;
         let start = walk.next.max(vma.start);
-        let may = madvise::may(&mut ctx, i, advice).and_then(|()| match advice {
+        let may = madvise::may(&mut ctx, i, start, advice).and_then(|()| match advice {
             Advice::GuardInstall => guard::prepare(&mut ctx, i),
             _ => Ok(()),
         });

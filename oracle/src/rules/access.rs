@@ -14,7 +14,9 @@ use super::errno::{
 };
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
-use super::{anon_vma, droppable, folio, hit, populate, soft_dirty, thp, transfer, uffd, Ctx};
+use super::{
+    anon_vma, droppable, folio, hit, hugetlb, populate, soft_dirty, thp, transfer, uffd, Ctx,
+};
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
@@ -332,6 +334,11 @@ fn next(state: &mut State) -> Next {
         return Next::Fault(SIGSEGV, SEGV_MAPERR);
     };
     let write = purpose.is_write(&state.ctx.mm.vmas[i]);
+    let hugetlb = state.ctx.mm.vmas[i].hugetlb;
+    if let (Purpose::Kernel(_), true) = (purpose, hugetlb) {
+        hit!(state.ctx, hugetlb::NO_PAGE);
+        return Next::Stop;
+    }
     let refused = match purpose {
         Purpose::Load | Purpose::Store(_) => {
             denied(&mut state.ctx, i, write).map(|code| Next::Fault(SIGSEGV, code))
@@ -352,6 +359,10 @@ fn next(state: &mut State) -> Next {
         return refused;
     }
     let ctx = &mut state.ctx;
+    if hugetlb {
+        hit!(ctx, hugetlb::NO_PAGE);
+        return told(state, i, of_file::beyond_end(purpose));
+    }
     let g = ctx.geometry();
     let block = block_of(page, g);
     let wanted_end = (state.first + i64::from(state.wanted)) as u32;

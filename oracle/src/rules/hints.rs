@@ -3,7 +3,7 @@
 
 use super::errno::EINVAL;
 use super::registry::Rule;
-use super::{droppable, hit, merge, Ctx};
+use super::{droppable, hit, hugetlb, merge, Ctx};
 use crate::judge::Class;
 use crate::program::Advice;
 use crate::space::Hints;
@@ -69,7 +69,7 @@ pub(crate) fn set(
 ) -> Result<u32, i32> {
     let vma = &ctx.mm.vmas[i];
     let (old, shared, anon) = (vma.hints, vma.shared, vma.is_anon());
-    let droppable = vma.droppable;
+    let (droppable, hugetlb) = (vma.droppable, vma.hugetlb);
     if droppable {
         hit!(ctx, droppable::ADVICE);
         if matches!(advice, Advice::KeepOnFork | Advice::DoDump) {
@@ -100,7 +100,11 @@ pub(crate) fn set(
         }
         Advice::Mergeable | Advice::Unmergeable => {
             hit!(ctx, KSM);
-            new.mergeable = advice == Advice::Mergeable && !shared && !droppable;
+            if hugetlb {
+                hit!(ctx, hugetlb::REFUSES);
+            }
+            let possible = !(shared || droppable || hugetlb);
+            new.mergeable = advice == Advice::Mergeable && possible;
         }
         _ => {}
     }

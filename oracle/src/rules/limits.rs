@@ -31,6 +31,15 @@ pub const COLLAPSE_OF_FILES: Rule = Rule {
     about: &[Class::Errno, Class::PageState, Class::Residency],
 };
 
+pub const HUGETLB_MARKERS: Rule = Rule {
+    name: "limits/hugetlb-markers",
+    text: "UFFDIO_POISON and UFFDIO_WRITEPROTECT of whole huge pages leave a marker in huge TLB memory, of which pagemap tells other things \
+           than of markers elsewhere: the rest of the program is not judged. Where they refuse, it is.",
+    source: "mm/userfaultfd.c mfill_atomic_hugetlb, mm/hugetlb.c hugetlb_change_protection; fs/proc/task_mmu.c pagemap_hugetlb_range",
+    since: "all",
+    about: &[Class::Errno, Class::PageState],
+};
+
 pub const SECTION_TOO_LARGE: Rule = Rule {
     name: "limits/section-too-large",
     text: "A section whose threads can meet in more states than are kept (60,000) runs, but is not judged, nor what follows it.",

@@ -4,7 +4,8 @@ use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
 use super::{
-    collapse, free, guard, hints, hit, merge, mlock, mseal, reclaim, resize, tables, uffd, Ctx,
+    collapse, free, guard, hints, hit, hugetlb, merge, mlock, mseal, reclaim, resize, tables, uffd,
+    Ctx,
 };
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
@@ -99,18 +100,19 @@ pub(crate) fn madvise(ctx: &mut Ctx, range: Range, advice: Advice) -> Outcome {
         Err(outcome) => return outcome,
     };
     walk(ctx, span, |ctx, i, start, end| {
-        may(ctx, i, advice)?;
+        may(ctx, i, start, advice)?;
         treat(ctx, advice, i, start, end)
     })
 }
 
-/// Whether VMA `i` takes an advice at all.
+/// Whether VMA `i` takes an advice at all, for a part of it that begins at `start`.
 ///
 /// # Errors
 /// What the call returns where it does not.
-pub(crate) fn may(ctx: &mut Ctx, i: usize, advice: Advice) -> Result<(), i32> {
+pub(crate) fn may(ctx: &mut Ctx, i: usize, start: u32, advice: Advice) -> Result<(), i32> {
     mseal::refuses(ctx, i, advice)?;
-    mlock::refuses(ctx, i, advice)
+    mlock::refuses(ctx, i, advice)?;
+    hugetlb::refuses(ctx, i, start, advice)
 }
 
 /// An advice for `[start, end)`, a part of VMA `i`. Returns where the walk over VMAs goes on.

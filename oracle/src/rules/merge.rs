@@ -1,7 +1,7 @@
 //! Splitting and merging VMAs. It is visible in /proc/PID/maps, and decides what later calls see as one VMA.
 
 use super::registry::Rule;
-use super::{hit, soft_dirty, thp, Ctx};
+use super::{hit, hugetlb, soft_dirty, thp, Ctx};
 use crate::judge::Class;
 use crate::space::mm::block_of;
 use crate::space::{AnonVma, Vma};
@@ -124,6 +124,7 @@ pub(crate) fn split(ctx: &mut Ctx, page: u32) -> Result<(), i32> {
     if ctx.mm.vmas[i].start == page {
         return Ok(());
     }
+    hugetlb::may_split(ctx, i, page)?;
     hit!(ctx, SPLIT);
     let lower = &mut ctx.mm.vmas[i];
     let mut upper = lower.clone();
@@ -142,9 +143,10 @@ fn split_huge_at(ctx: &mut Ctx, page: u32) {
     }
 }
 
-/// Whether two VMAs are alike in everything but place, anon_vma and sticky flags.
+/// Whether two VMAs are alike in everything but place, anon_vma and sticky flags. Special ones (VM_SPECIAL) are like no others.
 fn alike(a: &Vma, b: &Vma) -> bool {
-    a.prot == b.prot
+    !(a.hugetlb || b.hugetlb)
+        && a.prot == b.prot
         && a.shared == b.shared
         && a.account == b.account
         && a.noreserve == b.noreserve

@@ -7,7 +7,7 @@ use super::access::{touch, OnError, Purpose};
 use super::args::Span;
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{droppable, hit, merge, secret, Ctx};
+use super::{droppable, hit, hugetlb, merge, secret, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Advice, LockAll, LockCall, Prot};
@@ -267,6 +267,10 @@ fn fixup(ctx: &mut Ctx, i: usize, start: u32, end: u32, locked: Locked) -> Resul
     }
     if secret::is(ctx, vma) {
         hit!(ctx, secret::LOCK_STAYS);
+        return Ok(to);
+    }
+    if vma.hugetlb {
+        hit!(ctx, hugetlb::NEVER_LOCKED);
         return Ok(to);
     }
     let vma = vma.clone();

@@ -4,7 +4,7 @@ use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{args, droppable, hit, merge, mlock, munmap, seal, secret, soft_dirty, Ctx};
+use super::{args, droppable, hit, hugetlb, merge, mlock, munmap, seal, secret, soft_dirty, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Backing, FileKind, MapFlags, Place, Prot};
@@ -140,7 +140,10 @@ pub(crate) fn mmap(
     place: Place,
     flags: MapFlags,
 ) -> Vec<Branch> {
-    let span = args::Span::new(range, ctx.geometry());
+    let span = match backing {
+        Backing::Hugetlb { .. } => hugetlb::span(&mut ctx, range),
+        _ => args::Span::new(range, ctx.geometry()),
+    };
     let locked = match make(&mut ctx, span, prot, backing, place, flags) {
         Ok(locked) => locked,
         Err(outcome) => return vec![ctx.finish(outcome)],
@@ -190,6 +193,10 @@ fn make(
     if let Some(errno) = file.and_then(|file| secret::missing(ctx, file)) {
         return Err(Outcome::Errno(errno));
     }
+    let hugetlb = matches!(backing, Backing::Hugetlb { .. });
+    if hugetlb && !ctx.world.profile.hugetlb {
+        return Err(Outcome::Errno(EINVAL));
+    }
     if let Some(errno) = refused(ctx, span, place) {
         return Err(Outcome::Errno(errno));
     }
@@ -214,6 +221,12 @@ fn make(
     let locked_before = ctx.mm.locked_vm();
     let is_secret = file.is_some_and(|file| file.kind() == FileKind::Secret);
     match place {
+        // A hint inside a huge page is rounded up: wherever the mapping is then, it is not where it was asked for.
+        Place::Hint if hugetlb && (used || !span.aligned) => {
+            hit!(ctx, HINT_TAKEN);
+            hugetlb::reserve(ctx, flags).map_err(Outcome::Errno)?;
+            return Err(Outcome::Elsewhere);
+        }
         Place::Hint if used => {
             hit!(ctx, HINT_TAKEN);
             if is_secret {
@@ -226,9 +239,12 @@ fn make(
         Place::Hint => hit!(ctx, HINT_FREE),
         Place::Fixed if used => {
             hit!(ctx, FIXED_REPLACES);
-            munmap::unmap(ctx, start, end).map_err(Outcome::Errno)?;
+            make_room(ctx, start, end).map_err(Outcome::Errno)?;
         }
         Place::Fixed | Place::NoReplace => {}
+    }
+    if hugetlb {
+        hugetlb::reserve(ctx, flags).map_err(Outcome::Errno)?;
     }
     let droppable = backing == Backing::Droppable;
     let stays_locked = match backing {
@@ -237,6 +253,7 @@ fn make(
             secret::of_new(ctx, locked, end - start + replaced).map_err(Outcome::Errno)?
         }
         Backing::Droppable => droppable::of_new(ctx, locked),
+        Backing::Hugetlb { .. } => hugetlb::of_new(ctx, locked),
         _ => locked,
     };
     hit!(ctx, MAPS);
@@ -252,6 +269,11 @@ fn make(
             let id = ObjectId(ctx.world.objects.len() as u32);
             let object = Object::shared_memory(end - start);
             ctx.world.objects.push(Arc::new(object));
+            (Some(id), 0)
+        }
+        Backing::Hugetlb { .. } => {
+            let id = ObjectId(ctx.world.objects.len() as u32);
+            ctx.world.objects.push(Arc::new(Object::shared_memory(0)));
             (Some(id), 0)
         }
         Backing::File(map) => {
@@ -277,6 +299,7 @@ fn make(
         prot,
         shared: backing.is_shared(),
         account: !backing.is_shared() && prot.write && !flags.noreserve && !droppable,
+        hugetlb,
         noreserve: flags.noreserve || droppable,
         droppable,
         advice,
@@ -307,6 +330,16 @@ fn make(
         merge::add(ctx, new, merge::Origin::Mapped);
     }
     Ok(locked)
+}
+
+/// Removes what MAP_FIXED replaces.
+fn make_room(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
+    let unmapped = munmap::unmap(ctx, start, end);
+    if unmapped == Err(EINVAL) && ctx.world.profile.mmap_cut_is_enomem {
+        hit!(ctx, hugetlb::CUT_BY_MMAP);
+        return Err(ENOMEM);
+    }
+    unmapped
 }
 
 /// Why a file cannot be mapped so, whatever the address.

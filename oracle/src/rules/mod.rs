@@ -12,6 +12,7 @@
 //! | `seal` | seals of memfds |
 //! | `moves` | how mremap moves VMAs, page tables and slots |
 //! | `secret` | memfd_secret |
+//! | `hugetlb` | MAP_HUGETLB |
 //! | `hints` | madvise that only sets flags of VMAs |
 //! | `populate` | madvise POPULATE_READ and POPULATE_WRITE |
 //! | `free` | madvise FREE |
@@ -47,6 +48,7 @@ pub(crate) mod fork;
 pub(crate) mod free;
 pub(crate) mod guard;
 pub(crate) mod hints;
+pub(crate) mod hugetlb;
 pub(crate) mod limits;
 pub(crate) mod madvise;
 pub(crate) mod merge;

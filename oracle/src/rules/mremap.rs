@@ -5,7 +5,7 @@ use super::args::{Span, ALIGNMENT, WRAPS};
 use super::errno::{EFAULT, EINVAL, ENOMEM};
 use super::mlock::FaultIn;
 use super::registry::Rule;
-use super::{file, hit, merge, mlock, moves, mseal, munmap, uffd, Ctx};
+use super::{file, hit, hugetlb, merge, mlock, moves, mseal, munmap, uffd, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::FileKind;
@@ -239,9 +239,20 @@ impl Call {
         if profile.mremap_moves_many && self.how.is_fixed() && self.old == self.new {
             return self.many(ctx);
         }
-        let early = profile.mremap_checks_first;
         let start = self.start(ctx)?;
         mseal::stays(ctx, start)?;
+        if let Some(rounded) = self.huge(ctx, start)? {
+            return rounded.one(ctx, start);
+        }
+        self.one(ctx, start)
+    }
+
+    /// About one VMA, or the range behind its start.
+    fn one(&self, ctx: &mut Ctx, start: u32) -> Result<Done, i32> {
+        let early = ctx.world.profile.mremap_checks_first;
+        if early && self.how.keeps_source() {
+            self.may_stay(ctx, start)?;
+        }
         if early && (self.how.has_target() || self.old < self.new) {
             self.one_vma(ctx, start, self.old.min(self.new))?;
         }
@@ -252,6 +263,44 @@ impl Call {
             self.target(ctx)?;
         }
         self.to_target(ctx, start)
+    }
+
+    /// As the call is seen if the start lies in huge TLB memory: its lengths are rounded up to huge pages.
+    fn huge(&self, ctx: &mut Ctx, start: u32) -> Result<Option<Call>, i32> {
+        let vma = ctx.mm.vma_index(start).map(|i| &ctx.mm.vmas[i]);
+        if !vma.is_some_and(|vma| vma.hugetlb) {
+            return Ok(None);
+        }
+        hit!(ctx, hugetlb::MREMAP);
+        let block = u64::from(ctx.geometry().pages_per_pmd);
+        let up = |pages: u64| pages.div_ceil(block).wrapping_mul(block);
+        let (old, new) = (up(self.old), up(self.new));
+        let on_borders = hugetlb::is_border(ctx, self.range.start)
+            && (!self.how.has_target() || hugetlb::is_border(ctx, self.to.start));
+        if !on_borders || new > old {
+            return Err(EINVAL);
+        }
+        let reaching = |span: Span, pages: u64| Span {
+            end: span.start.wrapping_add(pages as i64),
+            ..span
+        };
+        Ok(Some(Call {
+            range: reaching(self.range, old),
+            to: reaching(self.to, new),
+            old,
+            new,
+            ..*self
+        }))
+    }
+
+    /// Whether MREMAP_DONTUNMAP may leave the VMA at `start` where it is.
+    fn may_stay(&self, ctx: &mut Ctx, start: u32) -> Result<(), i32> {
+        let vma = ctx.mm.vma_index(start).map(|i| &ctx.mm.vmas[i]);
+        if self.how.keeps_source() && vma.is_some_and(|vma| vma.hugetlb) {
+            hit!(ctx, hugetlb::MREMAP);
+            return Err(EINVAL);
+        }
+        Ok(())
     }
 
     /// What is refused for its form, before anything is looked at.
@@ -339,6 +388,7 @@ impl Call {
                 return Err(EINVAL);
             }
         }
+        self.may_stay(ctx, start)?;
         if old > left {
             hit!(ctx, CROSSES);
             return Err(EFAULT);
@@ -406,6 +456,10 @@ impl Call {
     fn to_target(&self, ctx: &mut Ctx, start: u32) -> Result<Done, i32> {
         let (to, to_end) = (self.to.start as u32, self.to.end as u32);
         let mut old = self.old;
+        if self.new == 0 {
+            // What wrapped and was then rounded up to nothing.
+            return Err(EINVAL);
+        }
         if self.how.is_fixed() {
             replace(ctx, to, to_end)?;
             if ctx.world.profile.mremap_target_early {
@@ -464,6 +518,8 @@ impl Call {
                 }
             }
             mseal::stays(ctx, from)?;
+            let to = self.huge_part(ctx, (from, to), moved(from))?;
+            self.may_stay(ctx, from)?;
             replace(ctx, moved(from), moved(to))?;
             moves::relocate(
                 ctx,
@@ -473,6 +529,26 @@ impl Call {
             );
             at = rest;
         }
+    }
+
+    /// Where the part `from..to` of a VMA that moves to `target` ends: in huge TLB memory behind a huge page.
+    fn huge_part(&self, ctx: &mut Ctx, (from, to): (u32, u32), target: u32) -> Result<u32, i32> {
+        let part = Call {
+            range: Span {
+                start: from.into(),
+                ..self.range
+            },
+            to: Span {
+                start: target.into(),
+                ..self.to
+            },
+            old: u64::from(to - from),
+            new: u64::from(to - from),
+            ..*self
+        };
+        Ok(part
+            .huge(ctx, from)?
+            .map_or(to, |part| from + part.old as u32))
     }
 }
 

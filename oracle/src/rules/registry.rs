@@ -4,10 +4,10 @@
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
 use super::{
-    access, anon_vma, args, collapse, droppable, file, folio, fork, free, guard, hints, limits,
-    madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate, process_madvise,
-    reclaim, report, resize, seal, secret, sizes, soft_dirty, tables, thp, thp_disable, transfer,
-    uffd,
+    access, anon_vma, args, collapse, droppable, file, folio, fork, free, guard, hints, hugetlb,
+    limits, madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate,
+    process_madvise, reclaim, report, resize, seal, secret, sizes, soft_dirty, tables, thp,
+    thp_disable, transfer, uffd,
 };
 use crate::judge::Class;
 use crate::race::rules as race;
@@ -60,6 +60,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &limits::OUT_OF_MEMORY,
     &limits::KNOBS,
     &limits::COLLAPSE_OF_FILES,
+    &limits::HUGETLB_MARKERS,
     &limits::SECTION_TOO_LARGE,
     &tables::ZAP,
     &tables::ZAP_WHOLE_HUGE,
@@ -253,6 +254,18 @@ pub(crate) const ALL: &[&Rule] = &[
     &seal::LATE,
     &seal::KEEPS_LENGTH,
     &seal::KEEPS_CONTENTS,
+    &hugetlb::MAPS,
+    &hugetlb::RESERVES,
+    &hugetlb::NEVER_LOCKED,
+    &hugetlb::REFUSES,
+    &hugetlb::DONTNEED,
+    &hugetlb::DOFORK,
+    &hugetlb::SPLIT,
+    &hugetlb::CUT_BY_MMAP,
+    &hugetlb::MREMAP,
+    &hugetlb::UFFD_RANGE,
+    &hugetlb::UFFD_FILL,
+    &hugetlb::NO_PAGE,
     &droppable::MAPS,
     &droppable::ADVICE,
     &droppable::ALWAYS_FREE,

@@ -9,6 +9,7 @@ mod faults;
 mod files;
 mod guards;
 mod hints;
+mod hugetlbs;
 mod locked;
 mod mappings;
 mod populated;
@@ -221,6 +222,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         files::CASES,
         secrets::CASES,
         droppables::CASES,
+        hugetlbs::CASES,
         transfers::CASES,
         uffds::CASES,
         shown::CASES,

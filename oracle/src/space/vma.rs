@@ -77,6 +77,8 @@ pub struct Vma {
     pub noreserve: bool,
     /// VM_DROPPABLE (`dp`): the kernel may take its pages whenever it wants.
     pub droppable: bool,
+    /// VM_HUGETLB (`ht`): of huge pages from a pool, which is empty. `de` as well.
+    pub hugetlb: bool,
     /// VM_HUGEPAGE (`hg`) or VM_NOHUGEPAGE (`nh`).
     pub advice: HugeAdvice,
     pub hints: Hints,

@@ -51,6 +51,7 @@ const MAP_LOCKED: u32 = 0x2000;
 const MAP_NORESERVE: u32 = 0x4000;
 const MAP_POPULATE: u32 = 0x8000;
 const MAP_STACK: u32 = 0x2_0000;
+const MAP_HUGETLB: u32 = 0x4_0000;
 const MAP_FIXED_NOREPLACE: u32 = 0x10_0000;
 const MLOCK_ONFAULT: u32 = 1;
 const MCL_CURRENT: u32 = 1;
@@ -277,6 +278,9 @@ fn op(step: &Step, g: Geometry, files: &[File]) -> wire::Op {
                 Backing::Droppable => MAP_DROPPABLE,
                 _ if backing.is_shared() => MAP_SHARED,
                 _ => MAP_PRIVATE,
+            } | match backing {
+                Backing::Hugetlb { .. } => MAP_HUGETLB,
+                _ => 0,
             } | match place {
                 Place::Fixed => MAP_FIXED,
                 Place::Hint => 0,

@@ -42,6 +42,16 @@ __attribute__((unused)) static int has_mremap_many(void)
 	return has;
 }
 
+__attribute__((unused)) static int has_hugetlb(void)
+{
+	void *m = mmap(NULL, page, PROT_READ,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE,
+		       -1, 0);
+
+	/* A whole huge page. */
+	return m != MAP_FAILED && !munmap(m, pmd);
+}
+
 __attribute__((unused)) static int has_droppable(void)
 {
 	void *m = mmap(NULL, page, PROT_READ, MAP_DROPPABLE | MAP_ANONYMOUS, -1,

@@ -49,7 +49,7 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
 
 /// Every op the plainest of its kind: private memory, the first file from its start, fixed places, reads in place of writes; all, then one by one.
 pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
-    let changes: [fn(&mut Op); 26] = [
+    let changes: [fn(&mut Op); 27] = [
         |op| {
             if let Op::Truncate { file, .. } | Op::PunchHole { file, .. } | Op::Seal { file, .. } =
                 op
@@ -72,6 +72,15 @@ pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
                 if backing.is_shared() {
                     *backing = Backing::SharedAnon;
                 }
+            }
+        },
+        |op| {
+            if let Op::Mmap {
+                backing: Backing::Hugetlb { shared },
+                ..
+            } = op
+            {
+                *shared = false;
             }
         },
         |op| set_map(op, |map| map.file = File::Memfd0),

@@ -43,10 +43,8 @@ impl Oracle {
             Some(&limits::KNOBS)
         } else if self.too_large {
             Some(&limits::SECTION_TOO_LARGE)
-        } else if self.not_modelled() {
-            Some(&limits::COLLAPSE_OF_FILES)
         } else {
-            None
+            self.not_modelled()
         };
         if let Some(rule) = limit {
             return Verdict::Poisoned {

@@ -87,6 +87,9 @@ impl Writer<'_, '_, '_> {
 
     /// A range for a new mapping: one of a file is for the most part about as long as files are.
     pub fn fitted(&mut self, r: Range, backing: Backing) -> Range {
+        if matches!(backing, Backing::Hugetlb { .. }) {
+            return self.whole_pages(r);
+        }
         let page = |p: Pos| p.page_index(GEOMETRY);
         let (start, end) = (page(r.start), page(r.end));
         let plain = r.start.is_page_aligned() && r.end.is_page_aligned();

@@ -74,7 +74,10 @@ impl Writer<'_, '_, '_> {
             },
             backing,
             place: Place::Fixed,
-            flags: MapFlags::default(),
+            flags: MapFlags {
+                noreserve: matches!(backing, Backing::Hugetlb { .. }),
+                ..MapFlags::default()
+            },
         }
     }
 
@@ -308,9 +311,13 @@ impl Writer<'_, '_, '_> {
                 .weighted(&[(73, Place::Fixed), (18, Place::Hint), (9, Place::NoReplace)]);
         let page = |p: crate::geometry::Pos| p.page_index(super::GEOMETRY);
         let small = page(range.end) - page(range.start) <= POPULATED;
+        let noreserve = match backing {
+            Backing::Hugetlb { .. } => 90,
+            _ => 8,
+        };
         let flags = MapFlags {
             populate: place != Place::Hint && small && self.dice.chance(9),
-            noreserve: self.dice.chance(8),
+            noreserve: self.dice.chance(noreserve),
             stack: self.dice.chance(5),
             locked: place != Place::Hint && self.dice.chance(if small { 6 } else { 4 }),
         };
@@ -337,6 +344,7 @@ impl Writer<'_, '_, '_> {
                 let page = u16::try_from(page).ok().filter(|p| *p <= MAX_FILE_PAGE)?;
                 Backing::File(FileMap { page, ..map })
             }
+            (None, shared) if vma.hugetlb => Backing::Hugetlb { shared },
             (None, true) => Backing::SharedAnon,
             (None, false) if vma.droppable => Backing::Droppable,
             (None, false) => Backing::PrivateAnon,
@@ -365,6 +373,10 @@ impl Writer<'_, '_, '_> {
     }
 
     fn backing(&mut self) -> Backing {
+        // Not the first of all, which most of what follows will be about.
+        if self.hugetlb && !self.program.steps.is_empty() && self.dice.chance(30) {
+            return self.hugetlb_backing();
+        }
         if self.files && self.dice.chance(65) {
             return Backing::File(self.file_map());
         }

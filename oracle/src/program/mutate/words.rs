@@ -61,6 +61,7 @@ pub fn other_words(program: &Program, dice: &mut Dice<'_, '_>) -> Option<Program
                         Backing::PrivateAnon,
                         Backing::SharedAnon,
                         Backing::Droppable,
+                        Backing::Hugetlb { shared: false },
                     ])?;
                 }
             },

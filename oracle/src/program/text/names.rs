@@ -72,6 +72,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("uffd", Need::Uffd),
     ("uffd-wp", Need::UffdWp),
     ("uffd-move", Need::UffdMove),
+    ("hugetlb", Need::Hugetlb),
 ];
 
 /// Spellings of [`Thp`].
@@ -127,6 +128,8 @@ pub const VM_FLAGS: &[(&str, VmFlag)] = &[
     ("gu", VmFlag(*b"gu")),
     ("um", VmFlag(*b"um")),
     ("uw", VmFlag(*b"uw")),
+    ("ht", VmFlag(*b"ht")),
+    ("de", VmFlag(*b"de")),
 ];
 
 /// The name of `value` in one of the tables above.

@@ -236,7 +236,7 @@ fn lock_call(name: &str) -> Option<LockCall> {
     LockCall::ALL.into_iter().find(|call| call.name() == name)
 }
 
-/// `private`, `droppable`, `shared`, `shared memfd0`, `private ramfs0+3 readonly`.
+/// `private`, `droppable`, `shared`, `private hugetlb`, `shared memfd0`, `private ramfs0+3 readonly`.
 fn backing(c: &mut Cursor<'_>) -> Result<Backing> {
     let kinds = [
         ("private", Some(false)),
@@ -246,6 +246,9 @@ fn backing(c: &mut Cursor<'_>) -> Result<Backing> {
     let Some(shared) = keyword(c, &kinds)? else {
         return Ok(Backing::Droppable);
     };
+    if flag(c, "hugetlb") {
+        return Ok(Backing::Hugetlb { shared });
+    }
     let word = c.peek();
     let (name, page) = match word.text.split_once('+') {
         Some((name, page)) => (name, Some(page)),

@@ -54,8 +54,10 @@ impl fmt::Display for Op {
                     Place::NoReplace => "noreplace",
                 };
                 write!(f, " {range} {prot} {sharing}")?;
-                if let Backing::File(map) = backing {
-                    write!(f, " {map}")?;
+                match backing {
+                    Backing::File(map) => write!(f, " {map}")?,
+                    Backing::Hugetlb { .. } => f.write_str(" hugetlb")?,
+                    _ => {}
                 }
                 write!(f, " {place}")?;
                 words(

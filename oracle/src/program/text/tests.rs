@@ -439,7 +439,7 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
               |
             1 | mprotect 0+0..0+1 r => 0+0 VmFlags
               |                                   ^
-              = help: flags are rd, wr, ex, sh, mr, mw, me, ms, lo, lf, sr, rr, dc, ac, nr, wf, dd, sd, hg, nh, mg, sl, gu, um or uw
+              = help: flags are rd, wr, ex, sh, mr, mw, me, ms, lo, lf, sr, rr, dc, ac, nr, wf, dd, sd, hg, nh, mg, sl, gu, um, uw, ht or de
         "#]],
     );
     snapshot(

@@ -5,7 +5,7 @@ use crate::geometry::Range;
 use crate::judge::{Class, Moved, Outcome};
 use crate::rules::errno::{EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM};
 use crate::rules::registry::Rule;
-use crate::rules::{anon_vma, droppable, hit, Ctx};
+use crate::rules::{anon_vma, droppable, hit, hugetlb, limits, Ctx};
 use crate::space::mm::{by_block, Table};
 use crate::space::slots::Slot;
 use crate::space::{Content, Uffd, Vma};
@@ -123,6 +123,9 @@ pub(super) fn fill(ctx: &mut Ctx, range: Range, with: Filling) -> Outcome {
             return Outcome::Errno(EINVAL);
         }
     }
+    if ctx.mm.vmas[i].hugetlb {
+        return hugetlb(ctx, range, with);
+    }
     if prepares(&ctx.mm.vmas[i]) {
         anon_vma::prepare(ctx, i);
     }
@@ -139,6 +142,19 @@ pub(super) fn fill(ctx: &mut Ctx, range: Range, with: Filling) -> Outcome {
             Outcome::Moved(Moved::of(range.into(), bytes, Vec::new(), 0, g))
         }
     }
+}
+
+/// The same in registered huge TLB memory.
+fn hugetlb(ctx: &mut Ctx, range: Range, with: Filling) -> Outcome {
+    let g = ctx.geometry();
+    let (start, end) = (range.start.page_index(g), range.end.page_index(g));
+    let whole = hugetlb::is_border(ctx, start) && hugetlb::is_border(ctx, end);
+    if with != Filling::Poison || !whole {
+        hit!(ctx, hugetlb::UFFD_FILL);
+        return Outcome::Errno(EINVAL);
+    }
+    hit!(ctx, limits::HUGETLB_MARKERS);
+    Outcome::Moved(Moved::of(range.into(), range.byte_len(g), Vec::new(), 0, g))
 }
 
 /// Fills slots of VMA `i` up to the first that stops it: where that is, and why.

@@ -6,9 +6,9 @@
 
 use crate::judge::{Class, Outcome};
 use crate::rules::args::Span;
-use crate::rules::errno::ENOENT;
+use crate::rules::errno::{EINVAL, ENOENT};
 use crate::rules::registry::Rule;
-use crate::rules::{hit, soft_dirty, thp, Ctx};
+use crate::rules::{hit, hugetlb, limits, soft_dirty, thp, Ctx};
 use crate::space::mm::{block_pages, by_block, Mm, Table};
 use crate::space::slots::Slot;
 
@@ -202,6 +202,16 @@ pub(super) fn protect(ctx: &mut Ctx, span: Span, on: bool) -> Outcome {
         let vma = &ctx.mm.vmas[i];
         if !vma.uffd.wp {
             return Outcome::Errno(ENOENT);
+        }
+        if vma.hugetlb {
+            if !(hugetlb::is_border(ctx, span.start) && hugetlb::is_border(ctx, span.end)) {
+                hit!(ctx, hugetlb::UFFD_RANGE);
+                return Outcome::Errno(EINVAL);
+            }
+            if on {
+                hit!(ctx, limits::HUGETLB_MARKERS);
+            }
+            continue;
         }
         let (from, to) = (vma.start.max(start), vma.end.min(end));
         change(ctx, i, (from, to), on);

@@ -6,7 +6,7 @@ use crate::program::FileKind;
 use crate::rules::args::Span;
 use crate::rules::errno::{EBUSY, EINVAL, EPERM};
 use crate::rules::registry::Rule;
-use crate::rules::{hit, merge, Ctx};
+use crate::rules::{hit, hugetlb, merge, Ctx};
 use crate::space::Uffd;
 
 pub const REGISTERS: Rule = Rule {
@@ -88,6 +88,10 @@ fn change(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Result<(), i32> {
     if first >= last {
         return Err(EINVAL);
     }
+    if ctx.mm.vmas[first].hugetlb && !hugetlb::is_border(ctx, span.start) {
+        hit!(ctx, hugetlb::UFFD_RANGE);
+        return Err(EINVAL);
+    }
     for i in first..last {
         if !possible(ctx, i) {
             return Err(EINVAL);
@@ -95,6 +99,13 @@ fn change(ctx: &mut Ctx, span: Span, uffd: Uffd) -> Result<(), i32> {
         if on && !ctx.mm.vmas[i].may_write {
             hit!(ctx, MAY_WRITE);
             return Err(EPERM);
+        }
+        // As it was given: behind the arena there is nothing, but it may end there.
+        let vma = &ctx.mm.vmas[i];
+        let ends_here = span.end > vma.start.into() && span.end <= vma.end.into();
+        if on && ends_here && ctx.mm.vmas[i].hugetlb && !hugetlb::is_border(ctx, span.end) {
+            hit!(ctx, hugetlb::UFFD_RANGE);
+            return Err(EINVAL);
         }
         let drops = ctx.mm.vmas[i].uffd.wp && on && !uffd.wp;
         if drops && ctx.world.profile.uffd_wp_switch_refused {
