@@ -46,6 +46,34 @@ pub fn modules(
     Ok(ordered)
 }
 
+/// As [`modules`], without those that the mirror or the package does not have: a kernel may have them built in, or not at all.
+///
+/// # Errors
+/// What fetching says.
+pub fn those_there(
+    store: &Store,
+    kernel: &LockedKernel,
+    names: &[&str],
+    progress: &Progress,
+) -> Result<Vec<Module>> {
+    let package = match package_with_modules(kernel) {
+        Ok(package) => package,
+        Err(Error::Unavailable { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let index = index(store, package, progress)?;
+    let mut ordered = Vec::new();
+    for name in names {
+        visit(
+            &name.replace('-', "_"),
+            &index,
+            &mut Vec::new(),
+            &mut ordered,
+        );
+    }
+    Ok(ordered)
+}
+
 /// The package with the modules. Up to 6.18 that is the image's own; later it is `linux-modules-*`.
 fn package_with_modules(kernel: &LockedKernel) -> Result<&Package> {
     if let Some(package) = &kernel.modules {
@@ -197,10 +225,15 @@ mod tests {
             .map(|m| m.name)
             .collect();
         assert_eq!(names, ["zsmalloc", "lz4_compress", "zram"]);
+        let there = those_there(&store, &kernel, &["brd", "zsmalloc"], &|_| ()).unwrap();
+        assert_eq!(there.len(), 1);
+        assert_eq!(there[0].name, "zsmalloc");
         let error = modules(&store, &kernel, &["brd"], &|_| ()).unwrap_err();
         assert!(error.to_string().contains("no module brd"), "{error}");
         kernel.image.name = "linux-binary-7.0.1".into();
         let error = modules(&store, &kernel, &["zram"], &|_| ()).unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }));
+        let none = those_there(&store, &kernel, &["zram"], &|_| ()).unwrap();
+        assert!(none.is_empty());
     }
 }

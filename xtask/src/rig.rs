@@ -16,9 +16,9 @@ use vm_images::{
     guest, Arch, Error, KernelImage, Lock, LockedKernel, Manifest, Origin, Step, Store,
 };
 
-/// Modules that 6.1 needs for the transport are none (it needs PCI alone); the list is for kernels whose package has
-/// them and whose programs need them.
-const MODULES: &[&str] = &[];
+/// Modules that programs may need: a RAM disk, to swap to. The guest loads them when a program asks. Kernels whose package has none
+/// go without.
+const MODULES: &[&str] = &["brd"];
 
 /// Which kernels, and how they are booted.
 #[derive(Args, Clone)]
@@ -238,10 +238,8 @@ impl Builder<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let modules = match MODULES {
-            [] => Vec::new(),
-            names => vm_images::modules::modules(&self.store, &fetched.kernel, names, &progress)?,
-        };
+        let modules =
+            vm_images::modules::those_there(&self.store, &fetched.kernel, MODULES, &progress)?;
         let origin = format!(
             "{} {} sha256:{} ({})",
             fetched.kernel.image.name,
