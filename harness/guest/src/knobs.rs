@@ -56,6 +56,7 @@ pub fn quiet() -> Vec<String> {
     // DAMON's statistics, on by default in Debian's kernels from 6.17 on, look at a page every 5 ms: they take a reference and
     // the lock of its folio, and FREE, COLD and PAGEOUT pass over a folio that somebody holds (mm/damon/paddr.c).
     write("/sys/module/damon_stat/parameters/enabled", "N");
+    crate::swap::quiet();
     // No line on the console for each signal that a dying actor gets; but WARN and oops always.
     write("/proc/sys/debug/exception-trace", "0");
     write("/proc/sys/kernel/printk", "7");
@@ -177,6 +178,10 @@ impl KnobFiles {
         if have == 0 && want.ksm || have != 0 && changed(6, 1) {
             self.set_ksm(want.ksm);
         }
+        let swaps = have != 0 && have >> 7 & 1 == 1;
+        if want.swap != swaps && crate::swap::is_possible() {
+            crate::swap::set(want.swap)?;
+        }
         control.knobs.store(packed, Relaxed);
         Ok(())
     }
@@ -200,4 +205,5 @@ fn pack(knobs: Knobs) -> u64 {
         | u64::from(knobs.shmem_thp & 3) << 3
         | u64::from(knobs.khugepaged) << 5
         | u64::from(knobs.ksm) << 6
+        | u64::from(knobs.swap) << 7
 }

@@ -8,6 +8,7 @@
 //! | [`bar`] | memory shared with the host |
 //! | [`probe`] | what the kernel can do |
 //! | [`knobs`] | settings of the whole kernel |
+//! | [`swap`] | swap space on a RAM disk |
 //! | [`supervisor`] | PID 1's life: workers, the dead, hangs |
 //! | [`worker`] | batches, isolation of programs |
 //! | [`log`] | what the kernel complains about |
@@ -44,6 +45,7 @@ mod perform;
 mod probe;
 mod section;
 mod supervisor;
+mod swap;
 mod sys;
 mod tally;
 mod thread;

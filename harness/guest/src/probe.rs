@@ -103,6 +103,7 @@ pub fn probe(missing: Vec<String>) -> Result<(Hello, Features), String> {
         scan_guard: features.scan_guard,
         pagemap_guard,
         memory_failure: Path::new("/proc/sys/vm/memory_failure_early_kill").exists(),
+        swap: crate::swap::is_possible(),
         missing,
     };
     Ok((hello, features))

@@ -134,6 +134,30 @@ pub fn write_setting(fd: i32, text: &str) -> Result<(), Errno> {
     .map(|_| ())
 }
 
+/// pwrite(2) of all of it.
+pub fn write_at(fd: i32, bytes: &[u8], offset: u64) -> Result<(), Errno> {
+    let args = [
+        fd as u64,
+        bytes.as_ptr() as u64,
+        bytes.len() as u64,
+        offset,
+        0,
+        0,
+    ];
+    // SAFETY: `bytes` is valid for its length.
+    match unsafe { call(libc::SYS_pwrite64, args) }? {
+        n if n as usize == bytes.len() => Ok(()),
+        _ => Err(Errno(libc::EIO)),
+    }
+}
+
+/// lseek(2) to the end: how many bytes there are.
+pub fn seek_end(fd: i32) -> Result<u64, Errno> {
+    let args = [fd as u64, 0, libc::SEEK_END as u64, 0, 0, 0];
+    // SAFETY: touches no memory.
+    unsafe { call(libc::SYS_lseek, args) }
+}
+
 /// write(2) to a descriptor that may be broken; for last words.
 pub fn say(fd: i32, text: &str) {
     // SAFETY: `text` is valid for its length.

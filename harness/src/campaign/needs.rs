@@ -40,6 +40,7 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::Uffd => profile.userfaultfd,
         Need::UffdWp => profile.uffd_wp,
         Need::UffdMove => profile.uffd_move,
+        Need::Swap => profile.swap_device,
         Need::Thp => info.thp,
         Need::Page4K => info.geometry.page_size == 4096,
         Need::MremapMany => profile.mremap_moves_many,

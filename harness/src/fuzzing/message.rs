@@ -114,6 +114,7 @@ fn others() -> [Response; 5] {
             scan_guard: true,
             pagemap_guard: true,
             memory_failure: true,
+            swap: true,
             missing: vec!["/sys/kernel/mm/ksm/run (CONFIG_KSM)".into()],
         }),
         Response::BatchDone {

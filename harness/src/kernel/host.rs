@@ -138,6 +138,8 @@ impl Settings {
             Err("khugepaged")
         } else if knobs.ksm {
             Err("ksm")
+        } else if knobs.swap {
+            Err("swap space of its own")
         } else if program.steps.iter().any(|step| step.lane.is_some()) {
             Err("threads")
         } else if has(is_hugetlb) {
@@ -216,6 +218,10 @@ impl Kernel for HostKernel {
         self.inner.handles_memory_failure()
     }
 
+    fn has_swap(&self) -> bool {
+        false
+    }
+
     fn judged_by(&mut self, profile: &Profile) {
         self.inner.judged_by(profile);
     }
@@ -283,6 +289,10 @@ mod tests {
         for (text, why) in [
             ("user root\n\nmmap 0+0..0+4 rw private fixed\n", "root"),
             ("ksm on\n\nmmap 0+0..0+4 rw private fixed\n", "ksm"),
+            (
+                "swap on\n\nmmap 0+0..0+4 rw private fixed\n",
+                "swap space of its own",
+            ),
             (
                 "khugepaged on\n\nmmap 0+0..0+4 rw private fixed\n",
                 "khugepaged",

@@ -305,6 +305,10 @@ impl Kernel for VmKernel {
         self.vm.hello().memory_failure
     }
 
+    fn has_swap(&self) -> bool {
+        self.vm.hello().swap
+    }
+
     fn judged_by(&mut self, profile: &Profile) {
         self.views.huge_zero_as_file = profile.huge_zero_as_file;
         self.views.exact_counters = profile.exact_counters;

@@ -330,6 +330,11 @@ pub trait Kernel: Send {
         true
     }
 
+    /// Whether programs can have swap space.
+    fn has_swap(&self) -> bool {
+        true
+    }
+
     /// From now on its executions are judged by this profile: what the profile knows of the kernel's views decides which
     /// of them must agree. Before, it is the profile of the kernel's release.
     fn judged_by(&mut self, profile: &Profile);

@@ -63,6 +63,7 @@ pub fn probe(kernel: &mut dyn Kernel) -> Result<Profile, ProbeError> {
     if arch(info) == Arch::X86_64 {
         profile.poison_told_by_signal = kernel.handles_memory_failure();
     }
+    profile.swap_device = kernel.has_swap();
     let asked: Vec<&Behaviour> = BEHAVIOURS.iter().filter(|b| b.probe.is_some()).collect();
     let batch = asked
         .iter()

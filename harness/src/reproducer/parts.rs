@@ -189,6 +189,7 @@ fn inside(program: &Program, body: &Body) -> String {
 }
 
 fn settings(program: &Program) -> Vec<String> {
+    let needs_swap = program.needs.contains(&Need::Swap);
     let mut lines = Vec::new();
     for need in &program.needs {
         lines.push(match need {
@@ -212,6 +213,8 @@ fn settings(program: &Program) -> Vec<String> {
                 "NEED(has_uffd(1 | 1 << 12), \"write protection by userfaultfd\");".into()
             }
             Need::UffdMove => "NEED(has_uffd(1 << 16), \"UFFDIO_MOVE\");".into(),
+            // The knob says it below.
+            Need::Swap => continue,
             Need::SoftDirty => "NEED(has_soft_dirty(), \"soft-dirty bits\");".into(),
         });
     }
@@ -235,6 +238,9 @@ fn settings(program: &Program) -> Vec<String> {
         lines.push(format!(
             "NEED(set_mode(\"shmem_enabled\", \"{shmem}\"), \"shmem_enabled={shmem}\");"
         ));
+    }
+    if program.knobs.swap || needs_swap {
+        lines.push("NEED(has_swap(), \"swap space (swapon)\");".into());
     }
     if program.knobs.root {
         lines.push("NEED(geteuid() == 0, \"root\");".into());

@@ -84,6 +84,7 @@ fn needs(program: &Program) -> Vec<Need> {
             _ => None,
         });
     }
+    needs.extend(program.knobs.swap.then_some(Need::Swap));
     needs.sort_unstable();
     needs.dedup();
     needs

@@ -239,6 +239,7 @@ fn knobs(knobs: &Knobs) -> usize {
         knobs.shmem_thp != plain.shmem_thp,
         knobs.khugepaged != plain.khugepaged,
         knobs.ksm != plain.ksm,
+        knobs.swap != plain.swap,
         knobs.root != plain.root,
     ]
     .into_iter()

@@ -70,6 +70,7 @@ pub fn knobs() -> Knobs {
         shmem_thp: 0,
         khugepaged: false,
         ksm: false,
+        swap: false,
         root: false,
     }
 }

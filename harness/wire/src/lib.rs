@@ -19,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub struct Hello {
     pub pagemap_guard: bool,
     /// The kernel handles broken memory (CONFIG_MEMORY_FAILURE): it has a setting for it, vm.memory_failure_early_kill.
     pub memory_failure: bool,
+    /// There can be swap space: the kernel has brd, built in or as a module of the initramfs, and swapping.
+    pub swap: bool,
     /// Knob files that are missing, with the CONFIG option each needs.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_NAMES }>")]
     pub missing: Vec<String>,
@@ -62,6 +64,8 @@ pub struct Knobs {
     pub shmem_thp: u8,
     pub khugepaged: bool,
     pub ksm: bool,
+    /// There is swap space, where [`Hello::swap`] says that there can be.
+    pub swap: bool,
     /// Actors run as root.
     pub root: bool,
 }

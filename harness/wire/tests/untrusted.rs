@@ -18,6 +18,7 @@ fn batch(programs: u64) -> Request {
             shmem_thp: 1,
             khugepaged: false,
             ksm: false,
+            swap: false,
             root: id % 2 == 0,
         },
         files: Vec::new(),
@@ -173,6 +174,7 @@ fn request() -> Request {
                 shmem_thp: 1,
                 khugepaged: true,
                 ksm: false,
+                swap: false,
                 root: true,
             },
             files: vec![File {

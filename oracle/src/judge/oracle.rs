@@ -11,7 +11,8 @@ use crate::rules::errno::{EAGAIN, EINVAL, ENOMEM};
 use crate::rules::registry::{index_of, Rule};
 use crate::rules::report::{self, Contents, Smaps};
 use crate::rules::{
-    args, collapse, folio, free, limits, madvise, sizes, soft_dirty, thp, RuleId, RuleSet, RULES,
+    args, collapse, folio, free, limits, madvise, sizes, soft_dirty, swap, thp, RuleId, RuleSet,
+    RULES,
 };
 use crate::space::{Branch, PageState, World};
 
@@ -86,7 +87,7 @@ impl Oracle {
             0 | 1 => Smaps::Nothing,
             _ => Smaps::Flags,
         });
-        let expected = |branch| expected(branch, smaps);
+        let expected = |branch| expected(branch, smaps, seen);
         let expected: Vec<Expected> = self.branches.iter().map(expected).collect();
         let geometry = self.worlds[0].geometry();
         let counted = count::count(&step, &expected, seen, geometry);
@@ -99,7 +100,13 @@ impl Oracle {
             false => Vec::new(),
         };
         let was_taken = !taken.is_empty();
-        if was_taken {
+        let stayed = match was_taken || differences.iter().any(Option::is_none) {
+            true => Vec::new(),
+            false => self.swapped_otherwise(&step, seen),
+        };
+        let has_stayed = !stayed.is_empty();
+        let taken = if has_stayed { stayed } else { taken };
+        if was_taken || has_stayed {
             differences = vec![None; taken.len()];
             self.branches = taken;
         }
@@ -114,6 +121,10 @@ impl Oracle {
         } else if was_taken {
             Verdict::Allowed {
                 rule: RuleId(free::MAY_TAKE.name),
+            }
+        } else if has_stayed {
+            Verdict::Allowed {
+                rule: RuleId(swap::MAY_STAY.name),
             }
         } else if differences.iter().any(Option::is_none) {
             let fits = |i: &usize| differences[*i].is_none();
@@ -145,9 +156,12 @@ impl Oracle {
         if open > 0 {
             self.by_op.line(ByOp::OPEN).tightness.values += open;
         }
+        // Nor which pages reclaim has left where they were.
+        let may_stay = self.branches.first().map_or(0, |b| swap::open(&b.world));
         let name = step.op.name();
         let line = self.by_op.line(name);
         line.ops += 1;
+        line.tightness.values += may_stay;
         line.tightness += counted.tightness;
         if counted.flags.values > 0 {
             self.open_flags.push((name, counted.flags));
@@ -171,12 +185,13 @@ impl Oracle {
 
     /// Whether the step may have led where the model ends.
     fn not_modelled(&self) -> Option<&'static Rule> {
-        const ENDS: [(usize, &Rule); 2] = [
+        const ENDS: [(usize, &Rule); 3] = [
             (
                 index_of(&limits::COLLAPSE_OF_FILES),
                 &limits::COLLAPSE_OF_FILES,
             ),
             (index_of(&limits::HUGETLB_MARKERS), &limits::HUGETLB_MARKERS),
+            (index_of(&limits::MOVES_SWAPPED), &limits::MOVES_SWAPPED),
         ];
         let used = |end: usize| self.branches.iter().any(|b| b.rules.contains_index(end));
         let end = ENDS.into_iter().find(|(end, _)| used(*end));
@@ -195,10 +210,26 @@ impl Oracle {
                 if let Some(world) = later {
                     branch.world = world;
                 }
-                let expected = expected(&branch, smaps_of(seen));
+                let expected = expected(&branch, smaps_of(seen), seen);
                 if any && first_difference(&expected, seen, step).is_none() {
                     branches.push(branch);
                 }
+            }
+        }
+        branches
+    }
+
+    /// The branches that explain what was seen if reclaim has left pages where they were, or taken them unasked.
+    fn swapped_otherwise(&self, step: &Step, seen: &Observation) -> Vec<Branch> {
+        let mut branches = Vec::new();
+        for mut branch in self.worlds.iter().flat_map(|world| world.apply(step)) {
+            let Some(world) = swap::otherwise(&branch.world, &seen.spaces) else {
+                continue;
+            };
+            branch.world = world;
+            let expected = expected(&branch, smaps_of(seen), seen);
+            if first_difference(&expected, seen, step).is_none() {
+                branches.push(branch);
             }
         }
         branches
@@ -507,8 +538,8 @@ fn smaps_of(seen: &Observation) -> Smaps {
     vmas.map(of).max().unwrap_or(Smaps::Nothing)
 }
 
-/// What a branch would show; of smaps, which takes time, what is asked for.
-fn expected(branch: &Branch, smaps: Smaps) -> Expected {
+/// What a branch would show; of smaps, which takes time, what is asked for. Where mincore may say either, what it said.
+fn expected(branch: &Branch, smaps: Smaps, observed: &Observation) -> Expected {
     Expected {
         outcome: branch.outcome.clone(),
         spaces: branch
@@ -516,7 +547,12 @@ fn expected(branch: &Branch, smaps: Smaps) -> Expected {
             .living()
             .into_iter()
             .map(|actor| {
-                let seen = report::seen(&branch.world, actor, Contents::All, smaps);
+                let mut seen = report::seen(&branch.world, actor, Contents::All, smaps);
+                let theirs = observed.spaces.iter().find(|(a, _)| *a == actor);
+                let theirs = theirs.and_then(|(_, space)| space.resident.as_deref());
+                if let (Some(ours), Some(theirs)) = (&mut seen.resident, theirs) {
+                    swap::settle(ours, theirs, &swap::open_residency(&branch.world, actor));
+                }
                 (actor, seen)
             })
             .collect(),

@@ -598,6 +598,20 @@ behaviours! {
         spans: &[span(BOTH, EVER, NEVER_ENDED)],
         probe: None,
     }
+    swap_device {
+        what: "a program that asks for swap space has some",
+        source: "CONFIG_SWAP, and brd, built in or as a module that the guest loads: it says whether it has both. No probe program: \
+                 a kernel that never swaps a page out would answer as one without",
+        spans: &[span(BOTH, EVER, NEVER_ENDED)],
+        probe: None,
+    }
+    willneed_reads_one_more {
+        what: "WILLNEED of shared memory also reads in the page behind its range",
+        source: "mm/madvise.c force_shm_swapin_readahead of 6.1: end_index = linear_page_index(vma, end + PAGE_SIZE - 1); 6.1.192 does, \
+                 6.12.117 does not (run)",
+        spans: &[before(6, 12)],
+        probe: Some(probes::WILLNEED_READS_ONE_MORE),
+    }
     uffd_wp {
         what: "memory can be registered for write protection with userfaultfd",
         source: "CONFIG_HAVE_ARCH_USERFAULTFD_WP; 6.10, arm64/mm: Add uffd write-protect support",

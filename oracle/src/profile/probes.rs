@@ -505,6 +505,16 @@ pub const UFFD_MOVED_STAYS_APART: Probe = Probe {
     read: |seen| Some(vmas(seen, 0)?.len() == 2),
 };
 
+pub const WILLNEED_READS_ONE_MORE: Probe = Probe {
+    program: "swap on\n\nmmap 0+0..0+2 rw shared fixed\nwrite 0+0..0+2 tag 1\npageout 0+0..0+2\nwillneed 0+0..0+1\n",
+    read: |seen| {
+        let resident = |step: &Observation| step.spaces.first()?.1.resident.clone();
+        let out = resident(seen.iter().rev().nth(1)?)?.is_empty();
+        let back = resident(seen.last()?)?;
+        (out && !back.is_empty()).then_some(back == [(0, 2)])
+    },
+};
+
 pub const UFFD_WP: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed\nuffd-register-wp 0+0..0+1\n",
     read: succeeded,

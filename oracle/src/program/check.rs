@@ -83,6 +83,14 @@ impl Program {
                 return Err(whole(format!("the need {need:?} is given twice")));
             }
         }
+        if let Some(step) = self.steps.iter().position(|step| step.lane.is_some()) {
+            if self.knobs.swap {
+                return Err(CheckError {
+                    step: Some(step),
+                    message: "threads that run at once are not modelled with `swap on`".into(),
+                });
+            }
+        }
         comments(&self.about).map_err(whole)?;
         comments(&self.trailer).map_err(whole)?;
         let mut actors = [Actor::Unborn; MAX_ACTORS as usize];

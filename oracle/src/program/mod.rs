@@ -545,6 +545,8 @@ pub struct Knobs {
     pub khugepaged: bool,
     /// KSM scanning: off unless a program asks for it.
     pub ksm: bool,
+    /// There is swap space, on a RAM disk, where the kernel can have it ([`Need::Swap`]).
+    pub swap: bool,
     /// Actors run as root instead of as an ordinary user.
     pub root: bool,
 }
@@ -556,6 +558,7 @@ impl Default for Knobs {
             shmem_thp: ShmemThp::Never,
             khugepaged: false,
             ksm: false,
+            swap: false,
             root: false,
         }
     }
@@ -592,6 +595,8 @@ pub enum Need {
     UffdMove,
     /// MAP_HUGETLB.
     Hugetlb,
+    /// A swap device.
+    Swap,
 }
 
 /// One line of a program: an actor performs an op.

@@ -79,7 +79,7 @@ impl Stale {
                 Some(world.cached(vma, page))
             }
             Slot::Zero => Some(Content::ZERO),
-            Slot::Guard | Slot::Poison | Slot::UffdWp => None,
+            Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Swap { .. } => None,
         }
     }
 

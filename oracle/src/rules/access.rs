@@ -15,7 +15,7 @@ use super::errno::{
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
 use super::{
-    anon_vma, droppable, folio, hit, hugetlb, populate, soft_dirty, thp, transfer, uffd, Ctx,
+    anon_vma, droppable, folio, hit, hugetlb, populate, soft_dirty, swap, thp, transfer, uffd, Ctx,
 };
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
@@ -402,6 +402,10 @@ fn next(state: &mut State) -> Next {
     if slot == Some(Slot::UffdWp) {
         let next = of_file::through_marker(state, i, page, write);
         return told(state, i, next);
+    }
+    if let Some(slot @ Slot::Swap { .. }) = slot {
+        swap::bring_back(ctx, page, end, slot);
+        return Next::Again;
     }
     if let (Purpose::Kernel(kernel), Some(slot @ Slot::Anon { .. })) = (purpose, slot) {
         if kernel.gate == Gate::Pinned && !write && kernel::unshare(ctx, page, end, slot) {

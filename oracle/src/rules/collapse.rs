@@ -2,7 +2,7 @@
 
 use super::errno::{EBUSY, EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{droppable, hit, limits, thp, thp_disable, uffd, Ctx};
+use super::{droppable, hit, limits, swap, thp, thp_disable, uffd, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
 use crate::space::mm::{block_of, block_pages, by_block, Table};
@@ -211,7 +211,7 @@ fn first_protected(ctx: &Ctx, from: u32, to: u32) -> Option<u32> {
     let parts = ctx.mm.slots.uffd_wp_in(from, to).into_iter();
     parts
         .flat_map(|(from, to)| ctx.mm.slots.runs_in(from, to))
-        .find(|run| matches!(run.slot, Slot::Anon { .. }))
+        .find(|run| run.slot.anon().is_some())
         .map(|run| run.start)
 }
 
@@ -223,9 +223,12 @@ fn copy(ctx: &mut Ctx, i: usize, from: u32, to: u32) {
     let content = Content::ZERO;
     ctx.mm.slots.set(from, to, Slot::Anon { id, content });
     for run in runs {
-        let Slot::Anon { content, .. } = run.slot else {
+        let (Slot::Anon { content, .. } | Slot::Swap { content, .. }) = run.slot else {
             continue;
         };
+        if !run.slot.is_present() {
+            hit!(ctx, swap::IN);
+        }
         let id = id.plus(run.start - from);
         ctx.mm
             .slots

@@ -190,6 +190,15 @@ pub(crate) fn cached(ctx: &Ctx, i: usize, start: u32, end: u32) -> Vec<CacheRun>
     })
 }
 
+/// What the page cache has of `[start, end)` in memory.
+fn resident(ctx: &Ctx, i: usize, start: u32, end: u32) -> Vec<CacheRun> {
+    let vma = &ctx.mm.vmas[i];
+    vma.object.map_or_else(Vec::new, |id| {
+        let object = ctx.world.object(id);
+        object.resident_in(vma.index(start), vma.index(end))
+    })
+}
+
 /// Puts the file's pages into the page cache. Whether more than these were read in.
 fn cache(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> bool {
     hit!(ctx, FAULT);
@@ -242,7 +251,7 @@ fn fault_around(ctx: &mut Ctx, i: usize, page: u32) {
     let from = aligned.max(vma.start).max(block_start);
     let to = (from + window).min(block_end).min(vma.end);
     let mut found = Vec::new();
-    for run in cached(ctx, i, from, to) {
+    for run in resident(ctx, i, from, to) {
         let (mut at, last) = (vma.page_of(run.start), vma.page_of(run.end - 1) + 1);
         while at < last {
             let (next, slot) = ctx.mm.slots.stretch(at, last);

@@ -4,7 +4,7 @@
 //! Splitting the *folio* makes small pages of it, and there the kernel looks for pages that hold nothing but zeros.
 
 use super::registry::Rule;
-use super::{hit, Ctx};
+use super::{hit, swap, Ctx};
 use crate::geometry::Geometry;
 use crate::judge::Class;
 use crate::space::folio::Large;
@@ -67,10 +67,13 @@ pub const STORE_COPIES: Rule = Rule {
 /// The pages `[start, end)`, mapped one by one, which hold `slot` and what follows it, by whether a store copies them: (start, end,
 /// copied). They are copied if another address space maps them too, and some that nobody else maps.
 pub(super) fn by_store(ctx: &mut Ctx, start: u32, end: u32, slot: Slot) -> Vec<(u32, u32, bool)> {
-    let sharing = ctx.sharing(start, end, slot);
     let Slot::Anon { id, .. } = slot else {
-        return sharing;
+        return ctx.sharing(start, end, slot);
     };
+    let sharing = ctx.sharing_or_swapped(start, end, slot);
+    if ctx.world.swaps() && sharing != ctx.sharing(start, end, slot) {
+        hit!(ctx, swap::STORE_COPIES);
+    }
     let last = id.0 + u64::from(end - start);
     if !ctx.world.folios.forked.meets(id.0, last) || ctx.world.folios.end() == 0 {
         return sharing;

@@ -1,7 +1,7 @@
 //! fork and exit.
 
 use super::registry::Rule;
-use super::{hit, mlock, thp_disable, uffd, Ctx};
+use super::{hit, mlock, swap, thp_disable, uffd, Ctx};
 use crate::judge::{Class, Outcome};
 use crate::program::{ActorId, HugeSwitch};
 use crate::space::mm::{by_block, Mm, Table};
@@ -171,7 +171,10 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                     continue;
                 }
                 mm.slots.set(run.start, run.end, run.slot);
-                if let Slot::Anon { id, .. } = run.slot {
+                if let Some(id) = run.slot.anon() {
+                    if !run.slot.is_present() {
+                        hit!(ctx, swap::FORK);
+                    }
                     let last = id.0 + u64::from(run.end - run.start);
                     ctx.world.folios.forked.insert(id.0, last);
                 }

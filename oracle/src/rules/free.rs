@@ -4,7 +4,7 @@
 use super::errno::EINVAL;
 use super::folio::{self, Aim, Piece};
 use super::registry::Rule;
-use super::{hit, uffd, Ctx};
+use super::{hit, swap, uffd, Ctx};
 use crate::judge::{Class, PageKind, SpaceSeen};
 use crate::space::mm::{block_of, block_pages, Mm, Table};
 use crate::space::slots::{Run, Slot};
@@ -61,6 +61,9 @@ pub(super) fn free(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u32,
     if ctx.mm.slots.clear_those(start, end, poison) {
         hit!(ctx, uffd::poison::GOES);
     }
+    swap::goes(ctx, start, end);
+    let swapped = |slot| matches!(slot, Slot::Swap { .. });
+    ctx.mm.slots.clear_those(start, end, swapped);
     folio::walk(ctx, start, end, Aim::Free, free_piece);
     Ok(end)
 }
@@ -85,8 +88,16 @@ fn free_piece(ctx: &mut Ctx, piece: Piece) {
         let last = first + u64::from(to - from);
         let dirty = &mut ctx.world.folios.dirty;
         if !shared && !all_or_nothing {
+            let kept = swapped_elsewhere(ctx, from, to);
+            let dirty = &mut ctx.world.folios.dirty;
             dirty.remove(first, last);
             ctx.mm.lazy.insert(first, last);
+            for (a, b) in kept {
+                hit!(ctx, swap::FREE_KEEPS);
+                ctx.mm
+                    .lazy
+                    .remove(id.plus(a - piece.from).0, id.plus(b - piece.from).0);
+            }
         } else if all_or_nothing {
             // A large folio is marked as a whole, by its first page.
             if !dirty.meets(id.0, id.0 + u64::from(pages)) {
@@ -114,6 +125,15 @@ fn free_piece(ctx: &mut Ctx, piece: Piece) {
     if vma.is_some_and(|vma| vma.droppable) {
         ctx.mm.slots.set_clean(piece.from, piece.to);
     }
+}
+
+/// Parts of `[from, to)`, pages that follow each other, which another address space holds swapped out.
+fn swapped_elsewhere(ctx: &Ctx, from: u32, to: u32) -> Vec<(u32, u32)> {
+    let Some(slot) = ctx.mm.slots.get(from).filter(|_| ctx.world.swaps()) else {
+        return Vec::new();
+    };
+    let parts = ctx.sharing_or_swapped(from, to, slot).into_iter();
+    parts.filter(|p| p.2).map(|p| (p.0, p.1)).collect()
 }
 
 /// Marks pages that others map too as lazily freed, but for those that are locked there: their folios stay what they are.

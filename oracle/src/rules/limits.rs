@@ -40,6 +40,15 @@ pub const HUGETLB_MARKERS: Rule = Rule {
     about: &[Class::Errno, Class::PageState],
 };
 
+pub const MOVES_SWAPPED: Rule = Rule {
+    name: "limits/moving-swapped-pages",
+    text: "UFFDIO_MOVE of a page that is swapped out, or of one that was and may have become exclusive again when it came back, is not \
+           modelled: the rest of the program is not judged.",
+    source: "mm/userfaultfd.c move_swap_pte; mm/memory.c do_swap_page: RMAP_EXCLUSIVE",
+    since: "6.8",
+    about: &[Class::Errno, Class::PageState],
+};
+
 pub const SECTION_TOO_LARGE: Rule = Rule {
     name: "limits/section-too-large",
     text: "A section whose threads can meet in more states than are kept (60,000) runs, but is not judged, nor what follows it.",

@@ -4,8 +4,8 @@ use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
 use super::{
-    collapse, free, guard, hints, hit, hugetlb, merge, mlock, mseal, reclaim, resize, tables, uffd,
-    Ctx,
+    collapse, free, guard, hints, hit, hugetlb, merge, mlock, mseal, reclaim, resize, swap, tables,
+    uffd, Ctx,
 };
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
@@ -137,6 +137,7 @@ pub(crate) fn treat(
         Advice::Remove => resize::remove(ctx, i, start, end),
         Advice::WillNeed => {
             hit!(ctx, hints::WILLNEED);
+            swap::will_need(ctx, i, start, end);
             Ok(end)
         }
         Advice::HugePage => set_advice(ctx, i, start, end, HugeAdvice::Huge),

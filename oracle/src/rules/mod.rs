@@ -34,6 +34,7 @@
 //! | `report` | how pagemap, mincore and smaps show it |
 //! | `sizes` | what smaps adds up |
 //! | `soft_dirty` | clear_refs, and what it lets pagemap tell |
+//! | `swap` | swap space |
 //! | `uffd` | userfaultfd: registered memory, pages filled in by hand |
 
 pub(crate) mod access;
@@ -69,6 +70,7 @@ pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod sizes;
 pub(crate) mod soft_dirty;
+pub(crate) mod swap;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
@@ -84,6 +86,7 @@ use crate::geometry::{Geometry, Range};
 use crate::judge::Outcome;
 use crate::program::{ActorId, Advice, Op, Step, UffdCall, Whose};
 use crate::space::mm::Mm;
+use crate::space::ranges::Ranges;
 use crate::space::slots::Slot;
 use crate::space::{Branch, World};
 use std::sync::Arc;
@@ -120,6 +123,12 @@ impl Ctx {
     pub fn sharing(&self, start: u32, end: u32, slot: Slot) -> Vec<(u32, u32, bool)> {
         self.world
             .sharing_in(self.actor, &self.mm, start, end, slot)
+    }
+
+    /// The same, with anonymous pages counting as mapped elsewhere that are swapped out there.
+    pub fn sharing_or_swapped(&self, start: u32, end: u32, slot: Slot) -> Vec<(u32, u32, bool)> {
+        self.world
+            .sharing_or_swapped(self.actor, &self.mm, start, end, slot)
     }
 
     /// Goes on with a branch to which an earlier part of the call has come.
@@ -195,6 +204,7 @@ pub(crate) fn touch_page(ctx: Ctx, page: i64, purpose: Purpose) -> Vec<Branch> {
 /// Every way a step may go.
 pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
     let mut world = world.clone();
+    world.swap.leaving = Ranges::default();
     let slot = world.actors.get_mut(usize::from(step.actor));
     let Some(mm) = slot.and_then(Option::take) else {
         return vec![Branch {

@@ -1,10 +1,10 @@
-//! madvise COLD and PAGEOUT: hints about which pages to reclaim first, and the order to do it now. The guests have no swap
-//! space: anonymous memory has nowhere to go.
+//! madvise COLD and PAGEOUT: hints about which pages to reclaim first, and the order to do it now. Without swap space anonymous
+//! memory has nowhere to go; `swap` tells what happens with it.
 
 use super::folio::{self, Aim, Piece};
 use super::registry::Rule;
 use super::uffd::protect;
-use super::{free, hit, Ctx};
+use super::{free, hit, swap, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
 use crate::space::slots::Slot;
@@ -79,7 +79,9 @@ pub(super) fn cold(ctx: &mut Ctx, start: u32, end: u32) -> u32 {
 
 /// PAGEOUT, likewise.
 pub(super) fn pageout(ctx: &mut Ctx, start: u32, end: u32) -> u32 {
-    hit!(ctx, PAGEOUT_NO_SWAP);
+    if !ctx.world.swaps() {
+        hit!(ctx, PAGEOUT_NO_SWAP);
+    }
     folio::walk(ctx, start, end, Aim::PageOut, out);
     end
 }
@@ -100,7 +102,10 @@ fn out(ctx: &mut Ctx, piece: Piece) {
         if ctx.mm.all_lazy(id, large.pages) {
             hit!(ctx, PAGEOUT_TAKES);
             free::take(ctx, piece.from, piece.to);
-        } else if !ctx.mm.lazy.meets(first, last) {
+        } else if ctx.mm.lazy.meets(first, last) {
+        } else if ctx.world.swaps() {
+            swap::out_whole(ctx, large, piece.from, piece.to);
+        } else {
             hit!(ctx, PAGEOUT_SPLITS);
             folio::split(ctx, large);
         }
@@ -116,9 +121,12 @@ fn out(ctx: &mut Ctx, piece: Piece) {
                     let start = from + (a - id.0) as u32;
                     free::take(ctx, start, start + (b - a) as u32);
                 }
+                if ctx.world.swaps() {
+                    swap::out(ctx, from, to);
+                }
             }
             Slot::File => unmap(ctx, from, to),
-            Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Zero => {}
+            Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Zero | Slot::Swap { .. } => {}
         }
     }
 }
@@ -139,4 +147,7 @@ fn unmap(ctx: &mut Ctx, from: u32, to: u32) {
     hit!(ctx, PAGEOUT_SHARED);
     protect::clear_leaving_markers(&mut ctx.mm, from, to);
     ctx.world.object_mut(id).drop_clean(first, last);
+    if ctx.world.swaps() {
+        swap::memfd_out(ctx, id, first, last);
+    }
 }

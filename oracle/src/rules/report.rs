@@ -257,7 +257,7 @@ fn show_pages(
                         pages.push(run.start, run.end, page(world, kind, false, bits));
                     }
                     // As any entry that is not present and no guard.
-                    Slot::Poison | Slot::UffdWp => {
+                    Slot::Poison | Slot::UffdWp | Slot::Swap { .. } => {
                         let seen = page(world, PageKind::Swap, false, bits);
                         pages.push(run.start, run.end, seen);
                     }
@@ -407,8 +407,16 @@ fn show_resident(world: &World, mm: &Mm, vma: &Vma, resident: &mut Resident) {
         let (end, slot) = mm.slots.stretch(at, vma.end);
         match (slot, vma.object) {
             (Some(slot), _) if slot.is_present() => resident.push(at, end),
+            // mincore looks at the entry, not at the file that it hides.
+            (Some(Slot::Swap { id, .. }), _) => {
+                let last = id.0 + u64::from(end - at);
+                for (from, to) in world.swap.cached.within(id.0, last) {
+                    let page = |n: u64| at + (n - id.0) as u32;
+                    resident.push(page(from), page(to));
+                }
+            }
             (_, Some(id)) => {
-                for cached in world.object(id).runs_in(vma.index(at), vma.index(end)) {
+                for cached in world.object(id).shown_in(vma.index(at), vma.index(end)) {
                     let from = vma.page_of(cached.start);
                     resident.push(from, from + (cached.end - cached.start));
                 }

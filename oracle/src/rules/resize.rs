@@ -171,7 +171,7 @@ fn unmap(mm: &mut Mm, id: ObjectId, from: u32, to: u32, copies: bool) -> bool {
             // The zero page is nobody's copy.
             Slot::File | Slot::Zero => true,
             Slot::Guard | Slot::UffdWp => false,
-            Slot::Anon { .. } | Slot::Poison => copies,
+            Slot::Anon { .. } | Slot::Swap { .. } | Slot::Poison => copies,
         };
         mm.slots.clear_those(start, end, goes);
         for (from, to) in marked {

@@ -58,6 +58,10 @@ pub(crate) fn of(world: &World, actor: ActorId, mm: &Mm, vma: &Vma) -> Sizes {
             }
             let file = match run.slot {
                 Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Zero => continue,
+                Slot::Swap { .. } => {
+                    sizes.swap += size;
+                    continue;
+                }
                 Slot::Anon { .. } => false,
                 Slot::File => true,
             };
@@ -82,6 +86,7 @@ pub(crate) fn of(world: &World, actor: ActorId, mm: &Mm, vma: &Vma) -> Sizes {
             }
         }
     }
+    sizes.swap += u64::from(super::swap::counted(world, mm, vma)) * kib;
     sizes.pss = pss >> PSS_SHIFT >> 10;
     if vma.locked != Locked::No {
         sizes.locked = sizes.pss;

@@ -2,7 +2,7 @@
 
 use super::registry::Rule;
 use super::uffd::protect;
-use super::{hit, madvise, thp, Ctx};
+use super::{hit, madvise, swap, thp, Ctx};
 use crate::judge::Class;
 use crate::space::mm::{block_pages, by_block, Table};
 use crate::space::slots::Slot;
@@ -65,6 +65,7 @@ pub(crate) fn zap(ctx: &mut Ctx, start: u32, end: u32, why: Zap) {
             Table::Pte => {}
         }
         hit!(ctx, ZAP);
+        swap::goes(ctx, from, to);
         if why == Zap::Unmap {
             ctx.mm.slots.clear(from, to);
         } else {

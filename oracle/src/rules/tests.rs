@@ -21,6 +21,7 @@ mod sealed;
 mod secrets;
 mod shown;
 mod soft_dirty;
+mod swapped;
 mod switched;
 mod transfers;
 mod uffds;
@@ -227,6 +228,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         uffds::CASES,
         shown::CASES,
         soft_dirty::CASES,
+        swapped::CASES,
         switched::CASES,
     ]
     .into_iter()
@@ -257,6 +259,7 @@ fn every_rule_has_a_case() {
         // The same; see `a_kernel_without_userfaultfd`.
         super::uffd::MISSING_CALL.name,
         super::free::MAY_TAKE.name,
+        super::swap::MAY_STAY.name,
         super::sizes::COUNTERS.name,
     ];
     let missing: Vec<&str> = RULES

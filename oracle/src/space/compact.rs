@@ -1,7 +1,7 @@
 //! Worlds that differ only in numbers nobody sees. Two orders of the same events should come to the same world, and a page that
 //! comes and goes again and again to the same one each time.
 
-use super::slots::{PageId, Slot};
+use super::slots::PageId;
 use super::World;
 
 impl World {
@@ -11,7 +11,7 @@ impl World {
         let mut used: Vec<(u64, u64)> = Vec::new();
         for mm in self.actors.iter().flatten() {
             for run in mm.slots.runs_in(0, u32::MAX) {
-                if let Slot::Anon { id, .. } = run.slot {
+                if let Some(id) = run.slot.anon() {
                     used.push((id.0, id.0 + u64::from(run.end - run.start)));
                 }
             }

@@ -6,6 +6,7 @@
 //! | `slots` | page-table slots, run by run |
 //! | `ranges` | sets of numbers that come in stretches |
 //! | `folio` | what is kept of anonymous pages besides their mappings |
+//! | `swap` | what is kept of swap space besides the entries in page tables |
 //! | `vma` | virtual memory areas |
 //! | `object` | shared-memory objects |
 //! | `mm` | one actor's address space |
@@ -19,6 +20,7 @@ pub(crate) mod mm;
 pub(crate) mod object;
 pub(crate) mod ranges;
 pub(crate) mod slots;
+mod swap;
 mod vma;
 mod world;
 

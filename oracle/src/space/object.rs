@@ -34,6 +34,10 @@ pub(crate) struct Object {
     cache: Vec<CacheRun>,
     /// Pages of the cache that were written or faulted in for a write; the others may be dropped and read as zero again.
     dirty: Ranges,
+    /// Pages of the cache that have been swapped out: their contents are kept, but not in memory.
+    swapped: Ranges,
+    /// Those of them that may have been read into the swap cache.
+    read_ahead: Ranges,
 }
 
 impl Object {
@@ -46,6 +50,8 @@ impl Object {
             seals: Seals::NONE,
             cache: Vec::new(),
             dirty: Ranges::default(),
+            swapped: Ranges::default(),
+            read_ahead: Ranges::default(),
         }
     }
 
@@ -58,6 +64,8 @@ impl Object {
             seals: Seals::NONE,
             cache: Vec::new(),
             dirty: Ranges::default(),
+            swapped: Ranges::default(),
+            read_ahead: Ranges::default(),
         };
         object.mark_dirty(0, start.written);
         object.store(0, start.written, Content::written(start.tag, 0));
@@ -79,7 +87,7 @@ impl Object {
         (run.start <= index).then(|| run.content.plus(index - run.start))
     }
 
-    /// The cached runs within `[start, end)`, clipped to it.
+    /// The cached runs within `[start, end)`, clipped to it, swapped out or not.
     pub fn runs_in(&self, start: u32, end: u32) -> impl Iterator<Item = CacheRun> + '_ {
         self.cache[self.first_after(start)..]
             .iter()
@@ -92,6 +100,74 @@ impl Object {
                     content: r.content.plus(from - r.start),
                 }
             })
+    }
+
+    /// The cached runs within `[start, end)` that are in memory, clipped to it.
+    pub fn resident_in(&self, start: u32, end: u32) -> Vec<CacheRun> {
+        self.without(start, end, &self.swapped)
+    }
+
+    /// The same, with those in the swap cache, which mincore calls resident too.
+    pub fn shown_in(&self, start: u32, end: u32) -> Vec<CacheRun> {
+        let mut out = self.swapped.clone();
+        for (from, to) in self.read_ahead.within(0, u64::MAX) {
+            out.remove(from, to);
+        }
+        self.without(start, end, &out)
+    }
+
+    fn without(&self, start: u32, end: u32, out: &Ranges) -> Vec<CacheRun> {
+        let mut resident = Vec::new();
+        for run in self.runs_in(start, end) {
+            let mut at = run.start;
+            let out = out.within(run.start.into(), run.end.into());
+            let out = out.map(|(from, to)| (from as u32, to as u32));
+            for (from, to) in out.chain([(run.end, run.end)]) {
+                if at < from {
+                    resident.push(CacheRun {
+                        start: at,
+                        end: from,
+                        content: run.content.plus(at - run.start),
+                    });
+                }
+                at = to;
+            }
+        }
+        resident
+    }
+
+    /// The written pages of `[start, end)` are swapped out.
+    pub fn swap_out(&mut self, start: u32, end: u32) {
+        let written: Vec<(u64, u64)> = self.dirty.within(start.into(), end.into()).collect();
+        for (from, to) in written {
+            self.swapped.insert(from, to);
+            self.read_ahead.remove(from, to);
+        }
+    }
+
+    /// The pages of `[start, end)` are in memory, or nowhere.
+    fn swap_in(&mut self, start: u32, end: u32) {
+        self.swapped.remove(start.into(), end.into());
+        self.read_ahead.remove(start.into(), end.into());
+    }
+
+    /// What is swapped out of `[start, end)` may be in the swap cache from now on.
+    pub fn read_ahead(&mut self, start: u32, end: u32) {
+        for (from, to) in self.swapped_in(start, end) {
+            self.read_ahead.insert(from.into(), to.into());
+        }
+    }
+
+    /// Stretches of `[start, end)` that are swapped out.
+    pub fn swapped_in(&self, start: u32, end: u32) -> Vec<(u32, u32)> {
+        let swapped = self.swapped.within(start.into(), end.into());
+        swapped.map(|(a, b)| (a as u32, b as u32)).collect()
+    }
+
+    /// Stretches of `[start, end)` that are swapped out and may be in the swap cache.
+    pub fn read_ahead_in(&self, start: u32, end: u32) -> Vec<(u32, u32)> {
+        let read = self.read_ahead.within(start.into(), end.into());
+        read.map(|(a, b)| (a as u32, b as u32)).collect()
     }
 
     /// Pages have been written, or faulted in for it.
@@ -158,11 +234,13 @@ impl Object {
     /// Takes the pages of `[start, end)` out of the cache: their contents are gone.
     pub fn drop_pages(&mut self, start: u32, end: u32) {
         self.dirty.remove(start.into(), end.into());
+        self.swap_in(start, end);
         self.replace(start, end, None);
     }
 
-    /// Puts the pages of `[start, end)` that are missing into the cache, filled with zeros.
+    /// Puts the pages of `[start, end)` that are missing into the cache, filled with zeros, and into memory those that are swapped out.
     pub fn fill(&mut self, start: u32, end: u32) {
+        self.swap_in(start, end);
         let mut at = start;
         let present: Vec<CacheRun> = self.runs_in(start, end).collect();
         for run in present {

@@ -30,6 +30,8 @@ pub(crate) enum Slot {
     Zero,
     /// An anonymous page.
     Anon { id: PageId, content: Content },
+    /// An anonymous page that has been swapped out.
+    Swap { id: PageId, content: Content },
     /// A page of the file that the VMA maps; its content is the file's.
     File,
 }
@@ -42,13 +44,30 @@ impl Slot {
                 id: id.plus(n),
                 content: content.plus(n),
             },
+            Slot::Swap { id, content } => Slot::Swap {
+                id: id.plus(n),
+                content: content.plus(n),
+            },
             other => other,
         }
     }
 
-    /// Whether a page is present (everything but a marker).
+    /// Whether a page is present.
     pub fn is_present(self) -> bool {
+        self.is_page() && !matches!(self, Slot::Swap { .. })
+    }
+
+    /// Whether it stands for a page, present or swapped out (everything but a marker).
+    pub fn is_page(self) -> bool {
         !self.is_marker()
+    }
+
+    /// The anonymous page that it stands for, present or swapped out.
+    pub fn anon(self) -> Option<PageId> {
+        match self {
+            Slot::Anon { id, .. } | Slot::Swap { id, .. } => Some(id),
+            _ => None,
+        }
     }
 
     /// Whether it is an entry that stands for no page.
@@ -87,7 +106,7 @@ pub(crate) struct Slots {
     /// Pages in use whose entries are not dirty, though the page may be: what is left of a huge mapping whose entry was not, or
     /// which the kernel split without saying so. Lazily freed pages are counted elsewhere.
     clean: Ranges,
-    /// Pages that are present and write-protected by userfaultfd, as far as their entries say.
+    /// Pages that are write-protected by userfaultfd, as far as their entries say.
     uffd_wp: Ranges,
 }
 
@@ -217,11 +236,25 @@ impl Slots {
         parts.map(|(from, to)| (from as u32, to as u32)).collect()
     }
 
-    /// The entries of those pages of `[start, end)` that are present get userfaultfd's bit. A new entry starts without it.
+    /// The entries of `[start, end)` that stand for pages get userfaultfd's bit. A new entry starts without it.
     pub fn set_uffd_wp(&mut self, start: u32, end: u32) {
-        let present: Vec<Run> = self.runs_in(start, end).collect();
-        for run in present.iter().filter(|run| run.slot.is_present()) {
+        let runs: Vec<Run> = self.runs_in(start, end).collect();
+        for run in runs.iter().filter(|run| run.slot.is_page()) {
             self.uffd_wp.insert(run.start.into(), run.end.into());
+        }
+    }
+
+    /// Fills `[start, end)` with `slot` and what follows it, for the same pages: their entries keep their bits, but for the one that says
+    /// whether they are clean.
+    pub fn turn(&mut self, start: u32, end: u32, slot: Slot) {
+        let soft_dirty = self.by_soft_dirty(start, end);
+        let uffd_wp = self.uffd_wp_in(start, end);
+        self.set(start, end, slot);
+        for (from, to, _) in soft_dirty.into_iter().filter(|part| part.2) {
+            self.set_soft_dirty(from, to);
+        }
+        for (from, to) in uffd_wp {
+            self.set_uffd_wp(from, to);
         }
     }
 

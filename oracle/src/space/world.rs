@@ -4,6 +4,7 @@ use super::folio::Folios;
 use super::mm::{block_of, Mm, Table};
 use super::object::{Object, ObjectId};
 use super::slots::{PageId, Slot};
+use super::swap::Swap;
 use super::vma::{Locked, Vma};
 use crate::geometry::{Geometry, BLOCKS};
 use crate::judge::{Outcome, SpaceSeen};
@@ -45,6 +46,8 @@ pub enum PageState {
         huge: bool,
         shared: bool,
     },
+    /// Anonymous memory that has been swapped out.
+    Swapped { content: Content },
     /// Shared memory, or a page of a file.
     File { content: Content, huge: bool },
 }
@@ -60,6 +63,7 @@ pub struct World {
     /// The files that programs can name, then shared memory.
     pub(crate) objects: Vec<Arc<Object>>,
     pub(crate) folios: Folios,
+    pub(crate) swap: Swap,
     pub(crate) next_anon_vma: u32,
     pub(crate) next_page: u64,
     free_pages: u64,
@@ -75,6 +79,7 @@ impl std::hash::Hash for World {
         self.actors.hash(state);
         self.objects.hash(state);
         self.folios.hash(state);
+        self.swap.hash(state);
         (self.next_anon_vma, self.next_page).hash(state);
     }
 }
@@ -91,6 +96,7 @@ impl World {
             actors,
             objects: File::ALL.map(|f| Arc::new(Object::new(f))).to_vec(),
             folios: Folios::default(),
+            swap: Swap::default(),
             next_anon_vma: 1,
             next_page: 1,
             free_pages: 0,
@@ -219,6 +225,7 @@ impl World {
                     .iter()
                     .any(|s| s.2),
             },
+            Some(Slot::Swap { content, .. }) => PageState::Swapped { content },
             Some(Slot::File) => PageState::File {
                 content: self.cached(vma, page),
                 huge,
@@ -269,6 +276,11 @@ impl World {
 
     pub(crate) fn mm(&self, actor: ActorId) -> Option<&Mm> {
         self.actors.get(usize::from(actor))?.as_deref()
+    }
+
+    /// Whether there is swap space.
+    pub(crate) fn swaps(&self) -> bool {
+        self.knobs.swap && self.profile.swap_device
     }
 
     /// An object, to change.
@@ -344,33 +356,22 @@ impl World {
         end: u32,
         slot: Slot,
     ) -> Vec<(u32, u32, bool)> {
-        let mut shared = self.other_mappings(actor, own, start, end, slot);
-        if shared.is_empty() {
-            return vec![(start, end, false)];
-        }
-        shared.sort_unstable();
-        let mut parts = Vec::with_capacity(2 * shared.len() + 1);
-        let mut at = start;
-        for (from, to) in shared {
-            if to <= at {
-                continue;
-            }
-            let from = from.max(at);
-            if from > at {
-                parts.push((at, from, false));
-            }
-            match parts.last_mut() {
-                Some(last) if last.2 && last.1 == from => last.1 = to,
-                _ => parts.push((from, to, true)),
-            }
-            at = to;
-        }
-        if at < end {
-            parts.push((at, end, false));
-        }
-        parts
+        let shared = self.other_mappings(actor, own, start, end, slot, false);
+        parts(start, end, shared)
     }
 
+    /// As [`World::sharing_in`], with anonymous pages counting as mapped elsewhere that are swapped out there.
+    pub(crate) fn sharing_or_swapped(
+        &self,
+        actor: ActorId,
+        own: &Mm,
+        start: u32,
+        end: u32,
+        slot: Slot,
+    ) -> Vec<(u32, u32, bool)> {
+        let shared = self.other_mappings(actor, own, start, end, slot, true);
+        parts(start, end, shared)
+    }
     /// The pages `[start, end)` of an actor, which hold `slot` and what follows it, by how many other slots map the same page:
     /// (start, end, other mappings).
     pub(crate) fn mappers(
@@ -384,7 +385,7 @@ impl World {
             return vec![(start, end, 0)];
         };
         let mut edges: Vec<(u32, i32)> = vec![(end, 0)];
-        for (from, to) in self.other_mappings(actor, own, start, end, slot) {
+        for (from, to) in self.other_mappings(actor, own, start, end, slot, false) {
             edges.extend([(from, 1), (to, -1)]);
         }
         edges.sort_unstable();
@@ -400,7 +401,8 @@ impl World {
         parts
     }
 
-    /// The stretches of `[start, end)`, a page of which another slot maps too, one for each mapping; in no order.
+    /// The stretches of `[start, end)`, a page of which another slot maps too, one for each mapping; in no order. `swapped`: or holds
+    /// swapped out.
     fn other_mappings(
         &self,
         actor: ActorId,
@@ -408,6 +410,7 @@ impl World {
         start: u32,
         end: u32,
         slot: Slot,
+        swapped: bool,
     ) -> Vec<(u32, u32)> {
         let mut shared: Vec<(u32, u32)> = Vec::new();
         let vma = own.vma_index(start).map(|i| &own.vmas[i]);
@@ -420,7 +423,8 @@ impl World {
                 Slot::Anon { .. } if own => {}
                 Slot::Anon { id, .. } => {
                     for run in mm.slots.runs_in(0, u32::MAX) {
-                        let Slot::Anon { id: theirs, .. } = run.slot else {
+                        let theirs = run.slot.anon().filter(|_| swapped || run.slot.is_present());
+                        let Some(theirs) = theirs else {
                             continue;
                         };
                         let from = theirs.0.max(id.0);
@@ -452,9 +456,37 @@ impl World {
                         }
                     }
                 }
-                Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Zero => {}
+                Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Zero | Slot::Swap { .. } => {}
             }
         }
         shared
     }
+}
+
+/// `[start, end)` by whether it lies in one of `shared`, which lie in it and may overlap: (start, end, lies in one).
+fn parts(start: u32, end: u32, mut shared: Vec<(u32, u32)>) -> Vec<(u32, u32, bool)> {
+    if shared.is_empty() {
+        return vec![(start, end, false)];
+    }
+    shared.sort_unstable();
+    let mut parts = Vec::with_capacity(2 * shared.len() + 1);
+    let mut at = start;
+    for (from, to) in shared {
+        if to <= at {
+            continue;
+        }
+        let from = from.max(at);
+        if from > at {
+            parts.push((at, from, false));
+        }
+        match parts.last_mut() {
+            Some(last) if last.2 && last.1 == from => last.1 = to,
+            _ => parts.push((from, to, true)),
+        }
+        at = to;
+    }
+    if at < end {
+        parts.push((at, end, false));
+    }
+    parts
 }

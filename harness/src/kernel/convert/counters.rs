@@ -28,6 +28,9 @@ pub fn compare(
         .and_then(|sum| sum.checked_add(seen.rss_anon))
         .unwrap_or(u64::MAX);
     let exact = views.exact_counters;
+    // What is swapped out of shared memory counts for a mapping of it, not for the process.
+    let of_files = vmas.iter().any(|vma| vma.file_page.is_some());
+    let swap_must_agree = exact && (!of_files || seen.swap > seen.rollup_swap);
     let pairs = [
         (
             "VmLck",
@@ -37,7 +40,7 @@ pub fn compare(
         ),
         ("RssAnon", seen.rss_anon, seen.rollup_anonymous, exact),
         ("RssAnon, RssFile and RssShmem", rss, seen.rollup_rss, exact),
-        ("VmSwap", seen.swap, seen.rollup_swap, exact),
+        ("VmSwap", seen.swap, seen.rollup_swap, swap_must_agree),
     ];
     for (name, counted, added_up, comparable) in pairs {
         if comparable && counted != added_up {

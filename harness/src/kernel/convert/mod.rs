@@ -155,6 +155,7 @@ fn knobs(knobs: &program::Knobs) -> wire::Knobs {
         },
         khugepaged: knobs.khugepaged,
         ksm: knobs.ksm,
+        swap: knobs.swap,
         root: knobs.root,
     }
 }

@@ -134,6 +134,7 @@ mod tests {
             shmem_thp: 0,
             khugepaged: false,
             ksm: false,
+            swap: false,
             root: false,
         };
         Request::Batch {

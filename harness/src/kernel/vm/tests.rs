@@ -21,6 +21,7 @@ fn batch(seq: u64, ids: &[u64]) -> Request {
         shmem_thp: 0,
         khugepaged: false,
         ksm: false,
+        swap: false,
         root: false,
     };
     let program = |&id: &u64| Program {

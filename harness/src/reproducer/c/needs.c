@@ -52,6 +52,20 @@ __attribute__((unused)) static int has_hugetlb(void)
 	return m != MAP_FAILED && !munmap(m, pmd);
 }
 
+/* Whether there is swap space: a line of /proc/swaps behind its title. */
+__attribute__((unused)) static int has_swap(void)
+{
+	char line[256];
+	FILE *f = fopen("/proc/swaps", "r");
+	int lines = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		lines++;
+	if (f)
+		fclose(f);
+	return lines > 1;
+}
+
 __attribute__((unused)) static int has_droppable(void)
 {
 	void *m = mmap(NULL, page, PROT_READ, MAP_DROPPABLE | MAP_ANONYMOUS, -1,

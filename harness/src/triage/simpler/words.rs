@@ -27,11 +27,12 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
         bare,
     ];
     let plain = Knobs::default();
-    let resets: [fn(&mut Knobs, &Knobs); 5] = [
+    let resets: [fn(&mut Knobs, &Knobs); 6] = [
         |k, plain| k.thp = plain.thp,
         |k, plain| k.shmem_thp = plain.shmem_thp,
         |k, plain| k.khugepaged = plain.khugepaged,
         |k, plain| k.ksm = plain.ksm,
+        |k, plain| k.swap = plain.swap,
         |k, plain| k.root = plain.root,
     ];
     for reset in resets {

@@ -58,7 +58,7 @@ impl Oracle {
         let mut kept: Vec<usize> = Vec::new();
         let mut nearest: Option<(usize, Difference)> = None;
         for i in alike {
-            match first_difference(&expected(&self.branches[i], smaps), seen, &section[0]) {
+            match first_difference(&expected(&self.branches[i], smaps, seen), seen, &section[0]) {
                 None => kept.push(i),
                 Some(difference) => {
                     if nearest

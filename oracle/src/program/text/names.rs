@@ -73,6 +73,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("uffd-wp", Need::UffdWp),
     ("uffd-move", Need::UffdMove),
     ("hugetlb", Need::Hugetlb),
+    ("swap", Need::Swap),
 ];
 
 /// Spellings of [`Thp`].

@@ -44,7 +44,15 @@ struct Reader {
 }
 
 /// The words that start a header line.
-const HEADER: [&str; 6] = ["needs", "thp", "shmem-thp", "khugepaged", "ksm", "user"];
+const HEADER: [&str; 7] = [
+    "needs",
+    "thp",
+    "shmem-thp",
+    "khugepaged",
+    "ksm",
+    "swap",
+    "user",
+];
 
 impl Reader {
     fn line(&mut self, number: usize, line: &str) -> Result<()> {
@@ -89,6 +97,7 @@ impl Reader {
             "shmem-thp" => knobs.shmem_thp = ops::keyword(&mut c, SHMEM_THP)?,
             "khugepaged" => knobs.khugepaged = ops::keyword(&mut c, SWITCH)?,
             "ksm" => knobs.ksm = ops::keyword(&mut c, SWITCH)?,
+            "swap" => knobs.swap = ops::keyword(&mut c, SWITCH)?,
             _ => knobs.root = ops::keyword(&mut c, &[("root", true), ("ordinary", false)])?,
         }
         end_of_line(&mut c)

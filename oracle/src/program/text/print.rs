@@ -296,6 +296,9 @@ fn header(
     if knobs.ksm {
         writeln!(f, "ksm on")?;
     }
+    if knobs.swap {
+        writeln!(f, "swap on")?;
+    }
     if knobs.root {
         writeln!(f, "user root")?;
     }

@@ -14,6 +14,7 @@ thp always
 shmem-thp advise
 khugepaged on
 ksm on
+swap on
 user root
 
 # Three VMAs
@@ -53,7 +54,9 @@ fn the_canonical_form_is_a_fixed_point_with_every_part() {
     assert_eq!(program.to_string(), FULL);
     assert_eq!(program.about, ["Everything at once.", "", "  indented"]);
     assert_eq!(program.knobs.thp, Thp::Always);
-    assert!(program.knobs.khugepaged && program.knobs.ksm && program.knobs.root);
+    assert!(
+        program.knobs.khugepaged && program.knobs.ksm && program.knobs.swap && program.knobs.root
+    );
     assert_eq!(program.steps.len(), 13);
     assert_eq!(program.steps[0].comments, ["Three VMAs", "and a hole."]);
     assert_eq!(program.steps[11].expect.len(), 3);

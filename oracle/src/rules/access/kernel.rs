@@ -133,7 +133,7 @@ fn fast(ctx: &Ctx, i: usize, page: u32) -> bool {
     let ordinary = match ctx.mm.slots.get(page) {
         Some(Slot::Anon { .. } | Slot::File) => true,
         Some(Slot::Zero) => huge && !profile.huge_zero_special,
-        Some(Slot::Guard | Slot::Poison | Slot::UffdWp) | None => false,
+        Some(Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Swap { .. }) | None => false,
     };
     entry_permits && ordinary
 }

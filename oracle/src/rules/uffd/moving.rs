@@ -6,7 +6,7 @@ use crate::geometry::{Pos, Range};
 use crate::judge::{Class, Moved, Outcome};
 use crate::rules::errno::{EBUSY, EEXIST, EFAULT, EINVAL, ENOENT};
 use crate::rules::registry::Rule;
-use crate::rules::{anon_vma, folio, hit, thp, Ctx};
+use crate::rules::{anon_vma, folio, hit, limits, thp, Ctx};
 use crate::space::mm::{block_of, block_pages, Table};
 use crate::space::slots::{PageId, Run, Slot};
 use crate::space::{Locked, Uffd};
@@ -239,6 +239,10 @@ fn step(
             hit!(ctx, MARKERS);
             Err(EFAULT)
         }
+        Some(Slot::Swap { .. }) => {
+            hit!(ctx, limits::MOVES_SWAPPED);
+            Err(EBUSY)
+        }
         Some(Slot::Zero) => {
             unprotects(ctx, from, pages);
             ctx.mm.slots.clear(from, from + pages);
@@ -249,6 +253,9 @@ fn step(
             let last = id.0 + u64::from(pages);
             let (end, exclusive) = ctx.world.folios.exclusive_stretch(id.0, last);
             if !exclusive {
+                if ctx.world.swap.cached.meets(id.0, end) {
+                    hit!(ctx, limits::MOVES_SWAPPED);
+                }
                 hit!(ctx, NOT_EXCLUSIVE);
                 return Err(EBUSY);
             }
