@@ -16,6 +16,7 @@
 //! | `hugetlbs` | huge TLB memory |
 //! | `locks` | which of the mlock family, and mseal |
 //! | `remaps` | mremap |
+//! | `swaps` | programs with swap space |
 //! | `races` | programs in which threads run at once |
 
 mod collapse;
@@ -27,6 +28,7 @@ mod ops;
 mod places;
 mod races;
 mod remaps;
+mod swaps;
 mod transfers;
 mod uffds;
 
@@ -146,6 +148,7 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
     writer.uffd = uffd;
     writer.hugetlb = hugetlb;
     writer.write();
+    writer.strew();
     writer.program
 }
 

@@ -1,5 +1,6 @@
 //! What is asked of the generator, measured over ten thousand seeds.
 
+use super::swaps::MOST;
 use super::*;
 use crate::program::stats::{Meeting, Stats};
 use crate::program::{Backing, Place, Prot, Remap, Transfer};
@@ -83,7 +84,8 @@ fn every_program_is_fit_to_run_and_round_trips() {
         }
         let text = program.to_string();
         assert_eq!(Program::parse(&text).as_ref(), Ok(program), "seed {seed}");
-        assert!(program.steps.len() as u32 <= LENGTH.2);
+        let strewn = if program.knobs.swap { MOST } else { 0 };
+        assert!(program.steps.len() as u32 <= LENGTH.2 + strewn);
     }
 }
 
@@ -103,6 +105,7 @@ fn nothing_is_forgotten() {
     share("THP always", 0.48, 0.52, &|p| p.knobs.thp == Thp::Always);
     share("THP madvise", 0.48, 0.52, &|p| p.knobs.thp == Thp::Madvise);
     share("root", 0.02, 0.08, &|p| p.knobs.root);
+    share("swap", 0.05, 0.15, &|p| p.knobs.swap);
     share("several actors", 0.25, 0.6, &|p| {
         p.steps.iter().any(|s| s.actor > 0)
     });
