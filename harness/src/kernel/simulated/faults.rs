@@ -266,25 +266,6 @@ faults! {
             (*backing == Backing::Droppable).then(|| *backing = Backing::PrivateAnon)?;
             Plan::instead(s.actor, op)
         });
-    "hugetlb" "hugetlb-takes-guards" "guard install and remove in huge TLB memory do nothing and return 0"
-        ["hugetlb/refuses-advice"]
-        Act::Outcome(|w, s, o| {
-            let guards = is_advice(s, Advice::GuardInstall).or(is_advice(s, Advice::GuardRemove));
-            if guards.is_some_and(|range| meets_hugetlb(w, s.actor, range)) { swap(o, EINVAL, None) }
-        });
-    "hugetlb" "hugetlb-is-shared-memory" "MAP_HUGETLB maps shared memory of small pages"
-        ["hugetlb/maps" "hugetlb/reserves-at-mmap"]
-        Act::Instead(|_, s| {
-            let mut op = s.op;
-            let Op::Mmap { backing, .. } = &mut op else { return None };
-            matches!(backing, Backing::Hugetlb { .. }).then(|| *backing = Backing::SharedAnon)?;
-            Plan::instead(s.actor, op)
-        });
-    "hugetlb" "hugetlb-cut-anywhere" "munmap of a part of a huge TLB page returns 0 and does nothing"
-        ["hugetlb/splits-between-huge-pages"]
-        Act::Outcome(|w, s, o| if let Op::Munmap { range } = s.op {
-            if meets_hugetlb(w, s.actor, range) && range.start.is_page_aligned() { swap(o, EINVAL, None) }
-        });
     "secret" "secret-is-dumped" "a mapping of secret memory is not left out of core dumps"
         ["secret/maps"]
         Act::Instead(|_, s| match s.op {
@@ -495,6 +476,19 @@ faults! {
         Act::Outcome(|_, s, o| if let (Op::ProcessMadvise { .. }, Outcome::Moved(m)) = (s.op, &*o) {
             if !m.all { *o = Outcome::Errno(ENOMEM) }
         });
+    "swap" "loses-content" "PAGEOUT with swap space discards what it takes"
+        ["swap/pageout/takes" "swap/pageout/huge"]
+        Act::Instead(swapping_discards);
+    "swap" "fork-drops-entries" "a child gets nothing of what is swapped out"
+        ["swap/fork/shares"]
+        Act::View(|_, w, s, seen| if let (Op::Fork { child }, true) = (s.op, w.knobs().swap) {
+            for (_, space) in seen.spaces.iter_mut().filter(|(actor, _)| *actor == child) {
+                space.pages.retain(|run| run.page.kind != PageKind::Swap)
+            }
+        });
+    "swap" "guards-leave-entries" "guard install leaves swap entries where they are"
+        ["swap/discarded" "guard/install/zaps-populated" "guard/install/fills"]
+        Act::Instead(install_leaves_entries);
     "mincore" "forgets" "mincore forgets the first resident page"
         ["report/mincore"]
         Act::View(|_, _, _, seen| for (_, space) in &mut seen.spaces {
@@ -554,6 +548,36 @@ fn install_keeps_data(world: &World, step: &Step) -> Option<Plan> {
     })
 }
 
+fn swapping_discards(world: &World, step: &Step) -> Option<Plan> {
+    let range = is_advice(step, Advice::PageOut)?;
+    let own = |state| matches!(state, PageState::Anon { shared: false, .. });
+    let taken = runs_of(world, step.actor, range, own)?;
+    let ops: Vec<Op> = taken
+        .into_iter()
+        .map(|run| madvise(run, Advice::DontNeed))
+        .collect();
+    Plan::and(step, &ops).filter(|_| world.knobs().swap)
+}
+
+fn install_leaves_entries(world: &World, step: &Step) -> Option<Plan> {
+    let range = is_advice(step, Advice::GuardInstall)?;
+    let entry = |state| matches!(state, PageState::Swapped { .. });
+    let entries = runs_of(world, step.actor, range, entry)?;
+    if entries.is_empty() || !range.start.is_page_aligned() {
+        return None;
+    }
+    let others = runs_of(world, step.actor, range, |state| {
+        !matches!(state, PageState::Swapped { .. })
+    })?;
+    Some(Plan {
+        steps: others
+            .into_iter()
+            .map(|run| Step::new(step.actor, madvise(run, Advice::GuardInstall)))
+            .collect(),
+        answer: Answer::Honest,
+    })
+}
+
 fn install_refused(world: &World, step: &Step, outcome: &mut Outcome) {
     if let Some(range) = is_advice(step, Advice::GuardInstall) {
         let (from, to) = pages(world, range);
@@ -575,16 +599,6 @@ fn install_needs_write(world: &World, step: &Step, outcome: &mut Outcome) {
             *outcome = Outcome::Errno(EACCES);
         }
     }
-}
-
-/// Whether a range reaches into huge TLB memory.
-fn meets_hugetlb(world: &World, actor: u8, range: Range) -> bool {
-    let (from, to) = pages(world, range);
-    let vmas = world.vmas(actor);
-    from < to
-        && vmas
-            .iter()
-            .any(|vma| vma.hugetlb && vma.start < to && from < vma.end)
 }
 
 /// madvise on the part before the first hole only; the errno is the right one.
