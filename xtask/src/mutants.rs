@@ -27,9 +27,10 @@ use vm_images::Arch;
 /// All of them are in one kernel; each boot switches one on. A campaign knows nothing of the bug and ends at its first confirmed
 /// divergence, hang or crash. First comes the kernel with none switched on, which nothing may be noticed about. The table is kept in
 /// bench/runs/: whether the bug's code ran (reached), whether it did something else there than the code without the bug (triggered),
-/// whether it was noticed (detected), programs and seconds (median, fewest, most over the seeds), and whether the bucket names a
-/// rule that the bug breaks. A plot beside it shows how many are noticed after how many programs. Exit code 1 when one goes
-/// unnoticed, or something is noticed where there is nothing; 69 when a kernel with a bug does not come up, after all the others.
+/// whether it was noticed (detected; what is noticed of a bug that was not triggered does not count), programs and seconds (median,
+/// fewest, most over the seeds), and whether the bucket names a rule that the bug breaks. A plot beside it shows how many are noticed
+/// after how many programs. Exit code 1 when one goes unnoticed, or something is noticed where there is nothing; 69 when a kernel
+/// with a bug does not come up, after all the others.
 ///
 /// --beside shows what others would have seen of the same bugs. selftests: the kernel tree's own tests of mm, on the same kernel;
 /// a test counts that passes twice without the bug and fails twice with it. crashes: the same programs on the kernel with debug

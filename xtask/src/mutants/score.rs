@@ -64,10 +64,12 @@ impl Score {
         self.mutant.as_ref().map_or("none", |m| &m.name)
     }
 
+    /// Campaigns that noticed the bug, or, where there is none, anything. What is noticed of a bug that has not been triggered is a
+    /// false alarm, which the kernel without a bug shows as well.
     fn noticed(&self) -> impl Iterator<Item = &Outcome> {
-        self.outcomes
-            .iter()
-            .filter(|o| o.row.first_suspect.is_some())
+        let own = |o: &&Outcome| o.triggered || self.mutant.is_none();
+        let found = |o: &&Outcome| o.row.first_suspect.is_some();
+        self.outcomes.iter().filter(own).filter(found)
     }
 
     /// What was noticed, by its campaigns and by crashes alone.
@@ -244,10 +246,12 @@ fn curves(scores: &[Score]) -> Vec<plot::Curve> {
             .filter_map(|o| o.row.first_suspect)
             .collect(),
     };
-    let mut all = vec![curve(
-        "mmdiff",
-        bugs().flat_map(|score| &score.outcomes).collect(),
-    )];
+    let mut mmdiff = curve("mmdiff", bugs().flat_map(|score| &score.outcomes).collect());
+    mmdiff.at = bugs()
+        .flat_map(Score::noticed)
+        .filter_map(|o| o.row.first_suspect)
+        .collect();
+    let mut all = vec![mmdiff];
     let crashes: Vec<&Outcome> = bugs().filter_map(|score| score.crashes.as_ref()).collect();
     if !crashes.is_empty() {
         all.push(curve("crashes alone", crashes));
@@ -339,6 +343,16 @@ mod tests {
         assert!(!none.is_wrong());
         none.crashes = Some(outcome(Some(1), "kernel/survives"));
         assert!(none.is_wrong());
+    }
+
+    #[test]
+    fn what_is_noticed_of_a_bug_that_was_not_triggered_does_not_count() {
+        let mut score = score();
+        score.outcomes.truncate(1);
+        score.outcomes[0].triggered = false;
+        assert_eq!(score.line()[3..5], ["no", "no"]);
+        assert!(score.is_wrong());
+        assert!(curves(&[score])[0].at.is_empty());
     }
 
     #[test]
