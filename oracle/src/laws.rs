@@ -18,7 +18,7 @@ use crate::judge::{Moved, Observation, Oracle, Outcome, Verdict};
 use crate::profile::{Arch, Profile, Release};
 use crate::program::generate::from_unstructured;
 use crate::program::{ActorId, Advice, Op, Place, Program, Remap, Step, UffdCall, MAX_ACTORS};
-use crate::space::{Branch, Locked, World};
+use crate::space::{Branch, Locked, Vma, World};
 use arbitrary::Unstructured;
 
 /// A law that does not hold, with the program that shows it.
@@ -387,7 +387,17 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
         // EINVAL of a range's form comes before anything is done; VMAs that refuse come later.
         let vmas = before.vmas(step.actor);
         let locked = vmas.iter().any(|v| v.locked != Locked::No);
-        let uncuttable = vmas.iter().any(|v| v.hugetlb);
+        // What it is about, in whole blocks: huge TLB memory is asked for and moved in these.
+        let meets = |vma: &Vma| {
+            let block = i64::from(g.pages_per_pmd);
+            step.op.ranges().any(|range| {
+                let (start, end) = (range.start.page_index(g), range.end.page_index(g) + 1);
+                let start = start.div_euclid(block) * block;
+                let end = (end + block - 1).div_euclid(block) * block;
+                start < vma.end.into() && end > vma.start.into()
+            })
+        };
+        let uncuttable = vmas.iter().any(|v| v.hugetlb && meets(v));
         let refuses = match step.op {
             Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => match advice {
                 Advice::WipeOnFork
@@ -397,7 +407,7 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
                 | Advice::Collapse
                 | Advice::Remove => true,
                 Advice::DontNeed | Advice::Cold | Advice::PageOut | Advice::GuardInstall => locked,
-                Advice::KeepOnFork | Advice::DoDump => vmas.iter().any(|v| v.droppable),
+                Advice::KeepOnFork | Advice::DoDump => vmas.iter().any(|v| v.droppable && meets(v)),
                 _ => false,
             },
             // It finds that the VMA is not registered, or not for write protection, when the VMA has its anon_vma.
