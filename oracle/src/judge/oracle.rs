@@ -183,7 +183,7 @@ impl Oracle {
         verdict
     }
 
-    /// Whether the step may have led where the model ends.
+    /// Where the model ends, if the step may have led there.
     fn not_modelled(&self) -> Option<&'static Rule> {
         const ENDS: [(usize, &Rule); 3] = [
             (

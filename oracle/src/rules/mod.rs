@@ -122,13 +122,13 @@ impl Ctx {
     /// the same page: (start, end, mapped elsewhere).
     pub fn sharing(&self, start: u32, end: u32, slot: Slot) -> Vec<(u32, u32, bool)> {
         self.world
-            .sharing_in(self.actor, &self.mm, start, end, slot)
+            .sharing_in(self.actor, &self.mm, start, end, slot, false)
     }
 
     /// The same, with anonymous pages counting as mapped elsewhere that are swapped out there.
     pub fn sharing_or_swapped(&self, start: u32, end: u32, slot: Slot) -> Vec<(u32, u32, bool)> {
         self.world
-            .sharing_or_swapped(self.actor, &self.mm, start, end, slot)
+            .sharing_in(self.actor, &self.mm, start, end, slot, true)
     }
 
     /// Goes on with a branch to which an earlier part of the call has come.

@@ -250,7 +250,7 @@ impl Call {
     /// About one VMA, or the range behind its start.
     fn one(&self, ctx: &mut Ctx, start: u32) -> Result<Done, i32> {
         let early = ctx.world.profile.mremap_checks_first;
-        if early && self.how.keeps_source() {
+        if early {
             self.may_stay(ctx, start)?;
         }
         if early && (self.how.has_target() || self.old < self.new) {

@@ -99,13 +99,13 @@ fn out(ctx: &mut Ctx, piece: Piece) {
     }
     if let (Some(large), Slot::Anon { id, .. }) = (piece.whole, slot) {
         let (first, last) = large.ids();
+        let partly_lazy = ctx.mm.lazy.meets(first, last);
         if ctx.mm.all_lazy(id, large.pages) {
             hit!(ctx, PAGEOUT_TAKES);
             free::take(ctx, piece.from, piece.to);
-        } else if ctx.mm.lazy.meets(first, last) {
-        } else if ctx.world.swaps() {
+        } else if !partly_lazy && ctx.world.swaps() {
             swap::out_whole(ctx, large, piece.from, piece.to);
-        } else {
+        } else if !partly_lazy {
             hit!(ctx, PAGEOUT_SPLITS);
             folio::split(ctx, large);
         }

@@ -36,6 +36,19 @@ use crate::program::Program;
 use crate::space::{PageState, World};
 use std::collections::BTreeSet;
 
+/// What smaps adds up where nothing is.
+const NO_SIZES: Sizes = Sizes {
+    rss: 0,
+    pss: 0,
+    private: 0,
+    anonymous: 0,
+    lazy_free: 0,
+    anon_huge: 0,
+    file_huge: 0,
+    swap: 0,
+    locked: 0,
+};
+
 /// A program that shows a rule.
 struct Case {
     rule: &'static Rule,

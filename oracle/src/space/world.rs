@@ -342,12 +342,13 @@ impl World {
         slot: Slot,
     ) -> Vec<(u32, u32, bool)> {
         match self.mm(actor) {
-            Some(own) => self.sharing_in(actor, own, start, end, slot),
+            Some(own) => self.sharing_in(actor, own, start, end, slot, false),
             None => vec![(start, end, false)],
         }
     }
 
-    /// As [`World::sharing`], for an actor whose address space may have been taken out of the world.
+    /// As [`World::sharing`], for an actor whose address space may have been taken out of the world; where it is said, anonymous pages
+    /// count as mapped elsewhere that are `swapped` out there.
     pub(crate) fn sharing_in(
         &self,
         actor: ActorId,
@@ -355,23 +356,12 @@ impl World {
         start: u32,
         end: u32,
         slot: Slot,
+        swapped: bool,
     ) -> Vec<(u32, u32, bool)> {
-        let shared = self.other_mappings(actor, own, start, end, slot, false);
+        let shared = self.other_mappings(actor, own, start, end, slot, swapped);
         parts(start, end, shared)
     }
 
-    /// As [`World::sharing_in`], with anonymous pages counting as mapped elsewhere that are swapped out there.
-    pub(crate) fn sharing_or_swapped(
-        &self,
-        actor: ActorId,
-        own: &Mm,
-        start: u32,
-        end: u32,
-        slot: Slot,
-    ) -> Vec<(u32, u32, bool)> {
-        let shared = self.other_mappings(actor, own, start, end, slot, true);
-        parts(start, end, shared)
-    }
     /// The pages `[start, end)` of an actor, which hold `slot` and what follows it, by how many other slots map the same page:
     /// (start, end, other mappings).
     pub(crate) fn mappers(

@@ -1,21 +1,9 @@
 //! How the kernel shows it.
 
-use super::Case;
+use super::{Case, NO_SIZES};
 use crate::judge::Sizes;
 use crate::profile::Arch::{Aarch64, X86_64};
 use crate::rules::{report, sizes};
-
-const NONE: Sizes = Sizes {
-    rss: 0,
-    pss: 0,
-    private: 0,
-    anonymous: 0,
-    lazy_free: 0,
-    anon_huge: 0,
-    file_huge: 0,
-    swap: 0,
-    locked: 0,
-};
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
@@ -62,8 +50,8 @@ pub(super) const CASES: &[Case] = &[
          fork 1\nfork 2\n1: write 0+0..0+2 tag 2\n2: write 0+0..0+1 tag 2\n",
     )
     .sizes(&[
-        (0, Sizes { rss: 12, pss: 7, private: 4, anonymous: 12, locked: 7, ..NONE }),
-        (3, NONE),
+        (0, Sizes { rss: 12, pss: 7, private: 4, anonymous: 12, locked: 7, ..NO_SIZES }),
+        (3, NO_SIZES),
     ]),
     // Two mappings of a file in one process count as two.
     Case::new(
@@ -72,25 +60,25 @@ pub(super) const CASES: &[Case] = &[
          write 0+8..0+9 tag 1\nread 0+9..0+10\n    => 0+8 |am|\n",
     )
     .sizes(&[
-        (0, Sizes { rss: 8, pss: 6, private: 4, ..NONE }),
-        (8, Sizes { rss: 8, pss: 6, private: 4, anonymous: 4, ..NONE }),
+        (0, Sizes { rss: 8, pss: 6, private: 4, ..NO_SIZES }),
+        (8, Sizes { rss: 8, pss: 6, private: 4, anonymous: 4, ..NO_SIZES }),
     ]),
     Case::new(
         &sizes::ADDS_UP,
         "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nfork 1\n1: write 0+0..0+1 tag 2\n",
     )
-    .sizes(&[(0, Sizes { rss: 2048, pss: 1026, private: 4, anonymous: 2048, anon_huge: 2048, ..NONE })]),
+    .sizes(&[(0, Sizes { rss: 2048, pss: 1026, private: 4, anonymous: 2048, anon_huge: 2048, ..NO_SIZES })]),
     Case::new(
         &sizes::ADDS_UP,
         "thp always\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmprotect 0+0..1+0 none\n",
     )
     .on(6, 1, X86_64)
-    .sizes(&[(0, NONE)]),
+    .sizes(&[(0, NO_SIZES)]),
     Case::new(
         &sizes::LAZY_FREE,
         "mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+4 tag 1\nfree 0+0..0+3\nwrite 0+0..0+1 tag 2\n",
     )
-    .sizes(&[(0, Sizes { rss: 16, pss: 16, private: 16, anonymous: 16, lazy_free: 8, ..NONE })]),
+    .sizes(&[(0, Sizes { rss: 16, pss: 16, private: 16, anonymous: 16, lazy_free: 8, ..NO_SIZES })]),
     Case::new(
         &report::GUARD_AS_SWAP,
         "mmap 0+0..0+2 r private fixed\nguard-install 0+0..0+1\n    => 0+0 |~.|\n",

@@ -1,22 +1,9 @@
 //! Swap space.
 
-use super::Case;
+use super::{Case, NO_SIZES};
 use crate::judge::Sizes;
 use crate::profile::Arch::X86_64;
 use crate::rules::{limits, swap};
-
-/// Nothing.
-const NONE: Sizes = Sizes {
-    rss: 0,
-    pss: 0,
-    private: 0,
-    anonymous: 0,
-    lazy_free: 0,
-    anon_huge: 0,
-    file_huge: 0,
-    swap: 0,
-    locked: 0,
-};
 
 /// A program in which pages 0 to 2 of three that were written are swapped out.
 macro_rules! swapped {
@@ -92,7 +79,7 @@ pub(super) const CASES: &[Case] = &[
          => 0+0 |.f..|\n",
     )
     .resident(&[(1, 1)])
-    .sizes(&[(0, Sizes { rss: 4, pss: 4, private: 4, swap: 4, ..NONE })]),
+    .sizes(&[(0, Sizes { rss: 4, pss: 4, private: 4, swap: 4, ..NO_SIZES })]),
     Case::new(
         &swap::READ_AHEAD,
         swapped!("willneed 0+0..0+4 => ok\n    => 0+0 |~~a.|\n"),
@@ -112,7 +99,7 @@ pub(super) const CASES: &[Case] = &[
     .resident(&[(0, 1)]),
     Case::new(&swap::SIZES, swapped!("guard-install 0+3..0+4\n    => 0+0 |~~aG|\n")).sizes(&[(
         0,
-        Sizes { rss: 4, pss: 4, private: 4, anonymous: 4, swap: 8, ..NONE },
+        Sizes { rss: 4, pss: 4, private: 4, anonymous: 4, swap: 8, ..NO_SIZES },
     )]),
     Case::new(
         &limits::MOVES_SWAPPED,
