@@ -32,18 +32,15 @@ pub fn modules(
 ) -> Result<Vec<Module>> {
     let package = package_with_modules(kernel)?;
     let index = index(store, package, progress)?;
-    let mut ordered: Vec<Module> = Vec::new();
-    for name in names {
-        let name = name.replace('-', "_");
+    for name in names.iter().map(|name| listed(name)) {
         if !index.contains_key(&name) {
             return Err(Error::BadPackage {
                 package: package.name.clone(),
                 message: format!("there is no module {name} in it"),
             });
         }
-        visit(&name, &index, &mut Vec::new(), &mut ordered);
     }
-    Ok(ordered)
+    Ok(ordered(names, &index))
 }
 
 /// As [`modules`], without those that the mirror or the package does not have: a kernel may have them built in, or not at all.
@@ -62,16 +59,21 @@ pub fn those_there(
         Err(error) => return Err(error),
     };
     let index = index(store, package, progress)?;
+    Ok(ordered(names, &index))
+}
+
+/// A module's name as `lsmod` prints it.
+fn listed(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// Those of `names` that the package has, each after what it depends on.
+fn ordered(names: &[&str], index: &BTreeMap<String, Vec<u8>>) -> Vec<Module> {
     let mut ordered = Vec::new();
     for name in names {
-        visit(
-            &name.replace('-', "_"),
-            &index,
-            &mut Vec::new(),
-            &mut ordered,
-        );
+        visit(&listed(name), index, &mut Vec::new(), &mut ordered);
     }
-    Ok(ordered)
+    ordered
 }
 
 /// The package with the modules. Up to 6.18 that is the image's own; later it is `linux-modules-*`.
