@@ -238,23 +238,19 @@ fn campaign(name: &str, seed: u64, outcome: &Outcome) -> Vec<String> {
 /// What the plot shows.
 fn curves(scores: &[Score]) -> Vec<plot::Curve> {
     let bugs = || scores.iter().filter(|s| s.mutant.is_some());
-    let curve = |name: &str, outcomes: Vec<&Outcome>| plot::Curve {
-        name: name.to_owned(),
-        of: outcomes.len(),
-        at: outcomes
-            .iter()
-            .filter_map(|o| o.row.first_suspect)
-            .collect(),
-    };
-    let mut mmdiff = curve("mmdiff", bugs().flat_map(|score| &score.outcomes).collect());
-    mmdiff.at = bugs()
-        .flat_map(Score::noticed)
-        .filter_map(|o| o.row.first_suspect)
-        .collect();
-    let mut all = vec![mmdiff];
+    let found = |outcome: &Outcome| outcome.row.first_suspect;
+    let mut all = vec![plot::Curve {
+        name: "mmdiff".into(),
+        of: bugs().map(|score| score.outcomes.len()).sum(),
+        at: bugs().flat_map(Score::noticed).filter_map(found).collect(),
+    }];
     let crashes: Vec<&Outcome> = bugs().filter_map(|score| score.crashes.as_ref()).collect();
     if !crashes.is_empty() {
-        all.push(curve("crashes alone", crashes));
+        all.push(plot::Curve {
+            name: "crashes alone".into(),
+            of: crashes.len(),
+            at: crashes.into_iter().filter_map(found).collect(),
+        });
     }
     let tests: Vec<&Vec<String>> = bugs()
         .filter_map(|score| score.selftests.as_ref())
