@@ -297,41 +297,12 @@ impl Comparison {
         if same && !self.against_the_oracle {
             return Found::Same;
         }
-        let mut suspects = [None, None];
-        for (index, ran) in [a, b].into_iter().enumerate() {
-            suspects[index] = match self.wrong_of(program, ran, index) {
-                Ok(bucket) => bucket,
-                Err(why) => {
-                    return Found::Unexplained {
-                        what: format!("{}: {why}", kernels[index].release),
-                        rule: String::new(),
-                    }
-                }
-            };
-        }
-        let is_known = |index: usize, bucket: &Bucket| {
-            let (kernel, profile) = (&kernels[index], &self.profiles[index]);
-            let known = &self.known;
-            known
-                .explains(bucket, &kernel.arch, &kernel.release, profile)
-                .is_some()
+        let suspects = match (self.wrong_of(program, a, 0), self.wrong_of(program, b, 1)) {
+            (Ok(a), Ok(b)) => [a, b],
+            (Err(found), _) | (_, Err(found)) => return found,
         };
-        let new: Vec<(usize, &Bucket)> = suspects
-            .iter()
-            .enumerate()
-            .filter_map(|(index, bucket)| Some((index, bucket.as_ref()?)))
-            .filter(|&(index, bucket)| !is_known(index, bucket))
-            .collect();
-        let where_ = |index: usize| match &suspects {
-            [Some(a), Some(b)] if a == b => "both".to_owned(),
-            [Some(_), Some(_)] => kernels[index].release.clone(),
-            _ => format!("{} only", kernels[index].release),
-        };
-        if let Some(&(index, bucket)) = new.first() {
-            return Found::Unexplained {
-                what: format!("{}: {bucket}", where_(index)),
-                rule: bucket.rule.clone(),
-            };
+        if let Some(new) = self.first_new(&suspects) {
+            return new;
         }
         let (Ran::Through(a), Ran::Through(b), [None, None]) = (a, b, &suspects) else {
             return Found::Known;
@@ -354,26 +325,55 @@ impl Comparison {
     /// What the kernel with this index did wrong by its own profile.
     ///
     /// # Errors
-    /// Nothing can be told of it; why.
+    /// Nothing can be told of it.
     fn wrong_of(
         &self,
         program: &Program,
         ran: &Ran,
         index: usize,
-    ) -> Result<Option<Bucket>, String> {
-        let (profile, geometry) = (&self.profiles[index], self.result.kernels[index].geometry);
+    ) -> Result<Option<Bucket>, Found> {
+        let kernel = &self.result.kernels[index];
+        let untold = |why: &str| Found::Unexplained {
+            what: format!("{}: {why}", kernel.release),
+            rule: String::new(),
+        };
         let execution = match ran {
             Ran::Through(execution) => execution,
             Ran::Died { what, story } => {
                 let bucket = story.as_ref().map(|story| story.bucket.clone());
-                return bucket.map(Some).ok_or_else(|| what.clone());
+                return bucket.map(Some).ok_or_else(|| untold(what));
             }
         };
-        match judge(program, execution, profile, geometry).verdict {
+        match judge(program, execution, &self.profiles[index], kernel.geometry).verdict {
             ProgramVerdict::Fine | ProgramVerdict::Poisoned => Ok(None),
-            ProgramVerdict::Infra(why) => Err(format!("infrastructure: {why}")),
+            ProgramVerdict::Infra(why) => Err(untold(&format!("infrastructure: {why}"))),
             ProgramVerdict::Suspect(story) => Ok(Some(story.bucket)),
         }
+    }
+
+    /// The first thing that one of the kernels, or both, did wrong and that is not known.
+    fn first_new(&self, suspects: &[Option<Bucket>; 2]) -> Option<Found> {
+        for (index, bucket) in suspects.iter().enumerate() {
+            let (kernel, profile) = (&self.result.kernels[index], &self.profiles[index]);
+            let Some(bucket) = bucket else { continue };
+            let known = self
+                .known
+                .explains(bucket, &kernel.arch, &kernel.release, profile);
+            if known.is_some() {
+                continue;
+            }
+            let release = &kernel.release;
+            let whose = match suspects {
+                [Some(a), Some(b)] if a == b => "both".to_owned(),
+                [Some(_), Some(_)] => release.clone(),
+                _ => format!("{release} only"),
+            };
+            return Some(Found::Unexplained {
+                what: format!("{whose}: {bucket}"),
+                rule: bucket.rule.clone(),
+            });
+        }
+        None
     }
 
     /// Runs a program again on both: whether neither ever does what the other did.
