@@ -21,7 +21,7 @@ mod trial;
 mod words;
 
 pub use pinned::{pinned, Unpinned};
-pub use trial::{compile, run, Trial, TrialError};
+pub use trial::{boot, compile, run, Trial, TrialError};
 
 use oracle::program::Program;
 

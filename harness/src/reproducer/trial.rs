@@ -89,12 +89,32 @@ pub fn run(
     programs: &BTreeMap<String, Vec<u8>>,
     folder: &Path,
 ) -> Result<Trial, TrialError> {
-    let init = compile("init", INIT, config.arch, folder)?;
-    let mut archive = Initramfs::new(&init).directory("repro");
+    let limit = BOOT + EACH * u32::try_from(programs.len()).unwrap_or(u32::MAX / 8);
+    let console = boot(config, ("init", INIT), ("repro", programs), folder, limit)?;
+    Ok(Trial {
+        statuses: statuses(&console),
+        console,
+    })
+}
+
+/// Boots `config`'s kernel with PID 1 in C, by its name, and compiled programs in a folder of the initramfs; all of the console. `folder`
+/// takes the files that this needs.
+///
+/// # Errors
+/// As [`run`].
+pub fn boot(
+    config: &VmConfig,
+    (init, c): (&str, &str),
+    (place, programs): (&str, &BTreeMap<String, Vec<u8>>),
+    folder: &Path,
+    limit: Duration,
+) -> Result<String, TrialError> {
+    let compiled = compile(init, c, config.arch, folder)?;
+    let mut archive = Initramfs::new(&compiled).directory(place);
     for (name, bytes) in programs {
-        archive = archive.program(&format!("repro/{name}"), bytes);
+        archive = archive.program(&format!("{place}/{name}"), bytes);
     }
-    let initramfs = folder.join(format!("{}.cpio", config.arch));
+    let initramfs = folder.join(format!("{init}.{}.cpio", config.arch));
     std::fs::write(&initramfs, archive.finish()).map_err(|source| TrialError::File {
         path: initramfs.clone(),
         source,
@@ -103,12 +123,7 @@ pub fn run(
         initramfs,
         ..config.clone()
     };
-    let limit = BOOT + EACH * u32::try_from(programs.len()).unwrap_or(u32::MAX / 8);
-    let console = run_to_end(&config, limit)?;
-    Ok(Trial {
-        statuses: statuses(&console),
-        console,
-    })
+    Ok(run_to_end(&config, limit)?)
 }
 
 /// Reads what `c/init.c` says. The kernel may have written to the same line before.

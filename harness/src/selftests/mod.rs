@@ -1,11 +1,10 @@
 //! The kernel tree's own selftests on a kernel, many in one boot: which of their tests pass.
 
-use crate::kernel::vm::{run_to_end, VmConfig};
-use crate::reproducer::{compile, TrialError};
+use crate::kernel::vm::VmConfig;
+use crate::reproducer::{boot, TrialError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
-use vm_images::initramfs::Initramfs;
 
 const INIT: &str = include_str!("init.c");
 
@@ -37,25 +36,21 @@ pub fn run(
     programs: &BTreeMap<String, Vec<u8>>,
     folder: &Path,
 ) -> Result<Ran, TrialError> {
-    let init = compile("selftests-init", INIT, config.arch, folder)?;
-    let mut archive = Initramfs::new(&init).directory("tests");
-    for (name, bytes) in programs {
-        archive = archive.program(&format!("tests/{name}"), bytes);
-    }
-    let initramfs = folder.join(format!("selftests.{}.cpio", config.arch));
-    std::fs::write(&initramfs, archive.finish()).map_err(|source| TrialError::File {
-        path: initramfs.clone(),
-        source,
-    })?;
     let config = VmConfig {
-        initramfs,
         append: format!("{} selftest_limit={EACH}", config.append)
             .trim()
             .to_owned(),
         ..config.clone()
     };
-    let each = Duration::from_secs(EACH.into()) * programs.len() as u32;
-    Ok(read(run_to_end(&config, BOOT + each)?))
+    let limit = BOOT + Duration::from_secs(EACH.into()) * programs.len() as u32;
+    let init = ("selftests-init", INIT);
+    Ok(read(boot(
+        &config,
+        init,
+        ("tests", programs),
+        folder,
+        limit,
+    )?))
 }
 
 /// Reads what `init.c` says.
