@@ -16,78 +16,41 @@ pub struct Module {
     pub bytes: Vec<u8>,
 }
 
-/// The modules `names` of a kernel and all that they depend on, in the order in which they must be loaded.
+/// The modules `names` of a kernel and all that they depend on, in the order in which they must be loaded, without those that the mirror or
+/// the package does not have: a kernel may have them built in, or not at all.
 ///
-/// Unpacked once, then kept in the cache. What is built into the kernel is no module: a name that the package
-/// does not have is an error only if it was asked for, not if something depends on it.
+/// Unpacked once, then kept in the cache.
 ///
 /// # Errors
-/// [`Error::Unavailable`] if the mirror has no modules for this kernel, [`Error::BadPackage`] if the package has
-/// no module of that name; what fetching says.
+/// What fetching says.
 pub fn modules(
     store: &Store,
     kernel: &LockedKernel,
     names: &[&str],
     progress: &Progress,
 ) -> Result<Vec<Module>> {
-    let package = package_with_modules(kernel)?;
-    let index = index(store, package, progress)?;
-    for name in names.iter().map(|name| listed(name)) {
-        if !index.contains_key(&name) {
-            return Err(Error::BadPackage {
-                package: package.name.clone(),
-                message: format!("there is no module {name} in it"),
-            });
-        }
-    }
-    Ok(ordered(names, &index))
-}
-
-/// As [`modules`], without those that the mirror or the package does not have: a kernel may have them built in, or not at all.
-///
-/// # Errors
-/// What fetching says.
-pub fn those_there(
-    store: &Store,
-    kernel: &LockedKernel,
-    names: &[&str],
-    progress: &Progress,
-) -> Result<Vec<Module>> {
-    let package = match package_with_modules(kernel) {
-        Ok(package) => package,
+    let Some(package) = package_with_modules(kernel) else {
+        return Ok(Vec::new());
+    };
+    let index = match index(store, package, progress) {
+        Ok(index) => index,
         Err(Error::Unavailable { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let index = index(store, package, progress)?;
-    Ok(ordered(names, &index))
-}
-
-/// A module's name as `lsmod` prints it.
-fn listed(name: &str) -> String {
-    name.replace('-', "_")
-}
-
-/// Those of `names` that the package has, each after what it depends on.
-fn ordered(names: &[&str], index: &BTreeMap<String, Vec<u8>>) -> Vec<Module> {
     let mut ordered = Vec::new();
     for name in names {
-        visit(&listed(name), index, &mut Vec::new(), &mut ordered);
+        // As `lsmod` prints it.
+        let name = name.replace('-', "_");
+        visit(&name, &index, &mut Vec::new(), &mut ordered);
     }
-    ordered
+    Ok(ordered)
 }
 
-/// The package with the modules. Up to 6.18 that is the image's own; later it is `linux-modules-*`.
-fn package_with_modules(kernel: &LockedKernel) -> Result<&Package> {
-    if let Some(package) = &kernel.modules {
-        return Ok(package);
-    }
-    if kernel.image.name.starts_with("linux-binary-") {
-        return Err(Error::Unavailable {
-            release: format!("modules of {}", kernel.release),
-            detail: "the mirror had no linux-modules package when the lock was written".into(),
-        });
-    }
-    Ok(&kernel.image)
+/// The package with the modules. Up to 6.18 that is the image's own; later it is `linux-modules-*`, which the mirror may not have had when
+/// the lock was written.
+fn package_with_modules(kernel: &LockedKernel) -> Option<&Package> {
+    let own = !kernel.image.name.starts_with("linux-binary-");
+    kernel.modules.as_ref().or(own.then_some(&kernel.image))
 }
 
 /// Adds `name` after everything it depends on. `path` ends circles, which a kernel does not have.
@@ -227,15 +190,20 @@ mod tests {
             .map(|m| m.name)
             .collect();
         assert_eq!(names, ["zsmalloc", "lz4_compress", "zram"]);
-        let there = those_there(&store, &kernel, &["brd", "zsmalloc"], &|_| ()).unwrap();
+        let there = modules(&store, &kernel, &["brd", "zsmalloc"], &|_| ()).unwrap();
         assert_eq!(there.len(), 1);
         assert_eq!(there[0].name, "zsmalloc");
-        let error = modules(&store, &kernel, &["brd"], &|_| ()).unwrap_err();
-        assert!(error.to_string().contains("no module brd"), "{error}");
         kernel.image.name = "linux-binary-7.0.1".into();
-        let error = modules(&store, &kernel, &["zram"], &|_| ()).unwrap_err();
-        assert!(matches!(error, Error::Unavailable { .. }));
-        let none = those_there(&store, &kernel, &["zram"], &|_| ()).unwrap();
+        let none = modules(&store, &kernel, &["zram"], &|_| ()).unwrap();
+        assert!(none.is_empty());
+        // The mirror has it no more.
+        kernel.modules = Some(Package {
+            name: "linux-modules-7.0.1".into(),
+            path: "pool/gone.deb".into(),
+            sha256: "0".repeat(64),
+            ..kernel.image.clone()
+        });
+        let none = modules(&store, &kernel, &["zram"], &|_| ()).unwrap();
         assert!(none.is_empty());
     }
 }

@@ -239,7 +239,7 @@ impl Builder<'_> {
             Err(error) => return Err(error.into()),
         };
         let modules =
-            vm_images::modules::those_there(&self.store, &fetched.kernel, MODULES, &progress)?;
+            vm_images::modules::modules(&self.store, &fetched.kernel, MODULES, &progress)?;
         let origin = format!(
             "{} {} sha256:{} ({})",
             fetched.kernel.image.name,
