@@ -102,8 +102,8 @@ pub const FAST: Rule = Rule {
 pub const PIN_UNSHARES: Rule = Rule {
     name: "transfer/process-vm/pin-unshares",
     text: "process_vm_readv pins the pages that it reads; an anonymous page that another address space maps too is copied for \
-           that, as by a store.",
-    source: "mm/internal.h gup_must_unshare, mm/memory.c do_wp_page; 5.19, mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly \
+           that, as by a store; but the entry of the copy keeps its soft-dirty bit and userfaultfd's as they were.",
+    source: "mm/internal.h gup_must_unshare, mm/memory.c wp_page_copy: unshare; 5.19, mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly \
              shared anonymous page",
     since: "all",
     about: &[Class::PageState],

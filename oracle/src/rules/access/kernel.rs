@@ -168,11 +168,7 @@ pub(super) fn unshare(ctx: &mut Ctx, start: u32, end: u32, slot: Slot) -> bool {
         let skip = from - start;
         let id = ctx.world.new_pages(to - from);
         let content = content.plus(skip);
-        let kept = ctx.mm.slots.uffd_wp_in(from, to);
-        ctx.mm.slots.set(from, to, Slot::Anon { id, content });
-        for (from, to) in kept {
-            ctx.mm.slots.set_uffd_wp(from, to);
-        }
+        ctx.mm.slots.turn(from, to, Slot::Anon { id, content });
     }
     true
 }

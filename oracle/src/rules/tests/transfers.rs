@@ -65,6 +65,12 @@ pub(super) const CASES: &[Case] = &[
          vm-read 0+0..0+1 => ok; reads 1\n    => 0+0 |as.*pmd-2|\n    => 1: 0+0 |as.*pmd-2|\n",
     ),
     Case::new(
+        &transfer::PIN_UNSHARES,
+        "thp never\n\nmmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\nclear-soft-dirty\nwrite 0+1..0+2 tag 2\nfork 1\n\
+         vm-read 0+0..0+2 => ok; reads 1 2\n    => 0+0 |aa|\n",
+    )
+    .soft_dirty(&[(0, false), (1, true)]),
+    Case::new(
         &process_madvise::VECTOR,
         "mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+4 tag 1\nprocess-madvise dontneed 0+3..0+4 0+0..0+1.5 => ok\n    => 0+0 |..a.|\n\
          process-madvise guard-install 0+0..0+1 0+2..0+3 => ok\n    => 0+0 |G.G.|\nprocess-madvise guard-remove 0+0..0+4 => ok\n    => 0+0 |....|\n",
