@@ -92,7 +92,15 @@ fn fit(mut program: Program, most: usize) -> Option<(Vec<u8>, Program)> {
         if text.len() <= most {
             return Some((text.into_bytes(), program));
         }
-        program.steps.pop();
+        // As many as are too many by their own lines, so that the whole is not printed for each.
+        let mut over = text.len() - most;
+        while let Some(step) = program.steps.pop() {
+            let line = step.to_string().len() + 1;
+            if line >= over {
+                break;
+            }
+            over -= line;
+        }
     }
     None
 }

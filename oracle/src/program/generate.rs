@@ -294,6 +294,9 @@ pub(super) fn succeeds(outcome: &Outcome) -> bool {
 
 /// Whether two machines differ in what a kernel shows of them.
 pub(super) fn changed(before: &World, after: &World) -> bool {
+    if before == after {
+        return false;
+    }
     let living = before.living();
     let differs = |a: &u8| before.seen_without_sizes(*a) != after.seen_without_sizes(*a);
     living != after.living() || living.iter().any(differs)

@@ -366,10 +366,11 @@ pub enum Op {
     Exit,
 }
 
-/// Where the ranges of an op stand: for a shared reference and for one that may write alike.
+/// Where the ranges of an op stand, for a shared reference and for one that may write alike. No array of them is made: each would be copied
+/// with the op.
 macro_rules! places {
     ($op:expr) => {{
-        let mut places = [const { None }; MAX_VECTORS];
+        let (mut first, mut second, mut more) = (None, None, None);
         match $op {
             Op::Mmap { range, .. }
             | Op::Munmap { range }
@@ -380,19 +381,18 @@ macro_rules! places {
             | Op::Uffd { range, .. }
             | Op::Look { range }
             | Op::Read { range }
-            | Op::Write { range, .. } => places[0] = Some(range),
+            | Op::Write { range, .. } => first = Some(range),
             Op::Mremap { range, to, .. } => {
-                places[0] = Some(range);
-                places[1] = Some(to);
+                first = Some(range);
+                second = Some(to);
             }
             Op::Transfer { vectors, .. } | Op::ProcessMadvise { vectors, .. } => {
-                let Vectors { first, more } = vectors;
-                places[0] = Some(first);
-                for (place, range) in places[1..].iter_mut().zip(more) {
-                    if let Some(range) = range {
-                        *place = Some(range);
-                    }
-                }
+                let Vectors {
+                    first: one,
+                    more: others,
+                } = vectors;
+                first = Some(one);
+                more = Some(others);
             }
             Op::Truncate { .. }
             | Op::PunchHole { .. }
@@ -404,7 +404,8 @@ macro_rules! places {
             | Op::Fork { .. }
             | Op::Exit => {}
         }
-        places
+        let more = more.into_iter().flatten().flatten();
+        first.into_iter().chain(second).chain(more)
     }};
 }
 
@@ -481,16 +482,15 @@ impl Op {
     }
 
     /// All ranges the op is given: that of [`Op::range`], the new one of an mremap, where UFFDIO_MOVE puts its pages.
-    pub fn ranges(&self) -> impl Iterator<Item = Range> {
-        let ranges = places!(self).map(|range| range.copied());
-        ranges.into_iter().flatten().chain(self.destination())
+    pub fn ranges(&self) -> impl Iterator<Item = Range> + '_ {
+        places!(self).copied().chain(self.destination())
     }
 
     /// The op with every range changed, in the order of [`Op::ranges`]. Where UFFDIO_MOVE puts its pages is as long as where it
     /// takes them from.
     pub fn with_ranges(mut self, mut change: impl FnMut(Range) -> Range) -> Op {
         let destination = self.destination();
-        for range in self.ranges_mut().into_iter().flatten() {
+        for range in places!(&mut self) {
             *range = change(*range);
         }
         if let (
@@ -512,11 +512,6 @@ impl Op {
             Op::Uffd { range, call } => call.destination(*range),
             _ => None,
         }
-    }
-
-    /// Where the ranges stand.
-    fn ranges_mut(&mut self) -> [Option<&mut Range>; MAX_VECTORS] {
-        places!(self)
     }
 }
 

@@ -198,10 +198,10 @@ fn vm_flags(world: &World, vma: &Vma) -> Vec<VmFlag> {
         (b"wf", vma.hints.wipe_on_fork),
         (b"wr", vma.prot.write),
     ];
-    debug_assert!(names.is_sorted_by_key(|(name, _)| *name));
     let mut flags = Vec::with_capacity(names.len());
     let set = names.into_iter().filter(|(_, set)| *set);
     flags.extend(set.map(|(name, _)| VmFlag(*name)));
+    debug_assert!(flags.is_sorted());
     flags
 }
 
@@ -246,43 +246,41 @@ fn show_pages(
     for (block, start, end) in by_block(vma.start, vma.end, world.geometry) {
         let huge = mm.tables[block] == Table::Huge;
         for run in mm.slots.runs_in(start, end) {
-            for (run, bits) in by_bits(mm, vma, run) {
-                match run.slot {
-                    Slot::Guard => {
-                        let kind = if world.profile.pagemap_guard {
-                            PageKind::Guard
-                        } else {
-                            PageKind::Swap
-                        };
-                        pages.push(run.start, run.end, page(world, kind, false, bits));
-                    }
-                    // As any entry that is not present and no guard.
-                    Slot::Poison | Slot::UffdWp | Slot::Swap { .. } => {
-                        let seen = page(world, PageKind::Swap, false, bits);
-                        pages.push(run.start, run.end, seen);
-                    }
-                    Slot::Zero => {
-                        let seen = PageSeen {
-                            content: readable.then_some(Content::ZERO),
-                            ..page(world, PageKind::Zero, huge, bits)
-                        };
-                        pages.push(run.start, run.end, seen);
-                    }
-                    Slot::Anon { .. } | Slot::File => {
-                        show_mapped(
-                            world,
-                            actor,
-                            mm,
-                            vma,
-                            run,
-                            huge.then_some(block),
-                            bits,
-                            readable,
-                            pages,
-                        );
-                    }
+            by_bits(mm, vma, run, |run, bits| match run.slot {
+                Slot::Guard => {
+                    let kind = if world.profile.pagemap_guard {
+                        PageKind::Guard
+                    } else {
+                        PageKind::Swap
+                    };
+                    pages.push(run.start, run.end, page(world, kind, false, bits));
                 }
-            }
+                // As any entry that is not present and no guard.
+                Slot::Poison | Slot::UffdWp | Slot::Swap { .. } => {
+                    let seen = page(world, PageKind::Swap, false, bits);
+                    pages.push(run.start, run.end, seen);
+                }
+                Slot::Zero => {
+                    let seen = PageSeen {
+                        content: readable.then_some(Content::ZERO),
+                        ..page(world, PageKind::Zero, huge, bits)
+                    };
+                    pages.push(run.start, run.end, seen);
+                }
+                Slot::Anon { .. } | Slot::File => {
+                    show_mapped(
+                        world,
+                        actor,
+                        mm,
+                        vma,
+                        run,
+                        huge.then_some(block),
+                        bits,
+                        readable,
+                        pages,
+                    );
+                }
+            });
         }
     }
 }
@@ -294,10 +292,9 @@ struct Bits {
     uffd_wp: bool,
 }
 
-/// The parts of a run that are alike in these bits, and which show on them.
-fn by_bits(mm: &Mm, vma: &Vma, run: Run) -> Vec<(Run, Bits)> {
-    let mut parts = Vec::with_capacity(1);
-    for (run, soft_dirty) in by_soft_dirty(mm, vma, run) {
+/// Hands out the parts of a run that are alike in these bits, and which show on them.
+fn by_bits(mm: &Mm, vma: &Vma, run: Run, mut show: impl FnMut(Run, Bits)) {
+    by_soft_dirty(mm, vma, run, |run, soft_dirty| {
         let mut at = run.start;
         while at < run.end {
             let (end, bit) = mm.slots.uffd_wp_stretch(at, run.end);
@@ -308,24 +305,21 @@ fn by_bits(mm: &Mm, vma: &Vma, run: Run) -> Vec<(Run, Bits)> {
                 uffd_wp,
             };
             let start = at;
-            parts.push((Run { start, end, slot }, bits));
+            show(Run { start, end, slot }, bits);
             at = end;
         }
-    }
-    parts
+    });
 }
 
-/// The parts of a run that are alike in the soft-dirty bit, and whether it shows on them.
-fn by_soft_dirty(mm: &Mm, vma: &Vma, run: Run) -> Vec<(Run, bool)> {
+/// Hands out the parts of a run that are alike in the soft-dirty bit, and whether it shows on them.
+fn by_soft_dirty(mm: &Mm, vma: &Vma, run: Run, mut show: impl FnMut(Run, bool)) {
     if vma.soft_dirty || !mm.tells_soft_dirty {
-        return vec![(run, vma.soft_dirty)];
+        return show(run, vma.soft_dirty);
     }
-    let part = |(start, end, bit): (u32, u32, bool)| {
+    for (start, end, bit) in mm.slots.by_soft_dirty(run.start, run.end) {
         let slot = run.slot.plus(start - run.start);
-        (Run { start, end, slot }, bit)
-    };
-    let parts = mm.slots.by_soft_dirty(run.start, run.end);
-    parts.into_iter().map(part).collect()
+        show(Run { start, end, slot }, bit);
+    }
 }
 
 /// A page that is not exclusive and has no content, as this kernel shows it.

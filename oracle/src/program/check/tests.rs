@@ -2,13 +2,32 @@
 
 use crate::geometry::{Geometry, Pos, Range};
 use crate::judge::VmFlag;
-use crate::program::{Expect, FlagExpected, Need, Op, Program, Step, ValueTags, MAX_STEPS};
+use crate::program::generate::generate;
+use crate::program::{
+    Expect, FlagExpected, Need, Op, Program, Step, ValueTags, MAX_STEPS, MAX_TEXT_BYTES,
+    MAX_VECTORS,
+};
 
 fn message(text: &str) -> String {
     let program = Program::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
     match program.check() {
         Ok(()) => "fine".into(),
         Err(e) => e.to_string(),
+    }
+}
+
+/// The check counts the bytes of a text only where there are comments or expectations.
+#[test]
+fn without_words_no_text_is_too_long() {
+    let range = "4+4095.4095..4+4095.4095";
+    let ranges = [range; MAX_VECTORS].join(" ");
+    let op = format!("|a* 3: process-madvise-unknown-flag of 3 populate-write {ranges}");
+    let header = 4096;
+    assert!(header + MAX_STEPS * 2 * op.len() < MAX_TEXT_BYTES);
+    for seed in 0..2000 {
+        let program = generate(seed);
+        let lines = program.steps.iter().map(|step| step.to_string().len());
+        assert!(lines.max() <= Some(op.len()), "{program}");
     }
 }
 

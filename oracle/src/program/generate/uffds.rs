@@ -108,7 +108,8 @@ impl Writer<'_, '_, '_> {
         let pages = room.min(i64::from(self.dice.between(1, 6)));
         let from = self.away_from_the_middle(from.into(), i64::from(from) + pages);
         let op = moved(from, to, holes);
-        match op.ranges().all(is_valid) {
+        let valid = op.ranges().all(is_valid);
+        match valid {
             true => op,
             false => moved(from, pos(i64::from(target.start) / BLOCK * BLOCK), holes),
         }
@@ -127,7 +128,8 @@ impl Writer<'_, '_, '_> {
             to.byte = self.wild_byte();
         }
         let op = moved(from, to, holes);
-        match op.ranges().all(is_valid) {
+        let valid = op.ranges().all(is_valid);
+        match valid {
             true => op,
             false => moved(from, pos(BLOCK), holes),
         }
