@@ -8,9 +8,11 @@ use harness::campaign::{
 };
 use harness::kernel::simulated::{Simulated, FAULTS};
 use harness::kernel::KernelSource;
-use harness::report::{merge, read_lines, Folder, Line, Manifest, Merged, Planned, MANIFEST};
+use harness::report::{
+    merge, read_lines, Folder, Line, Machine, Manifest, Merged, Planned, MANIFEST,
+};
 use oracle::profile::{Arch, Profile, Release};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -55,6 +57,15 @@ impl Listener for Stopper<'_> {
     }
 }
 
+/// Shards 1 to 3 ran with KVM.
+fn accel(shard: Option<Shard>) -> &'static str {
+    let early = |shard: Shard| matches!(shard.to_string().as_bytes()[0], b'1'..=b'3');
+    match shard.is_some_and(early) {
+        true => "kvm",
+        false => "tcg",
+    }
+}
+
 /// Runs a share of the campaign in a folder, new or resumed, until its end or until so many blocks are through.
 fn run_in(folder: &Path, shard: Option<Shard>, blocks: u64) -> (bool, Vec<RowResult>) {
     let mut settings = campaign();
@@ -82,6 +93,11 @@ fn run_in(folder: &Path, shard: Option<Shard>, blocks: u64) -> (bool, Vec<RowRes
         command: vec!["vm-matrix".into()],
         directory: "/".into(),
         started: "now".into(),
+        machines: vec![Machine {
+            accel: BTreeMap::from([("old x86_64".into(), accel(shard).into())]),
+            shards: BTreeSet::from([shard.map_or("all".into(), |shard| shard.to_string())]),
+            ..Machine::default()
+        }],
     };
     std::fs::write(folder.join(MANIFEST), manifest.text().unwrap()).unwrap();
     let stop = AtomicBool::new(false);
@@ -215,7 +231,15 @@ fn in_one_go_resumed_and_merged_are_the_same() {
         assert_eq!((all.planned, all.done), (Some(2 * blocks), 2 * blocks));
         let pairs: Vec<_> = all.observed.iter().map(|pair| pair.differ).collect();
         assert_eq!(pairs, [differ]);
-        journals.push(table(&out, "results.jsonl"));
+        // Whoever had which shards, and that they are not alike.
+        assert_eq!(
+            all.doubts,
+            ["old x86_64 ran with: kvm (3 shards) and tcg (4 shards)"]
+        );
+        assert_eq!(all.machines.len(), 2);
+        let shards: BTreeSet<&String> = all.machines.iter().flat_map(|m| &m.shards).collect();
+        assert_eq!(shards.len() as u64, SHARDS);
+        journals.push(table(&out, "results.jsonl") + &table(&out, MANIFEST));
         ended.push((out, all.rows));
     }
     assert!(journals.iter().all(|journal| *journal == journals[0]));
@@ -239,6 +263,13 @@ fn in_one_go_resumed_and_merged_are_the_same() {
     assert_eq!(missing, 2 * blocks - some.done);
     assert!(missing > 0);
     let path = shards[0].join(MANIFEST);
+    let mut twins = Manifest::read(&shards[0]).unwrap();
+    twins.kernels[1] = twins.kernels[0].clone();
+    let own = std::fs::read(&path).unwrap();
+    std::fs::write(&path, twins.text().unwrap()).unwrap();
+    let error = merge(&shards[..1], &at("mixed")).err().unwrap().to_string();
+    assert!(error.contains("two kernels are called old"), "{error}");
+    std::fs::write(&path, own).unwrap();
     let mut other = Manifest::read(&shards[0]).unwrap();
     other.campaign.insert("seed".into(), "2".into());
     std::fs::write(path, other.text().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use crate::vm_matrix::MatrixArgs;
 use anyhow::{Context, Result};
 use harness::campaign::{Amount, CorpusProgram, Programs, RowResult, Settings};
 use harness::kernel::KernelSource;
-use harness::report::{Manifest, Planned, GUEST, ORACLE};
+use harness::report::{Machine, Manifest, Planned, GUEST, ORACLE};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,12 +24,13 @@ const KERNEL: u64 = 1 << 20;
 /// architecture.
 ///
 /// # Errors
-/// known.toml cannot be read.
+/// known.toml cannot be read; two kernels have one name.
 pub fn manifest(
     args: &MatrixArgs,
     settings: &Settings,
     sources: &[Arc<dyn KernelSource>],
     origins: &BTreeMap<String, String>,
+    machine: &Machine,
     workspace: &Path,
 ) -> Result<Manifest> {
     let known = workspace.join("corpus/findings/known.toml");
@@ -74,7 +75,7 @@ pub fn manifest(
         });
     }
     let directory = std::env::current_dir().context("the working directory")?;
-    Ok(Manifest {
+    let manifest = Manifest {
         campaign,
         corpus_programs: settings.corpus.len() as u64,
         programs,
@@ -83,7 +84,14 @@ pub fn manifest(
         command: std::env::args().skip(1).collect(),
         directory: directory.display().to_string(),
         started: crate::folders::timestamp(),
-    })
+        machines: vec![machine.clone()],
+    };
+    match manifest.twins() {
+        Some(twins) => {
+            anyhow::bail!("two kernels are called {twins}: their results could not be told apart")
+        }
+        None => Ok(manifest),
+    }
 }
 
 /// The hash of a kernel's image, from what is told of where it came from.

@@ -5,7 +5,8 @@ use crate::folders;
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::report::{
-    boundaries_text, html_report, matrix_table, merge, observations_csv, Merged, Ran,
+    boundaries_text, distinct, html_report, matrix_table, merge, observations_csv, Folder, Merged,
+    Ran,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
     })?;
     folder.tables(&merged.rows)?;
     folder.replace("observations.csv", &observations_csv(&merged.observed)?)?;
-    record(&args.runs, &out, &merged)?;
+    record(&args.runs, &folder, &merged)?;
     folder.replace("report.html", html_report(&out)?.as_bytes())?;
     say!("{}", matrix_table(&merged.rows));
     let changed = boundaries_text(&merged.rows);
@@ -91,6 +92,12 @@ fn told(merged: &Merged) -> String {
             merged.twice, merged.contradictions
         );
     }
+    if merged.machines.len() > 1 {
+        text += &format!(
+            "; they ran on {} machines (run.json)",
+            merged.machines.len()
+        );
+    }
     text.push('\n');
     for doubt in &merged.doubts {
         text += &format!("doubtful: {doubt}\n");
@@ -123,8 +130,9 @@ fn exit(merged: &Merged) -> Exit {
     }
 }
 
-/// run.json: that of the first run, as far as it is the same for all, with the rows of all.
-fn record(runs: &[PathBuf], out: &Path, merged: &Merged) -> Result<()> {
+/// run.json: that of the first run, as far as it is the same for all, with the machines and the rows of all.
+fn record(runs: &[PathBuf], folder: &Folder, merged: &Merged) -> Result<()> {
+    let out = folder.path();
     let first = runs
         .iter()
         .min_by_key(|run| started(run))
@@ -136,13 +144,22 @@ fn record(runs: &[PathBuf], out: &Path, merged: &Merged) -> Result<()> {
     let manifest = harness::report::Manifest::read(out)?;
     record["command"] = manifest.command.into();
     record["started"] = manifest.started.into();
+    for name in merged.machines.iter().flat_map(|m| m.qemu.keys()) {
+        let versions = merged.machines.iter().filter_map(|m| m.qemu.get(name));
+        record["versions"][name] = distinct(versions).into();
+    }
+    let accel = distinct(merged.machines.iter().flat_map(|m| m.accel.values()));
+    if !accel.is_empty() {
+        record["accel"] = accel.into();
+    }
+    record["machines"] = serde_json::to_value(&merged.machines)?;
     record["rows"] = serde_json::to_value(&merged.rows)?;
     record["end"] = match merged.missing.is_empty() {
         true => "finished".into(),
         false => "blocks are missing".into(),
     };
     let text = serde_json::to_vec_pretty(&record)?;
-    vm_images::files::write_atomically(&out.join("run.json"), &text)?;
+    folder.replace("run.json", &text)?;
     Ran::read(out)?;
     Ok(())
 }

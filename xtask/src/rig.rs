@@ -106,6 +106,15 @@ impl Rig {
         self.with(|machine| machine.panic_when = Some(when.to_path_buf()))
     }
 
+    /// `kvm` or `tcg`, by label and architecture.
+    pub fn accel(&self) -> BTreeMap<String, String> {
+        let accel = |machine: &VmSource| {
+            let name = format!("{} {}", machine.label, machine.config.arch);
+            (name, machine.config.accel.name().to_string())
+        };
+        self.machines.iter().map(accel).collect()
+    }
+
     fn with(&self, change: impl Fn(&mut VmSource)) -> Vec<Arc<dyn KernelSource>> {
         let changed = |machine: &VmSource| {
             let mut machine = machine.clone();
@@ -169,8 +178,9 @@ pub fn rig(
         }
         builder.locked(kernel, &lock, &suites, say)?;
     }
-    for image in &own {
-        builder.own(image)?;
+    let taken: Vec<(String, Arch)> = locked.iter().map(|k| (label(k, &lock), k.arch)).collect();
+    for (image, label) in own.iter().zip(own_labels(&own, &taken)?) {
+        builder.own(image, label)?;
     }
     Ok(builder.rig)
 }
@@ -187,6 +197,42 @@ fn own_images(options: &KernelOptions) -> Result<Vec<KernelImage>> {
             })
         })
         .collect()
+}
+
+/// The labels of one's own images: the file's name, with the beginning of the image's hash where another kernel has that name, too (most
+/// are called bzImage). They are the same wherever the images are.
+///
+/// # Errors
+/// Usage: an image was given twice.
+fn own_labels(own: &[KernelImage], taken: &[(String, Arch)]) -> Result<Vec<String>> {
+    let name = |image: &KernelImage| {
+        let name = image
+            .path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| image.path.display().to_string())
+    };
+    for (n, image) in own.iter().enumerate() {
+        let same = |other: &&KernelImage| other.sha256 == image.sha256 && other.arch == image.arch;
+        if let Some(other) = own[..n].iter().find(same) {
+            return Err(UsageError(format!(
+                "--kernel {} and --kernel {} are the same image (sha256 {}): give it once",
+                other.path.display(),
+                image.path.display(),
+                &image.sha256[..16]
+            ))
+            .into());
+        }
+    }
+    let is_alone = |image: &KernelImage| {
+        let like = |other: &&KernelImage| name(other) == name(image) && other.arch == image.arch;
+        own.iter().filter(like).count() == 1 && !taken.contains(&(name(image), image.arch))
+    };
+    let label = |image: &KernelImage| match is_alone(image) {
+        true => name(image),
+        false => format!("{}-{}", name(image), &image.sha256[..8]),
+    };
+    Ok(own.iter().map(label).collect())
 }
 
 struct Builder<'a> {
@@ -260,11 +306,7 @@ impl Builder<'_> {
         self.add(named, &fetched.image, arch, &modules)
     }
 
-    fn own(&mut self, image: &KernelImage) -> Result<()> {
-        let label = image.path.file_name().map_or_else(
-            || image.path.display().to_string(),
-            |n| n.to_string_lossy().into_owned(),
-        );
+    fn own(&mut self, image: &KernelImage, label: String) -> Result<()> {
         let origin = format!("{} sha256:{}", image.path.display(), image.sha256);
         let named = Named {
             label,
@@ -350,5 +392,53 @@ fn label(kernel: &LockedKernel, lock: &Lock) -> String {
         base
     } else {
         format!("{base}-{}", kernel.flavour)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vm_images::image::Format;
+
+    #[test]
+    fn images_of_one_name_are_told_apart() {
+        let image = |path: &str, digit: &str, arch: Arch| KernelImage {
+            path: path.into(),
+            arch,
+            release: String::new(),
+            sha256: digit.repeat(64),
+            format: Format::BzImage,
+            page_size: None,
+        };
+        let (x86, arm) = (Arch::X86_64, Arch::Aarch64);
+        let own = [
+            image("a/bzImage", "1", x86),
+            image("b/bzImage", "2", x86),
+            image("b/Image", "3", arm),
+            image("c/7.3", "4", x86),
+            image("c/6.18", "5", arm),
+        ];
+        let taken = [("7.3".to_string(), x86), ("6.18".to_string(), x86)];
+        assert_eq!(
+            own_labels(&own, &taken).unwrap(),
+            [
+                "bzImage-11111111",
+                "bzImage-22222222",
+                "Image",
+                "7.3-44444444",
+                "6.18"
+            ]
+        );
+        assert_eq!(own_labels(&own[1..2], &[]).unwrap(), ["bzImage"]);
+        let twice = [own[0].clone(), image("elsewhere/bzImage", "1", x86)];
+        let error = own_labels(&twice, &[]).unwrap_err();
+        let usage = error
+            .downcast_ref::<UsageError>()
+            .expect("usage")
+            .to_string();
+        assert!(
+            usage.contains("a/bzImage") && usage.contains("elsewhere/bzImage"),
+            "{usage}"
+        );
     }
 }

@@ -14,7 +14,7 @@ use harness::campaign::{
 use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
 use harness::report::{
-    boundaries_text, html_report, junit, ktap, matrix_table, wrap, Bars, Folder, Host, Manifest,
+    boundaries_text, html_report, junit, ktap, matrix_table, wrap, Bars, Folder, Machine, Manifest,
     Record, Resumed, MANIFEST,
 };
 use oracle::program::stats::Stats;
@@ -227,25 +227,36 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
         }
     };
     let path = folder.path().to_path_buf();
-    let (sources, origins, versions) = match &args.simulated {
-        Some(fault) => (simulated(fault)?, BTreeMap::new(), BTreeMap::new()),
+    let shard = settings.part.shard.map(|shard| shard.to_string());
+    let (sources, origins, versions, machine) = match &args.simulated {
+        Some(fault) => {
+            let machine = Machine::here(&BTreeMap::new(), BTreeMap::new(), shard);
+            (simulated(fault)?, BTreeMap::new(), BTreeMap::new(), machine)
+        }
         None => {
             let rig = rig(&args.kernels, workspace, &folder.consoles(), &|line| {
                 eprintln!("{line}")
             })?;
+            let machine = Machine::here(&rig.versions, rig.accel(), shard);
             let sources = match (args.guest_fault, &args.panic_when) {
                 (Some(name), _) => rig.faulty(name.fault()),
                 (None, Some(file)) => rig.panicking(file),
                 (None, None) => rig.sources,
             };
-            (sources, rig.origins, rig.versions)
+            (sources, rig.origins, rig.versions, machine)
         }
     };
-    let mut manifest = campaign_of(args, &settings, &sources, &origins, workspace)?;
+    let mut manifest = campaign_of(args, &settings, &sources, &origins, &machine, workspace)?;
     match old {
         Some(old) => {
             crate::campaign::same(&old, &manifest, &path)?;
             manifest = old;
+            if manifest.ran_on(&machine) {
+                folder.replace(MANIFEST, &manifest.text()?)?;
+            }
+            for line in manifest.mixture() {
+                eprintln!("doubtful: {line}");
+            }
         }
         None => folder.replace(MANIFEST, &manifest.text()?)?,
     }
@@ -261,7 +272,8 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
         profile: settings.by.profile.map(|named| named.to_string()),
         without_rows: settings.by.names(),
         jobs: settings.jobs,
-        host: Host::look(),
+        host: machine.host,
+        machines: manifest.machines.clone(),
         kernels: origins,
         end: "running".into(),
         generating_cpu_seconds: 0.0,

@@ -1,6 +1,7 @@
-//! `campaign.json`: which campaign a folder belongs to. Written once, before anything runs; a run that is resumed takes its options
-//! from it, and results of different campaigns are not mixed.
+//! `campaign.json`: which campaign a folder belongs to. Written before anything runs; a run that is resumed takes its options from it,
+//! and results of different campaigns are not mixed. A machine that goes on with a run of another one adds itself.
 
+use super::machines::{add, mixture, Machine};
 use crate::campaign::{Block, Shard, BLOCK};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub struct Manifest {
     pub command: Vec<String>,
     pub directory: String,
     pub started: String,
+    /// The machines that it ran on, and how: part of no comparison, but told where they differ.
+    #[serde(default)]
+    pub machines: Vec<Machine>,
 }
 
 /// A kernel of a campaign.
@@ -101,6 +105,27 @@ impl Manifest {
         lines
     }
 
+    /// Adds a machine that it ran on; whether it is a new one.
+    pub fn ran_on(&mut self, machine: &Machine) -> bool {
+        let before = self.machines.clone();
+        add(&mut self.machines, machine);
+        before != self.machines
+    }
+
+    /// In what its machines differ that results may show, a line each.
+    pub fn mixture(&self) -> Vec<String> {
+        mixture(&self.machines)
+    }
+
+    /// Label and architecture that two of its kernels have: their results could not be told apart.
+    pub fn twins(&self) -> Option<String> {
+        let name = |kernel: &Planned| (kernel.label.clone(), kernel.arch.clone());
+        let mut names: Vec<_> = self.kernels.iter().map(name).collect();
+        names.sort();
+        let twins = names.windows(2).find(|pair| pair[0] == pair[1])?;
+        Some(format!("{} {}", twins[0].0, twins[0].1))
+    }
+
     /// The blocks that each kernel runs in the whole campaign; `None`: until time is up.
     pub fn blocks(&self) -> Option<impl Iterator<Item = Block>> {
         let corpus = (0..self.corpus_programs.div_ceil(BLOCK)).map(Block::Corpus);
@@ -142,6 +167,7 @@ mod tests {
             command: vec!["vm-matrix".into()],
             directory: "/".into(),
             started: "now".into(),
+            machines: Vec::new(),
         }
     }
 
@@ -158,6 +184,24 @@ mod tests {
         assert_eq!(Manifest::read(dir.path()).unwrap(), one);
         assert!(one.differences(&one).is_empty());
         assert_eq!(one.differences(&manifest("2")), ["seed: 1, and 2"]);
+    }
+
+    #[test]
+    fn kernels_of_one_name_are_twins() {
+        let mut one = manifest("1");
+        let planned = |label: &str, arch: &str| Planned {
+            label: label.into(),
+            arch: arch.into(),
+            before: None,
+        };
+        one.kernels = vec![
+            planned("bzImage", "x86_64"),
+            planned("7.3", "x86_64"),
+            planned("7.3", "aarch64"),
+        ];
+        assert_eq!(one.twins(), None);
+        one.kernels.push(planned("bzImage", "x86_64"));
+        assert_eq!(one.twins().as_deref(), Some("bzImage x86_64"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::folder::{make_folders, stored, Folder};
 use super::journal::{read_heads, Head, Journal, Line};
+use super::machines::Machine;
 use super::manifest::{Manifest, MANIFEST};
 use super::observed::{Observations, Observed};
 use super::through::Seen;
@@ -31,8 +32,9 @@ pub struct Merged {
     pub contradictions: u64,
     /// Blocks without a record, kernel by kernel: their number and the first ones.
     pub missing: Vec<(String, u64, Vec<Block>)>,
-    /// What does not fit together in what the folders say of a kernel.
+    /// What does not fit together in what the folders say of a kernel, and in what the machines differ that they ran on.
     pub doubts: Vec<String>,
+    pub machines: Vec<Machine>,
     /// Each kernel against the one before it, from what was stored of what was observed.
     pub observed: Vec<Observed>,
     /// Divergences whose programs are there.
@@ -68,6 +70,8 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> io::Result<(Folder, Merged)> {
     let text = manifest.text()?;
     std::fs::write(out.join(MANIFEST), text)?;
     let mut merged = collected.finish(&manifest, out)?;
+    merged.doubts.extend(manifest.mixture());
+    merged.machines.clone_from(&manifest.machines);
     copy_divergences(folders, out, &merged.divergences)?;
     let folder = Folder::merged(out, std::mem::take(&mut merged.suspects))?;
     Ok((folder, merged))
@@ -92,12 +96,21 @@ fn one_campaign(folders: &[PathBuf]) -> io::Result<Manifest> {
                 differences.join("\n  ")
             )));
         }
+        for machine in &manifest.machines {
+            one.ran_on(machine);
+        }
         // Whatever the order: who began first.
         if manifest.started < one.started {
             one.started = manifest.started;
         }
     }
-    let (_, mut manifest) = first.ok_or_else(|| wrong("no folder to merge".into()))?;
+    let (name, mut manifest) = first.ok_or_else(|| wrong("no folder to merge".into()))?;
+    if let Some(twins) = manifest.twins() {
+        return Err(wrong(format!(
+            "{}: two kernels are called {twins}: their results cannot be told apart",
+            name.display()
+        )));
+    }
     manifest.shard = None;
     manifest.command = without_share(&manifest.command);
     Ok(manifest)

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `folder` | the output folder: who writes which file, and when |
 //! | `journal` | results.jsonl: what is through, line by line |
+//! | `machines` | the machines that a campaign ran on |
 //! | `manifest` | campaign.json: which campaign a folder belongs to |
 //! | `merge` | folders of one campaign, put together |
 //! | `observed` | observations.csv: kernel against kernel, from what is stored |
@@ -28,6 +29,7 @@ mod folder;
 mod formats;
 mod html;
 mod journal;
+mod machines;
 mod manifest;
 mod matrix;
 mod merge;
@@ -47,6 +49,7 @@ pub use folder::{Folder, Resumed};
 pub use formats::{junit, ktap};
 pub use html::html_report;
 pub use journal::{read_lines, Journal, Line, Sum};
+pub use machines::{distinct, Machine};
 pub use manifest::{Manifest, ManifestError, Planned, GUEST, MANIFEST, ORACLE};
 pub use matrix::{matrix_csv, matrix_table, MATRIX_COLUMNS};
 pub use merge::{merge, Merged};

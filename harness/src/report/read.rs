@@ -1,6 +1,6 @@
 //! A run's folder, read back. `results.jsonl` is what a killed run still has.
 
-use super::Host;
+use super::{Host, Machine};
 use crate::campaign::Bucket;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,9 @@ pub struct RanRecord {
     /// As it was asked for.
     pub accel: String,
     pub host: Host,
+    /// All machines that it ran on, and how.
+    #[serde(default)]
+    pub machines: Vec<Machine>,
     /// Of mmdiff and QEMU.
     pub versions: BTreeMap<String, String>,
 }

@@ -1,11 +1,12 @@
 //! run.json: what was run, where, and with what.
 
+use super::Machine;
 use crate::campaign::{RowResult, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The machine a campaign ran on.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Host {
     pub cpu: String,
     pub cores: usize,
@@ -52,6 +53,8 @@ pub struct Record {
     pub without_rows: Vec<String>,
     pub jobs: usize,
     pub host: Host,
+    /// All machines that it ran on, and how.
+    pub machines: Vec<Machine>,
     /// Where each kernel came from: label and architecture to package, hash or path.
     pub kernels: BTreeMap<String, String>,
     /// `finished`, `interrupted`, or what stopped it.

@@ -133,6 +133,7 @@ mod tests {
             command: Vec::new(),
             directory: "/".into(),
             started: "now".into(),
+            machines: Vec::new(),
         };
         let all: Vec<Block> = manifest.blocks().unwrap().collect();
         let mut sum = 0;

@@ -3,7 +3,11 @@
 use crate::campaign::Bucket;
 use crate::report::picture::Picture;
 use crate::report::read::{Ran, RanError, RanRow};
+use crate::report::Machine;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Machines that the page names.
+const MACHINES: usize = 5;
 
 /// A row of matrix.csv by column.
 pub type MatrixRow = BTreeMap<String, String>;
@@ -12,7 +16,8 @@ pub type MatrixRow = BTreeMap<String, String>;
 pub struct Page {
     pub ran: Ran,
     /// The machine, QEMU and accelerator in a line.
-    pub host: String,
+    /// Each machine in a line.
+    pub hosts: Vec<String>,
     pub matrix: Vec<MatrixRow>,
     pub entries: Vec<Entry>,
     pub boundary_columns: Vec<String>,
@@ -78,10 +83,18 @@ impl Page {
             qemu.join(", "),
             record.accel
         );
+        let mut hosts = vec![host];
+        // Of a run that was shared out.
+        if record.machines.len() > 1 {
+            let told = record.machines.iter().take(MACHINES);
+            hosts = told.map(Machine::text).collect();
+            let more = record.machines.len() - hosts.len();
+            hosts.extend((more > 0).then(|| format!("and {more} more machines (run.json)")));
+        }
         let mut entries = new(&ran)?;
         entries.extend(known(&ran.rows));
         Ok(Page {
-            host,
+            hosts,
             matrix,
             entries,
             boundary_columns,

@@ -63,7 +63,7 @@ fn top(page: &Page) -> Markup {
             @if !page.ran.is_finished() { strong { "The run did not come to its end (" (page.ran.record.end) "): this is what it had. " } }
             @if let Some(what) = &page.ran.left_out { strong { (what) ". " } }
         }
-        p.where { (page.host) }
+        @for host in &page.hosts { p.where { (host) } }
         nav {
             @for (id, name) in [("matrix", "Matrix"), ("buckets", "Buckets"), ("boundaries", "Boundaries"), ("throughput", "Throughput"), ("rules", "Rules")] {
                 a href={ "#" (id) } { (name) } " "
