@@ -5,7 +5,9 @@
 
 mod engines;
 
-pub use engines::{ensure_kubernetes_validate, ensure_parallel, ensure_slurm, program};
+pub use engines::{
+    ensure_kubernetes_validate, ensure_parallel, ensure_slurm, ensure_strace, program,
+};
 
 use std::fmt;
 use std::path::Path;

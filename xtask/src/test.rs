@@ -218,6 +218,11 @@ impl Checks<'_> {
         let words = ["test", "--package", "xtask", "--features", "farm-tests"];
         let more = ["--quiet", "--test", "engines", "--", "--test-threads=1"];
         self.cargo("farms on real engines", &[&words[..], &more].concat());
+        let more = ["--quiet", "--test", "durable"];
+        self.cargo(
+            "what a machine that goes down keeps",
+            &[&words[..], &more].concat(),
+        );
         let words = ["soak", "--minutes", "5", "--", "--kernels", "7.3,6.18"];
         let more = [
             "--arch",

@@ -227,3 +227,44 @@ fn shards_are_merged_on_the_command_line() {
     assert_eq!(ended.status.code(), Some(2), "{}", says(&ended));
     assert!(says(&ended).contains("seed: 1, and 2"), "{}", says(&ended));
 }
+
+/// Whatever the user's mask lets others have.
+#[test]
+fn what_runs_leave_is_for_their_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    let (run, all) = (dir.path().join("runs/one"), dir.path().join("all"));
+    let open = |words: &[&str]| {
+        let ended = Command::new("sh")
+            .args([
+                "-c",
+                "umask 0; exec \"$0\" \"$@\"",
+                env!("CARGO_BIN_EXE_xtask"),
+            ])
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .expect("a run");
+        assert_eq!(ended.status.code(), Some(1), "{}", says(&ended));
+    };
+    open(&["vm-matrix", FAULT, "--programs", "300", "--out", text(&run)]);
+    open(&["merge", text(&run), "--out", text(&all)]);
+    let mut left = vec![run.clone(), all];
+    let mut seen = 0;
+    while let Some(path) = left.pop() {
+        let about = path.symlink_metadata().expect("a file");
+        let mode = about.permissions().mode() & 0o777;
+        let wanted = if about.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, wanted, "{} has {mode:o}", path.display());
+        seen += 1;
+        if about.is_dir() {
+            let entries = std::fs::read_dir(&path).expect("a folder");
+            left.extend(entries.map(|entry| entry.expect("an entry").path()));
+        }
+    }
+    assert!(run
+        .join("divergences")
+        .read_dir()
+        .is_ok_and(|mut all| all.next().is_some()));
+    assert!(seen > 30, "{seen}");
+}

@@ -3,7 +3,7 @@
 
 use super::boundaries::boundaries_csv;
 use super::divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
-use super::journal::{Journal, Line, Sum};
+use super::journal::{Disk, Journal, Line, Sum};
 use super::matrix::matrix_csv;
 use super::picture::Picture;
 use super::tightness::tightness_csv;
@@ -17,6 +17,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+use vm_images::files::{private_folder, replace, sync_name, Readers, UNFINISHED};
 
 /// Divergences of a bucket whose program and report are kept; further ones are in the tables alone.
 const STORED: usize = 100;
@@ -25,6 +26,7 @@ const STORED: usize = 100;
 pub struct Folder {
     path: PathBuf,
     journal: Mutex<Journal>,
+    disk: Disk,
     divergences: Mutex<Divergences>,
 }
 
@@ -115,8 +117,10 @@ impl Folder {
             ),
             _ => io::Error::new(e.kind(), format!("{}: {e}", file.display())),
         })?;
-        let folder = Folder::of(path, journal);
+        let folder = Folder::of(path, journal)?;
         folder.replace("divergences.csv", &Divergences::default().table()?)?;
+        // The folder's own name.
+        sync_name(path)?;
         Ok(folder)
     }
 
@@ -142,7 +146,7 @@ impl Folder {
         })?;
         make_folders(path)?;
         sweep(path)?;
-        let folder = Folder::of(path, journal);
+        let folder = Folder::of(path, journal)?;
         let mut divergences = lock(&folder.divergences);
         for (kernel, arch, suspect) in suspects {
             let name = (kernel, arch);
@@ -171,17 +175,18 @@ impl Folder {
     /// It cannot be opened.
     pub fn merged(path: &Path, suspects: Vec<(String, String, Suspect)>) -> io::Result<Folder> {
         let journal = Journal::open(&path.join("results.jsonl"))?;
-        let folder = Folder::of(path, journal);
+        let folder = Folder::of(path, journal)?;
         lock(&folder.divergences).suspects = suspects;
         Ok(folder)
     }
 
-    fn of(path: &Path, journal: Journal) -> Folder {
-        Folder {
+    fn of(path: &Path, journal: Journal) -> io::Result<Folder> {
+        Ok(Folder {
             path: path.to_path_buf(),
+            disk: journal.disk()?,
             journal: Mutex::new(journal),
             divergences: Mutex::new(Divergences::default()),
-        }
+        })
     }
 
     /// The folder.
@@ -204,21 +209,14 @@ impl Folder {
         self.replace("run.json", &text)
     }
 
-    /// Writes or replaces a file of the folder, whole.
+    /// Writes or replaces a file of the folder, whole, and brings it to the disk. It is for its user alone.
     ///
     /// # Errors
     /// It cannot be written; the old one is then still there.
     pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let path = self.path.join(name);
-        let said = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        let parent = path.parent().unwrap_or(&self.path);
-        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(said)?;
-        file.write_all(content).map_err(said)?;
-        // Temporary files are private; results are for everybody.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(mode).map_err(said)?;
-        file.persist(&path).map_err(|e| said(e.error))?;
-        Ok(())
+        replace(&path, content, Readers::Owner)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
     }
 
     /// Bytes of results so far, without what is written once at the end.
@@ -227,7 +225,8 @@ impl Folder {
     }
 
     fn line(&self, line: &Line) -> io::Result<()> {
-        lock(&self.journal).add(line)
+        lock(&self.journal).add(line)?;
+        self.disk.sync()
     }
 }
 
@@ -236,7 +235,7 @@ fn sweep(path: &Path) -> io::Result<()> {
     for folder in [path.to_path_buf(), path.join("divergences")] {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(".tmp") {
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -246,7 +245,7 @@ fn sweep(path: &Path) -> io::Result<()> {
 
 pub(super) fn make_folders(path: &Path) -> io::Result<()> {
     for folder in ["divergences", "consoles"] {
-        fs::create_dir_all(path.join(folder))
+        private_folder(&path.join(folder))
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
     }
     Ok(())

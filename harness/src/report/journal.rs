@@ -1,5 +1,6 @@
 //! `results.jsonl`: what a campaign has come to, a line for each work item that is through, in the order in which they came. Lines
-//! are only ever added. Each begins with the digest of the rest, so that a line that was cut off or damaged is known for one.
+//! are only ever added. Each begins with the digest of the rest, so that a line that was cut off or damaged is known for one. A
+//! campaign goes on when a line is on the disk: of a machine that goes down, too, only what was in flight is run again.
 
 use crate::campaign::{Block, BlockResult, Booted, Earlier, RowResult};
 use nix::fcntl::{Flock, FlockArg};
@@ -7,11 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// How often what was written is brought to the disk, so that a machine that goes down loses no more.
-const SYNC_EVERY: Duration = Duration::from_secs(5);
 
 /// Digits of a line's digest.
 const DIGITS: usize = 16;
@@ -172,7 +170,6 @@ pub struct Journal {
     file: Flock<File>,
     /// Bytes of whole lines.
     length: u64,
-    synced: Instant,
 }
 
 impl Journal {
@@ -181,7 +178,11 @@ impl Journal {
     /// # Errors
     /// It is there already, or cannot be made.
     pub fn create(path: &Path) -> io::Result<Journal> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         Journal::of(path, file, 0)
     }
 
@@ -225,7 +226,6 @@ impl Journal {
             path: path.to_path_buf(),
             file,
             length,
-            synced: Instant::now(),
         })
     }
 
@@ -252,16 +252,40 @@ impl Journal {
             return Err(said(error, &self.path));
         }
         self.length += text.len() as u64;
-        if self.synced.elapsed() >= SYNC_EVERY {
-            self.synced = Instant::now();
-            self.file.sync_data().map_err(|e| said(e, &self.path))?;
-        }
         Ok(())
+    }
+
+    /// What brings to the disk what was added, while others add more.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn disk(&self) -> io::Result<Disk> {
+        Ok(Disk {
+            path: self.path.clone(),
+            file: self.file.try_clone()?,
+        })
     }
 
     /// Bytes so far.
     pub fn length(&self) -> u64 {
         self.length
+    }
+}
+
+/// A journal's way to the disk.
+pub struct Disk {
+    path: PathBuf,
+    file: File,
+}
+
+impl Disk {
+    /// Returns when what was added before is on the disk: a machine that goes down does not lose it.
+    ///
+    /// # Errors
+    /// The disk has failed.
+    pub fn sync(&self) -> io::Result<()> {
+        let said = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", self.path.display()));
+        self.file.sync_data().map_err(said)
     }
 }
 

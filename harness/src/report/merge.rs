@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use vm_images::files::{replace, Readers};
 
 /// Files that records are parted into.
 const PARTS: usize = 64;
@@ -68,7 +69,7 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> io::Result<(Folder, Merged)> {
         }
     }
     let text = manifest.text()?;
-    std::fs::write(out.join(MANIFEST), text)?;
+    replace(&out.join(MANIFEST), &text, Readers::Owner)?;
     let mut merged = collected.finish(&manifest, out)?;
     merged.doubts.extend(manifest.mixture());
     merged.machines.clone_from(&manifest.machines);
@@ -317,6 +318,7 @@ impl Collected {
             })?;
             merged.rows.push(row);
         }
+        journal.disk()?.sync()?;
         merged.observed = observed.finish();
         merged.divergences = stored(suspects.iter().flatten());
         for (kernel, suspects) in manifest.kernels.iter().zip(suspects) {
@@ -429,7 +431,7 @@ fn copy_divergences(folders: &[PathBuf], out: &Path, ids: &BTreeSet<String>) -> 
                 .iter()
                 .filter_map(|folder| std::fs::read(folder.join(&name)).ok());
             if let Some(text) = texts.max_by_key(|text| (text.len(), text.clone())) {
-                std::fs::write(out.join(&name), text)?;
+                replace(&out.join(&name), &text, Readers::Owner)?;
             }
         }
     }

@@ -29,6 +29,14 @@ pub fn ensure_parallel(say: &dyn Fn(&str)) -> Result<(), SetupError> {
     ensure_programs(&[("parallel", "parallel")], say)
 }
 
+/// Makes sure that strace is there; installs it where it may.
+///
+/// # Errors
+/// As [`ensure_slurm`].
+pub fn ensure_strace(say: &dyn Fn(&str)) -> Result<(), SetupError> {
+    ensure_programs(&[("strace", "strace")], say)
+}
+
 /// The Python package that has the schemas of Kubernetes.
 const KUBERNETES_VALIDATE: &str = "kubernetes-validate==1.37.0";
 

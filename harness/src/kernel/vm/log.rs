@@ -6,6 +6,7 @@ use flate2::Compression;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use vm_images::files::private_file;
 
 /// Bytes of the console's beginning that are kept; its end follows.
 const BEGINNING: u64 = 4 << 20;
@@ -29,7 +30,7 @@ impl Log {
         let _ = fs::remove_file(compressed(path));
         Ok(Log {
             path: path.to_owned(),
-            file: File::create(path)?,
+            file: private_file(path)?,
             total: 0,
         })
     }
@@ -66,7 +67,7 @@ fn compressed(path: &Path) -> PathBuf {
 
 /// Puts a compressed file in the place of a log.
 fn compress(path: &Path) -> io::Result<()> {
-    let mut encoder = GzEncoder::new(File::create(compressed(path))?, Compression::fast());
+    let mut encoder = GzEncoder::new(private_file(&compressed(path))?, Compression::fast());
     io::copy(&mut File::open(path)?, &mut encoder)?;
     encoder.finish()?.flush()?;
     fs::remove_file(path)
