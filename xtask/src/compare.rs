@@ -1,9 +1,10 @@
 //! `cargo xtask compare A B`: the same programs on two kernels.
 
 use crate::exit::{say, Exit, UsageError};
+use crate::folders::Held;
+use crate::interrupt;
 use crate::rig::{rig, AccelChoice, KernelOptions, Rig};
 use crate::vm_matrix::corpus;
-use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::campaign::{compare, divergence_id, Bucket, Known, PairResult, PairSettings};
@@ -76,11 +77,9 @@ pub fn run(args: &CompareArgs, workspace: &Path) -> Result<Exit> {
         reruns: 5,
         known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
     };
-    let path = folders::run_folder(workspace, args.out.as_deref());
-    let consoles = path.join("consoles");
-    for folder in [&consoles, &path.join("programs")] {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
+    let path = Held::run(workspace, args.out.as_deref())?;
+    let consoles = path.make("consoles")?;
+    path.make("programs")?;
     let rigs = [
         one(args, &args.a, workspace, &consoles)?,
         one(args, &args.b, workspace, &consoles)?,

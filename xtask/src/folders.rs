@@ -1,5 +1,10 @@
 //! Output folders and their names.
 
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -67,15 +72,79 @@ pub fn run_folder(workspace: &Path, out: Option<&Path>) -> PathBuf {
     folder
 }
 
+/// A folder that a command writes to, for its user alone. As long as the command lives, `runs prune` leaves the folder alone, and another
+/// command does not write to it.
+#[derive(Debug)]
+pub struct Held {
+    path: PathBuf,
+    /// `None`: on a file system that has no locks.
+    _lock: Option<Flock<File>>,
+}
+
+impl Held {
+    /// Makes the folder that was asked for, or one named after the time ([`run_folder`]), unless it is there, and holds it.
+    ///
+    /// # Errors
+    /// It cannot be made, or another command has it.
+    pub fn run(workspace: &Path, out: Option<&Path>) -> Result<Held> {
+        Held::folder(run_folder(workspace, out))
+    }
+
+    /// As [`Held::run`], for this folder.
+    fn folder(path: PathBuf) -> Result<Held> {
+        let name = || path.display().to_string();
+        vm_images::files::private_folder(&path).with_context(name)?;
+        let folder = File::open(&path).with_context(name)?;
+        let lock = match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Some(lock),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                anyhow::bail!("{}: another command is writing there", name())
+            }
+            Err(_) => None,
+        };
+        Ok(Held { path, _lock: lock })
+    }
+
+    /// Makes a folder in it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        vm_images::files::private_folder(&path).with_context(|| path.display().to_string())?;
+        Ok(path)
+    }
+}
+
+impl Deref for Held {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// A new folder for the console logs of a command that leaves nothing else behind.
 ///
 /// # Errors
 /// It cannot be made.
-pub fn consoles(workspace: &Path) -> anyhow::Result<PathBuf> {
-    use anyhow::Context;
-    let folder = target(workspace).join("mmdiff/consoles").join(timestamp());
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    Ok(folder)
+pub fn consoles(workspace: &Path) -> Result<PathBuf> {
+    let path = target(workspace).join("mmdiff/consoles").join(timestamp());
+    let name = || path.display().to_string();
+    vm_images::files::private_folder(&path).with_context(name)?;
+    // Held until the process ends; commands that began in the same second share it.
+    let folder = File::open(&path).with_context(name)?;
+    std::mem::forget(Flock::lock(folder, FlockArg::LockSharedNonblock));
+    Ok(path)
+}
+
+/// Whether a file or folder is locked by somebody.
+pub fn is_locked(path: &Path) -> bool {
+    let file = File::open(path);
+    file.is_ok_and(|file| {
+        let tried = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        matches!(tried, Err((_, Errno::EWOULDBLOCK)))
+    })
 }
 
 /// Cargo's target folder.

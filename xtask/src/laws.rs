@@ -1,8 +1,9 @@
 //! `cargo xtask laws`: what must come out alike on a kernel, whatever the rules say.
 
 use crate::exit::{say, Exit};
+use crate::folders::Held;
 use crate::rig::{rig, KernelOptions};
-use crate::{folders, interrupt, measured};
+use crate::{interrupt, measured};
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::kernel::machine::VmSource;
@@ -45,9 +46,8 @@ const HEADER: [&str; 6] = ["kernel", "arch", "law", "pairs", "skipped", "broken"
 /// Carries out `laws`.
 pub fn run(args: &LawsArgs, workspace: &Path) -> Result<Exit> {
     let stop = interrupt::stop_flag();
-    let folder = folders::run_folder(workspace, None);
-    let consoles = folder.join("consoles");
-    std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
+    let folder = Held::run(workspace, None)?;
+    let consoles = folder.make("consoles")?;
     let rig = rig(&args.kernels, workspace, &consoles, &|line| {
         eprintln!("{line}")
     })?;

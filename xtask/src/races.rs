@@ -3,10 +3,11 @@
 mod found;
 
 use crate::exit::{say, Exit};
+use crate::folders::Held;
 use crate::judge_by::RulesOptions;
 use crate::rig::{newest_unless_named, rig, KernelOptions};
 use crate::vm_matrix::GuestFaultName;
-use crate::{folders, interrupt, measured};
+use crate::{interrupt, measured};
 use anyhow::{Context, Result};
 use clap::Args;
 use found::{suspects, Found, Reporting, Suspect};
@@ -107,9 +108,8 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
     let stopped = || stop.load(Ordering::Relaxed);
     let programs = programs(args, workspace)?;
     let known = Known::load(&workspace.join("corpus/findings/known.toml"))?;
-    let folder = folders::run_folder(workspace, args.out.as_deref());
-    let consoles = folder.join("consoles");
-    std::fs::create_dir_all(&consoles).with_context(|| consoles.display().to_string())?;
+    let folder = Held::run(workspace, args.out.as_deref())?;
+    let consoles = folder.make("consoles")?;
     let by = args.rules.judge_by()?;
     let kernels = newest_unless_named(&args.kernels, workspace)?;
     let rig = rig(&kernels, workspace, &consoles, &|line| eprintln!("{line}"))?;

@@ -1,11 +1,10 @@
 //! `cargo xtask runs`: the folders that earlier runs have left, and removing old ones.
 
 use crate::exit::{say, Exit, UsageError};
-use crate::{folders, measured};
+use crate::{farm, folders, measured};
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args, Subcommand};
 use harness::report::Manifest;
-use nix::fcntl::{Flock, FlockArg};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -13,7 +12,7 @@ use std::time::{Duration, SystemTime};
 /// Lists the folders of runs under target/mmdiff, and removes old ones on request. Nothing else ever removes a run.
 ///
 /// Runs are the folders in target/mmdiff/runs, and console logs of commands that leave nothing else in target/mmdiff/consoles. What
-/// was written elsewhere (--out) is not touched, nor is a run that is being written.
+/// was written elsewhere (--out) is not touched, nor is a run that is being written, or a farm with shards that are not through.
 ///
 /// Examples:
 ///   cargo xtask runs list
@@ -47,6 +46,12 @@ struct PruneArgs {
     #[arg(long)]
     yes: bool,
 }
+
+/// A run's journal.
+const JOURNAL: &str = "results.jsonl";
+
+/// Levels of folders in which other runs may be: the shards of a farm, the campaigns of a soak.
+const NESTED: u32 = 2;
 
 /// A folder that a run has left.
 struct Run {
@@ -97,8 +102,8 @@ fn prune(args: &PruneArgs, base: &Path) -> Result<Exit> {
         let old = runs.len().saturating_sub(args.keep.unwrap_or(0));
         for run in runs.iter().take(old).filter(|run| age(run) >= limit) {
             let path = run.path.display();
-            if in_use(&run.path) {
-                say!("{path} is being written: it stays\n");
+            if let Some(why) = needed(&run.path) {
+                say!("{path} {why}: it stays\n");
                 continue;
             }
             if args.yes {
@@ -153,13 +158,36 @@ fn add_up(path: &Path, run: &mut Run) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether a run is writing its journal.
-fn in_use(path: &Path) -> bool {
-    let journals = [path.join("results.jsonl")];
-    journals.iter().any(|journal| {
-        let file = fs::File::open(journal);
-        file.is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
-    })
+/// Why a run must stay.
+fn needed(path: &Path) -> Option<String> {
+    if is_in_use(path, NESTED) {
+        return Some("is being written".into());
+    }
+    match farm::left(path) {
+        Ok(None | Some(0)) => None,
+        Ok(Some(left)) => Some(format!("is a farm, {left} of its shards are not through")),
+        Err(error) => Some(format!("is a farm whose shards cannot be read ({error:#})")),
+    }
+}
+
+/// Whether a command holds a folder, writes a journal, or has a lock in it or so many levels below it.
+fn is_in_use(path: &Path, levels: u32) -> bool {
+    if folders::is_locked(path) {
+        return true;
+    }
+    fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => levels > 0 && is_in_use(&path, levels - 1),
+                Ok(_) => (name == JOURNAL || name.ends_with(".lock")) && folders::is_locked(&path),
+                Err(_) => false,
+            }
+        })
 }
 
 fn age(run: &Run) -> Duration {
@@ -173,6 +201,8 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::{Flock, FlockArg};
+    use std::collections::BTreeSet;
 
     fn base() -> tempfile::TempDir {
         let base = tempfile::tempdir().unwrap();
@@ -223,5 +253,40 @@ mod tests {
         assert_eq!(left(&base), ["d"]);
         pruned(None, Some(100.0), true, &base);
         assert_eq!(left(&base), ["d"]);
+    }
+
+    /// What is not a run of vm-matrix, or has several of them in it.
+    #[test]
+    fn what_runs_in_a_folder_keeps_it() {
+        let base = tempfile::tempdir().unwrap();
+        let runs = base.path().join("runs");
+        let lock = |path: &Path| {
+            let file = fs::File::open(path).unwrap();
+            Flock::lock(file, FlockArg::LockExclusive).unwrap()
+        };
+        let held = folders::Held::run(base.path(), Some(&runs.join("races"))).unwrap();
+        let again = folders::Held::run(base.path(), Some(&runs.join("races"))).unwrap_err();
+        assert!(again.to_string().contains("another command"), "{again}");
+        let journal = runs.join("soak/disturbed/1/results.jsonl");
+        fs::create_dir_all(journal.parent().unwrap()).unwrap();
+        fs::write(&journal, "").unwrap();
+        let (journal, shard) = (lock(&journal), runs.join("farm/logs/3.lock"));
+        fs::create_dir_all(shard.parent().unwrap()).unwrap();
+        fs::write(&shard, "").unwrap();
+        let shard = lock(&shard);
+        fs::create_dir_all(runs.join("old")).unwrap();
+        let unfinished = runs.join("waits");
+        fs::create_dir_all(&unfinished).unwrap();
+        fs::write(unfinished.join("farm.json"), r#"{"shards": 2}"#).unwrap();
+        let names =
+            |base: &tempfile::TempDir| -> BTreeSet<String> { left(base).into_iter().collect() };
+        pruned(Some(0), None, true, &base);
+        assert_eq!(
+            names(&base),
+            BTreeSet::from(["races", "soak", "farm", "waits"].map(String::from))
+        );
+        drop((held, journal, shard));
+        pruned(Some(0), None, true, &base);
+        assert_eq!(names(&base), BTreeSet::from(["waits".to_string()]));
     }
 }

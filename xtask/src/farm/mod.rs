@@ -13,6 +13,8 @@ mod prepare;
 mod slurm;
 mod status;
 
+pub use status::left;
+
 use crate::exit::{say, Exit};
 use anyhow::Result;
 use clap::{Args, Subcommand};

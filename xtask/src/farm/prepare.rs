@@ -2,7 +2,8 @@
 
 use super::Common;
 use crate::exit::{Exit, UsageError};
-use crate::{folders, merge, rig};
+use crate::folders::Held;
+use crate::{merge, rig};
 use anyhow::{Context, Result};
 use harness::report::{through, Through, MANIFEST};
 use serde_json::json;
@@ -23,6 +24,8 @@ pub struct Farm {
     /// VMs side by side in each shard.
     pub jobs: u64,
     workspace: PathBuf,
+    /// Who follows a farm has its folder for itself.
+    _held: Option<Held>,
 }
 
 impl Farm {
@@ -40,13 +43,13 @@ impl Farm {
         let verb = std::iter::once("vm-matrix".to_string());
         let command: Vec<String> = verb.chain(common.matrix.iter().cloned()).collect();
         let matrix = crate::matrix_args(&command).map_err(UsageError)?;
-        let out = folders::run_folder(workspace, common.out.as_deref());
+        let held = Held::run(workspace, common.out.as_deref())?;
         for folder in ["shards", "logs"] {
-            let folder = out.join(folder);
-            std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+            held.make(folder)?;
         }
         let farm = Farm {
-            out: out.canonicalize()?,
+            out: held.canonicalize()?,
+            _held: Some(held),
             shards: common.shards,
             jobs: common.jobs,
             workspace: workspace.to_path_buf(),
@@ -54,7 +57,7 @@ impl Farm {
         farm.claim(common)?;
         let script = farm.script();
         write(&script, &farm.shard_script(&common.matrix)?)?;
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700))?;
         if !common.dry_run && matrix.simulated.is_none() {
             let logs = farm.out.join("logs");
             rig::rig(&matrix.kernels, workspace, &logs, &|line| {
@@ -85,6 +88,11 @@ impl Farm {
             .into()),
             Err(_) => write(&path, &format!("{mine}\n")),
         }
+    }
+
+    /// Whether a folder belongs to a farm.
+    pub fn is_in(out: &Path) -> bool {
+        out.join(FARM).exists()
     }
 
     /// The number of shards of the farm that a folder belongs to.
@@ -256,6 +264,7 @@ pub mod tests {
             shards: 3,
             jobs: 2,
             workspace: PathBuf::new(),
+            _held: None,
         }
     }
 

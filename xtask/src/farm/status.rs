@@ -5,7 +5,7 @@ use crate::exit::{say, Exit};
 use anyhow::Result;
 use clap::Args;
 use harness::report::Through;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Shards that are named, at most.
 const NAMED: usize = 20;
@@ -46,6 +46,22 @@ pub fn run(args: &StatusArgs) -> Result<Exit> {
         true => Exit::Fine,
         false => Exit::Infrastructure,
     })
+}
+
+/// Shards of a farm that are not through; `None`: the folder is not that of a farm.
+///
+/// # Errors
+/// It is one, and cannot be read.
+pub fn left(out: &Path) -> Result<Option<u64>> {
+    if !Farm::is_in(out) {
+        return Ok(None);
+    }
+    let mut left = 0;
+    for shard in 1..=Farm::shards_of(out)? {
+        let through = progress(out, shard)?.is_some_and(Through::is_complete);
+        left += u64::from(!through);
+    }
+    Ok(Some(left))
 }
 
 fn told(progress: Option<Through>) -> String {

@@ -11,6 +11,8 @@ mod guest;
 mod proof;
 
 use crate::exit::{say, Exit, UsageError};
+use crate::folders::Held;
+use crate::interrupt;
 use crate::process::{children, is_qemu, rss_kib, users_of};
 use crate::{folders, interrupt};
 use anyhow::{Context, Result};
@@ -29,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use vm_images::files::private_file;
 
 /// Longest that a VM or the host process is stopped: a guest that stands still for ten seconds counts as hung.
 const STOPPED_MS: u64 = 1500;
@@ -144,9 +147,8 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
         }
     }
     let stop = interrupt::stop_flag();
-    let folder = folders::run_folder(workspace, args.out.as_deref());
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let make = |name: &str| File::create(folder.join(name)).context(name.to_string());
+    let folder = Held::run(workspace, args.out.as_deref())?;
+    let make = |name: &str| private_file(&folder.join(name)).context(name.to_string());
     let mut soak = Soak {
         args,
         random: fastrand::Rng::with_seed(args.faults_seed),
