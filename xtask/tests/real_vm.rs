@@ -128,3 +128,46 @@ fn real_hangs_and_crashes_are_verdicts() {
         assert!(column(&out, name) > 0, "{fault}");
     }
 }
+
+/// One that was built without seccomp, and takes its time to say so.
+#[test]
+fn a_qemu_without_a_sandbox_is_used_and_told_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let name = "qemu-system-x86_64";
+    let path = std::env::var_os("PATH").expect("a path");
+    let real = std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.exists())
+        .expect("QEMU");
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' -sandbox '*)\n  sleep 1\n  \
+         echo '{name}: -sandbox support is not enabled in this QEMU binary' >&2\n  exit 1\nesac\nexec {} \"$@\"\n",
+        real.display()
+    );
+    let fake = dir.path().join(name);
+    std::fs::write(&fake, script).expect("a script");
+    // Root's QEMU is nobody's.
+    for path in [dir.path(), &fake] {
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(path, mode).expect("permissions");
+    }
+    let folders = std::env::split_paths(&path);
+    let folders = std::iter::once(dir.path().to_path_buf()).chain(folders);
+    let out = dir.path().join("out");
+    let corpus =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/guard/01-the-first-guard.prog");
+    let ended = matrix(&out, &["--programs", "0", "--corpus"])
+        .arg(corpus)
+        .env("PATH", std::env::join_paths(folders).expect("a path"))
+        .stderr(Stdio::piped())
+        .output()
+        .expect("a run");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    let told = format!("without QEMU's sandbox: {name}: -sandbox support is not enabled");
+    assert_eq!(said.matches(&told).count(), 1, "{said}");
+    let record = std::fs::read_to_string(out.join("run.json")).expect("run.json");
+    assert!(record.contains(", without sandbox\""), "{record}");
+    assert_eq!(column(&out, "programs"), 1);
+}

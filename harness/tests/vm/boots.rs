@@ -139,3 +139,69 @@ fn a_bare_init_boots_and_the_accelerator_is_probed_once() {
         assert_eq!(first, Accel::Tcg);
     }
 }
+
+/// Fields of /proc/PID/status.
+fn status(pid: u32, name: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name}"))
+        .trim()
+        .to_string()
+}
+
+/// Whoever we are, and wherever the files lie.
+#[test]
+fn qemu_has_few_rights_and_no_file_that_it_may_write() {
+    use std::os::unix::fs::PermissionsExt;
+    for arch in Arch::ALL {
+        let mut rig = rig(arch);
+        // Files that nobody else can read, in a folder that nobody else can enter.
+        let private = rig.dir.path().join("private");
+        std::fs::create_dir(&private).unwrap();
+        for file in [&mut rig.config.image, &mut rig.config.initramfs] {
+            let copy = private.join(file.file_name().unwrap());
+            std::fs::copy(&file, &copy).unwrap();
+            std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600)).unwrap();
+            *file = copy;
+        }
+        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let vm = rig.boot();
+        let qemu = vm.qemu_pid();
+        let me = nix::unistd::geteuid();
+        let user = match me.is_root() {
+            true => "65534".to_string(),
+            false => me.to_string(),
+        };
+        assert_eq!(status(qemu, "Uid:"), [user.as_str(); 4].join("\t"));
+        if me.is_root() {
+            assert_eq!(status(qemu, "Gid:"), ["65534"; 4].join("\t"));
+            assert_eq!(status(qemu, "Groups:"), "");
+        }
+        for caps in ["CapEff:", "CapPrm:", "CapInh:", "CapAmb:"] {
+            assert_eq!(status(qemu, caps), "0".repeat(16), "{caps}");
+        }
+        assert_eq!(status(qemu, "Seccomp:"), "2");
+        assert_eq!(status(qemu, "NoNewPrivs:"), "1");
+        let mut files = 0;
+        for fd in std::fs::read_dir(format!("/proc/{qemu}/fd")).unwrap() {
+            let fd = fd.unwrap();
+            let target = std::fs::read_link(fd.path()).unwrap();
+            let target = target.to_string_lossy();
+            // Pipes, sockets and the like have no path; its console and we are at their other ends.
+            if !target.starts_with('/') || target == "/dev/null" {
+                continue;
+            }
+            let info = format!("/proc/{qemu}/fdinfo/{}", fd.file_name().to_string_lossy());
+            let info = std::fs::read_to_string(info).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+            let flags = u32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+            let writable = flags & 3 != 0;
+            assert!(
+                !writable || target.starts_with("/memfd:mmdiff-"),
+                "{target}"
+            );
+            files += 1;
+        }
+        assert!(files > 0);
+    }
+}

@@ -54,7 +54,6 @@ pub fn probe_accel(config: &VmConfig, cache: &Path) -> Result<Accel, VmError> {
 /// # Errors
 /// As for [`Vm::boot`].
 pub fn boot_bare(config: &VmConfig) -> Result<f64, VmError> {
-    qemu::version(config.arch)?;
     qemu::check_image(&config.image, config.arch)?;
     let mut config = config.clone();
     config.append = format!("{} mmdiff_bare=1", config.append).trim().to_owned();
@@ -62,7 +61,7 @@ pub fn boot_bare(config: &VmConfig) -> Result<f64, VmError> {
         what: "making the shared memory",
         source,
     })?);
-    let mut process = Process::start(&config, shared, true)?;
+    let mut process = Process::start(&config, shared)?;
     loop {
         if process.console().ready {
             return Ok(process.started.elapsed().as_secs_f64());

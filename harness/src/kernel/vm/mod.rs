@@ -5,6 +5,7 @@
 //! | `qemu` | which QEMU, its arguments, kernel images |
 //! | `process` | the QEMU process, its console, its end |
 //! | `log` | the log file of a console |
+//! | `rights` | whom it runs as, and the files that it is given |
 //! | `shared` | the memory that host and guest share |
 //! | `flight` | what has been asked and not yet been answered |
 //! | `accel` | whether KVM works here |
@@ -20,6 +21,7 @@ mod flight;
 mod log;
 mod process;
 mod qemu;
+mod rights;
 mod run_to_end;
 mod shared;
 
@@ -83,11 +85,9 @@ impl Vm {
     /// # Errors
     /// No QEMU, no kernel, or one that does not boot.
     pub fn boot(config: &VmConfig) -> Result<Vm, VmError> {
-        qemu::version(config.arch)?;
         qemu::check_image(&config.image, config.arch)?;
-        must_exist(&config.initramfs)?;
         let shared = share()?;
-        let process = start_process(config, &shared)?;
+        let process = Process::start(config, Arc::clone(&shared))?;
         let mut vm = Vm::around(process, shared);
         vm.await_hello(config.boot_limit)?;
         let seconds = vm.process.started.elapsed().as_secs_f64();
@@ -116,7 +116,8 @@ impl Vm {
             .env_clear()
             .env("MMDIFF_ALLOW_HOST", "1")
             .env("MMDIFF_HOST_MEMORY", memory.to_string());
-        let process = Process::launch(command, ("guest", "mmdiff"), log, Arc::clone(&shared))?;
+        let names = ("guest", "mmdiff");
+        let process = Process::launch(command, names, log, Arc::clone(&shared), Vec::new())?;
         let mut vm = Vm::around(process, shared);
         vm.await_hello(Duration::from_secs(30))?;
         vm.boot_seconds = vm.process.started.elapsed().as_secs_f64();
@@ -428,7 +429,6 @@ impl Vm {
     }
 }
 
-/// With QEMU's sandbox where it has one.
 /// Memory to share with a guest.
 fn share() -> Result<Arc<Shared>, VmError> {
     let what = "making the shared memory";
@@ -442,19 +442,6 @@ fn must_exist(path: &Path) -> Result<(), VmError> {
         source,
     };
     std::fs::metadata(path).map(|_| ()).map_err(missing)
-}
-
-fn start_process(config: &VmConfig, shared: &Arc<Shared>) -> Result<Process, VmError> {
-    let mut process = Process::start(config, Arc::clone(shared), true)?;
-    // A QEMU without seccomp says so at once.
-    std::thread::sleep(Duration::from_millis(50));
-    if process.ended().is_some() {
-        process.end();
-        if process.console().tail().contains("sandbox") {
-            return Process::start(config, Arc::clone(shared), false);
-        }
-    }
-    Ok(process)
 }
 
 fn broken_ring(error: RingError<std::io::Error>) -> VmError {

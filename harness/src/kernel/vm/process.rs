@@ -5,12 +5,14 @@
 
 use super::error::{Running, VmError};
 use super::log::Log;
-use super::qemu::{arguments, program, VmConfig};
+use super::qemu::{self, arguments, program, Given, VmConfig};
+use super::rights;
 use super::shared::Shared;
 use crate::kernel::console::{Recogniser, Report};
 use nix::sys::signal::Signal;
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::ErrorKind::PermissionDenied;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -114,28 +116,50 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts QEMU.
+    /// Starts QEMU: with an ordinary user's rights ([`rights`]), and in its sandbox where it has one.
     ///
     /// # Errors
-    /// It is not there, or the console log cannot be written.
-    pub fn start(
-        config: &VmConfig,
-        shared: Arc<Shared>,
-        sandbox: bool,
-    ) -> Result<Process, VmError> {
+    /// It is not there, or too old; a file cannot be read, or the console log not be written.
+    pub fn start(config: &VmConfig, shared: Arc<Shared>) -> Result<Process, VmError> {
+        let qemu = qemu::look(config.arch)?;
         let (name, package) = program(config.arch);
+        let ids = rights::ids(config.accel);
+        let (image, initramfs) = (
+            rights::file(&config.image, ids)?,
+            rights::file(&config.initramfs, ids)?,
+        );
+        let given = Given {
+            memory: shared.as_fd().as_raw_fd(),
+            image: image.as_raw_fd(),
+            initramfs: initramfs.as_raw_fd(),
+        };
         let mut command = Command::new(name);
-        command.args(arguments(config, shared.as_fd().as_raw_fd(), sandbox));
-        Process::launch(command, (name, package), &config.console_log, shared)
+        command.args(arguments(config, given, qemu.sandbox));
+        // Relative names mean nothing to it, and it may not be allowed here.
+        command.current_dir("/");
+        if let Some(ids) = ids {
+            // Other groups go, too.
+            command.uid(ids.user).gid(ids.group);
+        }
+        let (names, files) = ((name, package), vec![image, initramfs]);
+        Process::launch(command, names, &config.console_log, shared, files).map_err(|error| match error {
+            VmError::Host { source, .. } if ids.is_some() && source.kind() == PermissionDenied => {
+                VmError::QemuFailed(format!(
+                    "{name} may not be run by the user nobody, whom root's QEMU becomes ({source}); let others run it, or run mmdiff as an ordinary user"
+                ))
+            }
+            other => other,
+        })
     }
 
     /// Starts `command`, whose output is a console. `names` are the program's and its package's, for the error when it is
-    /// missing.
+    /// missing. It inherits the shared memory, and `more`.
     pub fn launch(
         command: Command,
         names: (&'static str, &'static str),
         log: &Path,
         shared: Arc<Shared>,
+        more: Vec<OwnedFd>,
     ) -> Result<Process, VmError> {
         let log = Log::create(log).map_err(|source| VmError::File {
             path: log.to_owned(),
@@ -147,8 +171,9 @@ impl Process {
         let started = Instant::now();
         let thread = std::thread::Builder::new()
             .name("console".to_owned())
-            .spawn(move || match spawn(command, names, &shared) {
+            .spawn(move || match spawn(command, names, &shared, &more) {
                 Ok((child, output)) => {
+                    drop(more);
                     let _ = tell.send(Ok(child));
                     read_console(output, log, &of_thread, &shared);
                 }
@@ -209,6 +234,7 @@ fn spawn(
     mut command: Command,
     (program, package): (&'static str, &'static str),
     shared: &Shared,
+    more: &[OwnedFd],
 ) -> Result<(Child, OwnedFd), VmError> {
     let host = |source: std::io::Error| VmError::Host {
         what: "starting QEMU",
@@ -217,23 +243,27 @@ fn spawn(
     let (output, input) =
         nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| host(e.into()))?;
     let errors = input.try_clone().map_err(host)?;
-    let memory = shared.as_fd().as_raw_fd();
+    let mut inherited = vec![shared.as_fd().as_raw_fd()];
+    inherited.extend(more.iter().map(AsRawFd::as_raw_fd));
     let parent = nix::unistd::getpid();
     command
         .stdin(Stdio::null())
         .stdout(Stdio::from(input))
         .stderr(Stdio::from(errors));
-    // SAFETY: runs in the child between fork and exec and makes async-signal-safe system calls only.
+    // SAFETY: runs in the child between fork and exec and makes async-signal-safe system calls only; it allocates nothing.
     unsafe {
         command.pre_exec(move || {
+            // After the change of user, which would cancel it (prctl(2)).
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             if nix::unistd::getppid() != parent {
                 // The parent died before the signal was ordered.
                 return Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
             }
-            // QEMU alone inherits the shared memory: other children of ours keep it closed on exec.
-            if libc::fcntl(memory, libc::F_SETFD, 0) < 0 {
-                return Err(std::io::Error::last_os_error());
+            // QEMU alone inherits them: other children of ours keep them closed on exec.
+            for &fd in &inherited {
+                if libc::fcntl(fd, libc::F_SETFD, 0) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
             }
             Ok(())
         });

@@ -1,8 +1,10 @@
 //! Which QEMU, and its command line.
 
 use super::error::VmError;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use vm_images::Arch;
 use wire::layout;
@@ -85,27 +87,68 @@ pub fn program(arch: Arch) -> (&'static str, &'static str) {
     }
 }
 
-/// The version of an architecture's QEMU, as it prints it.
+/// QEMU's sandbox: no obsolete system calls, no new rights, no other programs, no changes of scheduling.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// What is known of an architecture's QEMU on this machine.
+#[derive(Debug, Clone)]
+pub struct Qemu {
+    /// As it prints it.
+    pub version: String,
+    /// It was built with seccomp, and the kernel lets it use it.
+    pub sandbox: bool,
+}
+
+/// Asks an architecture's QEMU what it is, once in the life of this process; one that has no sandbox is told of.
 ///
 /// # Errors
 /// It is missing, or older than 7.2.
-pub fn version(arch: Arch) -> Result<String, VmError> {
-    let (program, package) = program(arch);
-    let output = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|_| VmError::QemuMissing { program, package })?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    match parse_version(&text) {
-        Some(version) if version >= (7, 2) => {
-            Ok(text.lines().next().unwrap_or_default().to_owned())
-        }
-        _ => Err(VmError::QemuTooOld {
-            program,
-            found: text.lines().next().unwrap_or("unknown").to_owned(),
-        }),
+pub fn look(arch: Arch) -> Result<Qemu, VmError> {
+    static KNOWN: Mutex<BTreeMap<&str, Qemu>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(qemu) = known.get(arch.name()) {
+        return Ok(qemu.clone());
     }
+    let (program, package) = program(arch);
+    let ask = |words: &[&str]| {
+        let output = Command::new(program)
+            .args(words)
+            .stdin(Stdio::null())
+            .output();
+        output.map_err(|_| VmError::QemuMissing { program, package })
+    };
+    let text = String::from_utf8_lossy(&ask(&["--version"])?.stdout).into_owned();
+    let version = match parse_version(&text) {
+        Some(version) if version >= (7, 2) => text.lines().next().unwrap_or_default().to_owned(),
+        _ => {
+            return Err(VmError::QemuTooOld {
+                program,
+                found: text.lines().next().unwrap_or("unknown").to_owned(),
+            })
+        }
+    };
+    // It enters its sandbox before it lists processors, and ends when it cannot.
+    let tried = ask(&["-sandbox", SANDBOX, "-cpu", "help"])?;
+    let sandbox = tried.status.success();
+    if !sandbox {
+        let said = String::from_utf8_lossy(&tried.stderr).into_owned();
+        eprintln!("guests run without QEMU's sandbox: {}", said.trim());
+    }
+    let qemu = Qemu { version, sandbox };
+    known.insert(arch.name(), qemu.clone());
+    Ok(qemu)
+}
+
+/// The version of an architecture's QEMU, as it prints it, and whether it lacks its sandbox.
+///
+/// # Errors
+/// As [`look`].
+pub fn version(arch: Arch) -> Result<String, VmError> {
+    let qemu = look(arch)?;
+    Ok(match qemu.sandbox {
+        true => qemu.version,
+        false => qemu.version + ", without sandbox",
+    })
 }
 
 /// Major and minor number from `QEMU emulator version 7.2.22 (Debian ...)`.
@@ -151,8 +194,18 @@ pub fn check_image(path: &Path, arch: Arch) -> Result<(), VmError> {
     })
 }
 
-/// QEMU's arguments; `shared_fd` is the number under which it inherits the shared memory.
-pub fn arguments(config: &VmConfig, shared_fd: i32, sandbox: bool) -> Vec<String> {
+/// Numbers of the descriptors that QEMU inherits.
+#[derive(Debug, Clone, Copy)]
+pub struct Given {
+    /// The shared memory, the only one that may be written.
+    pub memory: i32,
+    pub image: i32,
+    pub initramfs: i32,
+}
+
+/// QEMU's arguments.
+pub fn arguments(config: &VmConfig, given: Given, sandbox: bool) -> Vec<String> {
+    let file = |fd: i32| format!("/proc/self/fd/{fd}");
     let mut args: Vec<String> = Vec::new();
     let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
     let accel = match (config.accel, config.arch) {
@@ -196,13 +249,14 @@ pub fn arguments(config: &VmConfig, shared_fd: i32, sandbox: bool) -> Vec<String
     add(
         "-object",
         format!(
-            "memory-backend-file,id=shared,share=on,mem-path=/proc/self/fd/{shared_fd},size={}",
+            "memory-backend-file,id=shared,share=on,mem-path={},size={}",
+            file(given.memory),
             layout::BYTES
         ),
     );
     add("-device", "ivshmem-plain,memdev=shared".to_owned());
-    add("-kernel", config.image.display().to_string());
-    add("-initrd", config.initramfs.display().to_string());
+    add("-kernel", file(given.image));
+    add("-initrd", file(given.initramfs));
     let mut append =
         format!("console={console} quiet panic=-1 rdinit=/init {TRIM} {SWITCH_ON} {more}");
     // With the vDSO go three VMAs of each process. Threads of sections, which have more than one CPU, want its clock.
@@ -215,10 +269,7 @@ pub fn arguments(config: &VmConfig, shared_fd: i32, sandbox: bool) -> Vec<String
     }
     add("-append", append);
     if sandbox {
-        add(
-            "-sandbox",
-            "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned(),
-        );
+        add("-sandbox", SANDBOX.to_owned());
     }
     args.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned));
     args
@@ -235,6 +286,67 @@ mod tests {
         assert_eq!(parse_version("QEMU emulator version 10.1.0"), Some((10, 1)));
         assert_eq!(parse_version("something else"), None);
         assert!(Some((7, 2)) > parse_version("QEMU emulator version 6.2.0"));
+    }
+
+    /// No network, no disk, no monitor; one file that may be written, which is memory.
+    #[test]
+    fn a_machine_has_what_it_is_given_and_no_more() {
+        let given = Given {
+            memory: 3,
+            image: 4,
+            initramfs: 5,
+        };
+        for arch in Arch::ALL {
+            for accel in [Accel::Tcg, Accel::Kvm] {
+                let path = Path::new("elsewhere");
+                let mut config = VmConfig::new(path, path, arch, path);
+                config.accel = accel;
+                let words = arguments(&config, given, true);
+                let options: Vec<&str> = words
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|word| word.starts_with('-'))
+                    .collect();
+                let known = [
+                    "-accel",
+                    "-machine",
+                    "-cpu",
+                    "-smp",
+                    "-m",
+                    "-display",
+                    "-chardev",
+                    "-serial",
+                    "-object",
+                    "-device",
+                    "-kernel",
+                    "-initrd",
+                    "-append",
+                    "-sandbox",
+                    "-nodefaults",
+                    "-no-user-config",
+                    "-no-reboot",
+                ];
+                assert_eq!(options, known, "{words:?}");
+                let after = |option: &str| {
+                    let at = words.iter().position(|word| word == option).unwrap();
+                    words[at + 1].as_str()
+                };
+                assert_eq!(after("-display"), "none");
+                assert_eq!(after("-chardev"), "stdio,id=console,signal=off");
+                assert_eq!(after("-device"), "ivshmem-plain,memdev=shared");
+                let memory = after("-object");
+                assert!(memory.contains("mem-path=/proc/self/fd/3,"), "{memory}");
+                assert_eq!(after("-kernel"), "/proc/self/fd/4");
+                assert_eq!(after("-initrd"), "/proc/self/fd/5");
+                for denied in ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"] {
+                    let denied = format!("{denied}=deny");
+                    assert!(after("-sandbox").contains(&denied), "{denied}");
+                }
+                assert!(!words.iter().any(|word| word.contains("elsewhere")));
+                let without = arguments(&config, given, false);
+                assert!(!without.contains(&"-sandbox".to_string()));
+            }
+        }
     }
 
     #[test]

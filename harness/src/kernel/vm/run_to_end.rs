@@ -13,13 +13,12 @@ use std::time::Duration;
 /// # Errors
 /// No QEMU, no kernel, or the console's log cannot be read.
 pub fn run_to_end(config: &VmConfig, limit: Duration) -> Result<String, VmError> {
-    qemu::version(config.arch)?;
     qemu::check_image(&config.image, config.arch)?;
     let shared = Shared::create().map_err(|source| VmError::Host {
         what: "making the shared memory",
         source,
     })?;
-    let mut process = Process::start(config, Arc::new(shared), true)?;
+    let mut process = Process::start(config, Arc::new(shared))?;
     while process.ended().is_none() && process.started.elapsed() <= limit {
         std::thread::sleep(Duration::from_millis(10));
     }

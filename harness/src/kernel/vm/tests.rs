@@ -11,7 +11,8 @@ fn fake(script: &str) -> (Vm, Arc<Shared>, tempfile::TempDir) {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
     let log = dir.path().join("console.log");
-    let process = Process::launch(command, ("sh", "dash"), &log, Arc::clone(&shared)).unwrap();
+    let names = ("sh", "dash");
+    let process = Process::launch(command, names, &log, Arc::clone(&shared), Vec::new()).unwrap();
     (Vm::around(process, Arc::clone(&shared)), shared, dir)
 }
 
@@ -330,7 +331,14 @@ fn a_missing_program_is_named_with_its_package() {
     let shared = Arc::new(Shared::create().unwrap());
     let command = Command::new("/nonexistent/qemu");
     let log = dir.path().join("console.log");
-    let error = Process::launch(command, ("qemu-system-x", "qemu-x"), &log, shared).unwrap_err();
+    let error = Process::launch(
+        command,
+        ("qemu-system-x", "qemu-x"),
+        &log,
+        shared,
+        Vec::new(),
+    )
+    .unwrap_err();
     assert!(
         error
             .to_string()
