@@ -14,7 +14,6 @@ use crate::exit::{say, Exit, UsageError};
 use crate::folders::Held;
 use crate::interrupt;
 use crate::process::{children, is_qemu, rss_kib, users_of};
-use crate::{folders, interrupt};
 use anyhow::{Context, Result};
 use clap::Args;
 use group::Group;
@@ -23,10 +22,11 @@ use nix::mount::{mount, umount, MsFlags};
 use nix::sched::{unshare, CloneFlags};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
-use proof::{differences, left_in, verdicts, Verdicts};
+use proof::{all_in, differences, left_behind, unfinished_in, verdicts, Verdicts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
@@ -53,8 +53,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// Faults: QEMU is killed, stopped and continued; guests panic (by sysrq), write garbage into the memory that they share with the
 /// host, and flood their console; the host process is killed, interrupted, stopped and continued, and resumed; half a line is left
-/// at the end of its results; the file system of its results (a tmpfs, when we may mount one) is full for a while; the processes get
-/// no more memory (a control group, when we may make one) until the kernel kills one of them. Which of them are missing is told.
+/// at the end of its results; the file system of its results (a tmpfs, when we may mount one) is full until it ends; the processes get
+/// no more memory (a control group, when we may make one) until the kernel kills one of them. Which of them are missing is told, and
+/// what had no effect is not counted. On the model (--simulated) there are no guests: the rest happens.
 /// At the end: every planned block of programs has exactly one record, verdicts are those of the undisturbed run (but for the
 /// programs that ran when a guest was made to panic, which are crashes), no process, socket or temporary file is left, and the host
 /// processes have not grown. faults.csv, memory.csv and soak.txt stay in a folder.
@@ -166,6 +167,8 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
         ascribed: 0,
         wrong: Vec::new(),
     };
+    let temporary = soak.temporary();
+    std::fs::create_dir(&temporary).with_context(|| temporary.display().to_string())?;
     writeln!(soak.log, "seconds,round,fault,pid,detail")?;
     writeln!(soak.memory, "seconds,round,pid,rss_kib")?;
     let peace = soak.folder.join("undisturbed");
@@ -177,6 +180,8 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
         );
     }
     let wanted = verdicts(&peace, &mut soak.wrong)?;
+    let cache = vm_images::store::default_cache()?;
+    let unfinished = unfinished_in(&cache);
     soak.started = Instant::now();
     let rounds_folder = soak.folder.join("disturbed");
     std::fs::create_dir_all(&rounds_folder)?;
@@ -197,7 +202,8 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
             let found = verdicts(&out, &mut soak.wrong)?;
             let (wrong, ascribed) = differences(&wanted, &found, soak.panics - panics);
             soak.ascribed += ascribed;
-            let wrong = wrong.into_iter().chain(left_in(&out));
+            let left = unfinished_in(&out).into_iter().map(left_behind);
+            let wrong = wrong.into_iter().chain(left);
             soak.wrong
                 .extend(wrong.map(|what| format!("round {rounds}: {what}")));
             // The tmpfs is small.
@@ -211,6 +217,16 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
     }
     let minutes = soak.started.elapsed().as_secs_f64() / 60.0;
     soak.end(&rounds_folder);
+    let mut new = unfinished_in(&cache);
+    if new.difference(&unfinished).next().is_some() {
+        // Of another command, perhaps, which goes on.
+        std::thread::sleep(PATIENCE);
+        new.retain(|path| path.exists());
+    }
+    let new = new.difference(&unfinished).cloned();
+    let left = new.chain(all_in(&temporary));
+    let left = left.chain(Some(soak.trigger()).filter(|trigger| trigger.exists()));
+    soak.wrong.extend(left.map(left_behind));
     let text = soak.told(rounds, minutes, &wanted);
     std::fs::write(soak.folder.join("soak.txt"), &text)?;
     say!("{text}{}\n", soak.folder.display());
@@ -230,6 +246,7 @@ impl Soak<'_> {
         let child = Command::new(program)
             .arg("vm-matrix")
             .args(words)
+            .env("TMPDIR", self.temporary())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -252,6 +269,11 @@ impl Soak<'_> {
             words.extend(["--panic-when", &trigger]);
         }
         self.spawn(&words)
+    }
+
+    /// Where campaigns have their temporary files, of which nothing may be left.
+    fn temporary(&self) -> PathBuf {
+        self.folder.join("tmp")
     }
 
     /// The file that makes a guest panic.
@@ -314,50 +336,81 @@ impl Soak<'_> {
         Instant::now() + Duration::from_millis(mean / 4 + self.random.u64(..mean * 3 / 2))
     }
 
+    /// Does something to the campaign, and counts it when it has come to something.
     fn inject(&mut self, round: u64, out: &Path, child: &mut Child) -> Result<()> {
         let chosen = self.random.usize(..Fault::ALL.len());
         let (fault, name) = Fault::ALL[chosen];
         let possible = match fault {
             Fault::FullDisk => self.mounted,
             Fault::NoMemory => self.group.is_some(),
+            Fault::KillQemu | Fault::StopQemu | Fault::Garbage | Fault::Flood | Fault::Panic => {
+                !self.is_model()
+            }
             _ => true,
         };
         if !possible {
             return Ok(());
         }
-        let host = Pid::from_raw(child.id() as i32);
         let qemus = children(child.id(), "qemu-system");
-        let victim = (!qemus.is_empty())
-            .then(|| qemus[self.random.usize(..qemus.len())])
-            .map(|pid| Pid::from_raw(pid as i32));
-        let pause = Duration::from_millis(50 + self.random.u64(..STOPPED_MS));
-        let mut pid = host;
-        let mut detail = String::new();
-        match fault {
-            Fault::KillQemu | Fault::StopQemu | Fault::Garbage | Fault::Flood => {
-                let Some(victim) = victim else {
-                    return Ok(());
-                };
-                pid = victim;
-                let qemu = victim.as_raw() as u32;
-                // Errors mean that it is gone already.
-                match fault {
-                    Fault::KillQemu => {
-                        let _ = kill(victim, Signal::SIGKILL);
-                    }
-                    Fault::StopQemu => {
-                        detail = stop_for(victim, pause);
-                    }
-                    Fault::Garbage => match guest::garbage(qemu, &mut self.random) {
-                        Ok(what) => detail = what,
-                        Err(error) => return self.unable(name, &error),
-                    },
-                    _ => match guest::flood(qemu) {
-                        Ok(bytes) => detail = format!("{bytes} bytes"),
-                        Err(error) => return self.unable(name, &error),
-                    },
-                }
+        let victim = (!qemus.is_empty()).then(|| qemus[self.random.usize(..qemus.len())]);
+        let seconds = self.started.elapsed().as_secs_f64();
+        let (pid, done) = match (fault, victim) {
+            (Fault::KillQemu | Fault::StopQemu | Fault::Garbage | Fault::Flood, None) => {
+                return Ok(())
             }
+            (Fault::KillQemu | Fault::StopQemu | Fault::Garbage | Fault::Flood, Some(qemu)) => {
+                (qemu, self.hurt_qemu(fault, qemu))
+            }
+            _ => (child.id(), self.hurt_host(fault, out, child, &qemus)?),
+        };
+        match done {
+            Ok(detail) => {
+                *self.counts.entry(fault).or_default() += 1;
+                writeln!(self.log, "{seconds:.1},{round},{name},{pid},{detail}")?;
+            }
+            // Most often the victim was gone.
+            Err(why) => writeln!(
+                self.log,
+                "{seconds:.1},{round},{name},{pid},without effect: {why}"
+            )?,
+        }
+        Ok(())
+    }
+
+    /// What is done to a QEMU: in words, or why it had no effect.
+    fn hurt_qemu(&mut self, fault: Fault, qemu: u32) -> std::result::Result<String, String> {
+        let victim = Pid::from_raw(qemu as i32);
+        let done = match fault {
+            Fault::KillQemu => kill(victim, Signal::SIGKILL)
+                .map(|()| String::new())
+                .map_err(|e| e.to_string()),
+            Fault::StopQemu => stop_for(victim, self.pause()),
+            Fault::Garbage => guest::garbage(qemu, &mut self.random).map_err(|e| e.to_string()),
+            _ => guest::flood(qemu)
+                .map(|bytes| format!("{bytes} bytes"))
+                .map_err(|e| e.to_string()),
+        }?;
+        // A host that has had enough ends the machine.
+        let since = Instant::now();
+        while fault == Fault::Flood && is_qemu(qemu) {
+            if since.elapsed() > PATIENCE {
+                return Err(format!("{done}, and it goes on"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(done)
+    }
+
+    /// What is done to the host process, or to its guests by it: in words, or why it had no effect.
+    fn hurt_host(
+        &mut self,
+        fault: Fault,
+        out: &Path,
+        child: &mut Child,
+        qemus: &[u32],
+    ) -> Result<std::result::Result<String, String>> {
+        let host = Pid::from_raw(child.id() as i32);
+        Ok(match fault {
             Fault::Panic => {
                 let trigger = self.trigger();
                 File::create(&trigger)?;
@@ -366,50 +419,63 @@ impl Soak<'_> {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 if std::fs::remove_file(&trigger).is_ok() {
-                    let error = std::io::Error::other("no guest had a program to run");
-                    return self.unable(name, &error);
+                    return Ok(Err("no guest had a program to run".into()));
                 }
                 self.panics += 1;
+                Ok(String::new())
             }
             Fault::NoMemory => {
                 let Some(group) = &self.group else {
-                    return Ok(());
+                    return Ok(Err("no control group".into()));
                 };
                 let bytes = match group.close() {
                     Ok(bytes) => bytes,
-                    Err(error) => return self.unable(name, &error),
+                    Err(error) => return Ok(Err(error.to_string())),
                 };
-                let before = qemus.len();
                 let now = || children(host.as_raw() as u32, "qemu-system").len();
                 let until = Instant::now() + Duration::from_secs(4);
                 let mut killed = false;
                 while !killed && Instant::now() < until {
                     std::thread::sleep(Duration::from_millis(20));
-                    killed = child.try_wait()?.is_some() || now() < before;
+                    killed = child.try_wait()?.is_some() || now() < qemus.len();
                 }
                 group.open()?;
-                detail = format!("{} MiB, killed: {killed}", bytes >> 20);
+                let text = format!("{} MiB", bytes >> 20);
+                match killed {
+                    true => Ok(text),
+                    false => Err(format!("{text} were enough")),
+                }
             }
             Fault::KillHost | Fault::TearLine => {
                 let _ = kill(host, Signal::SIGKILL);
-                child.wait()?;
-                self.gone(&qemus);
-                if fault == Fault::TearLine {
-                    let path = out.join("results.jsonl");
-                    let mut file = File::options().append(true).open(path);
-                    if let Ok(file) = &mut file {
-                        let bytes = 1 + self.random.u64(..200);
-                        detail = format!("{bytes} bytes");
-                        file.write_all(&vec![b'{'; bytes as usize])?;
-                    }
+                let ended = child.wait()?;
+                self.gone(qemus);
+                if ended.signal() != Some(Signal::SIGKILL as i32) {
+                    return Ok(Err(format!("it had ended: {ended}")));
+                }
+                if fault == Fault::KillHost {
+                    return Ok(Ok(String::new()));
+                }
+                let path = out.join("results.jsonl");
+                let bytes = 1 + self.random.usize(..200);
+                let torn = File::options().append(true).open(path);
+                match torn.and_then(|mut file| file.write_all(&vec![b'{'; bytes])) {
+                    Ok(()) => Ok(format!("{bytes} bytes")),
+                    Err(error) => Err(error.to_string()),
                 }
             }
             Fault::InterruptHost => {
                 let _ = kill(host, Signal::SIGINT);
+                let since = Instant::now();
+                while child.try_wait()?.is_none() && since.elapsed() < PATIENCE {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                match child.try_wait()? {
+                    Some(_) => Ok(String::new()),
+                    None => Err(format!("it goes on for {PATIENCE:?}")),
+                }
             }
-            Fault::StopHost => {
-                detail = stop_for(host, pause);
-            }
+            Fault::StopHost => stop_for(host, self.pause()),
             Fault::FullDisk => {
                 let ballast = out.with_file_name("ballast");
                 fill(&ballast);
@@ -417,21 +483,27 @@ impl Soak<'_> {
                 while Instant::now() < until && child.try_wait()?.is_none() {
                     std::thread::sleep(Duration::from_millis(50));
                 }
-                detail = format!("ended: {}", child.try_wait()?.is_some());
                 std::fs::remove_file(&ballast)?;
+                match child.try_wait()? {
+                    Some(ended) => Ok(ended.to_string()),
+                    None => Err("it had nothing to write".into()),
+                }
             }
-        }
-        *self.counts.entry(fault).or_default() += 1;
-        let seconds = self.started.elapsed().as_secs_f64();
-        writeln!(self.log, "{seconds:.1},{round},{name},{pid},{detail}")?;
-        Ok(())
+            Fault::KillQemu | Fault::StopQemu | Fault::Garbage | Fault::Flood => {
+                unreachable!("done to QEMU")
+            }
+        })
     }
 
-    /// Notes that a fault could not be injected: most often its victim was gone.
-    fn unable(&mut self, name: &str, error: &std::io::Error) -> Result<()> {
-        let seconds = self.started.elapsed().as_secs_f64();
-        writeln!(self.log, "{seconds:.1},,{name},,not injected: {error}")?;
-        Ok(())
+    /// Whether the campaign runs on the model, where there is no QEMU.
+    fn is_model(&self) -> bool {
+        let words = &self.args.matrix;
+        words.iter().any(|word| word.starts_with("--simulated"))
+    }
+
+    /// How long something is stopped.
+    fn pause(&mut self) -> Duration {
+        Duration::from_millis(50 + self.random.u64(..STOPPED_MS))
     }
 
     /// Notes memory and VMs of the host process.
@@ -537,12 +609,12 @@ impl Soak<'_> {
     }
 }
 
-/// Stops a process and lets it go on; how long it stood still, in words. Errors mean that it is gone already.
-fn stop_for(process: Pid, pause: Duration) -> String {
-    let _ = kill(process, Signal::SIGSTOP);
+/// Stops a process and lets it go on; how long it stood still, in words, or that it is gone.
+fn stop_for(process: Pid, pause: Duration) -> std::result::Result<String, String> {
+    kill(process, Signal::SIGSTOP).map_err(|e| e.to_string())?;
     std::thread::sleep(pause);
-    let _ = kill(process, Signal::SIGCONT);
-    format!("{} ms", pause.as_millis())
+    kill(process, Signal::SIGCONT).map_err(|e| e.to_string())?;
+    Ok(format!("{} ms", pause.as_millis()))
 }
 
 /// Mounts a tmpfs of [`ROOM_MIB`] in a mount namespace that this thread, and what it starts, has from now on.

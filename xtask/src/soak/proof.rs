@@ -4,8 +4,9 @@
 use anyhow::Result;
 use harness::campaign::BlockResult;
 use harness::report::{read_blocks, Item};
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use vm_images::files::UNFINISHED;
 
 /// What work items came to.
 pub type Verdicts = BTreeMap<Item, BlockResult>;
@@ -110,17 +111,33 @@ fn parting(one: &BlockResult, other: &BlockResult) -> String {
     text
 }
 
-/// Temporary files that a campaign has left in its folder.
-pub fn left_in(out: &Path) -> Vec<String> {
-    let mut left = Vec::new();
-    for folder in [out.to_path_buf(), out.join("divergences")] {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(".tmp") {
-                left.push(format!("left behind: {}", entry.path().display()));
-            }
+/// Everything below a folder that is not a folder.
+pub fn all_in(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(all_in(&entry.path())),
+            _ => found.push(entry.path()),
         }
     }
-    left
+    found
+}
+
+/// Files below a folder that somebody has begun to write and not brought to their names.
+pub fn unfinished_in(folder: &Path) -> BTreeSet<PathBuf> {
+    let is_unfinished = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The second is that of files that are made without a name in mind.
+        [UNFINISHED, ".tmp"]
+            .iter()
+            .any(|begin| name.starts_with(begin))
+    };
+    all_in(folder).into_iter().filter(is_unfinished).collect()
+}
+
+/// What is told of a file that should not be there.
+pub fn left_behind(path: PathBuf) -> String {
+    format!("left behind: {}", path.display())
 }
 
 #[cfg(test)]
@@ -168,5 +185,22 @@ mod tests {
         }
         let (wrong, _) = differences(&calm, &Verdicts::new(), 5);
         assert_eq!(wrong, ["0 records, 1 planned"]);
+    }
+
+    #[test]
+    fn unfinished_files_are_found_wherever_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("consoles/deep")).unwrap();
+        for name in [
+            "results.jsonl",
+            ".new-a",
+            "consoles/deep/.tmpB",
+            "consoles/7.3.log",
+        ] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(all_in(dir.path()).len(), 4);
+        let wanted = [".new-a", "consoles/deep/.tmpB"].map(|name| dir.path().join(name));
+        assert_eq!(unfinished_in(dir.path()), BTreeSet::from(wanted));
     }
 }
