@@ -80,3 +80,66 @@ fn options_that_the_farm_sets_are_refused() {
         assert_eq!(ended.status.code(), Some(2), "{words:?}: {ended:?}");
     }
 }
+
+/// A Slurm that has room for two tasks, runs them at once, and is too busy for all, two and one of them the first time.
+const SBATCH: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+for word; do case $word in --array=*) array=${word#--array=};; */farm.sbatch) batch=$word;; esac; done
+asked=$(cat "$here/asked" 2>/dev/null || echo 0)
+echo $((asked + 1)) >"$here/asked"
+if [ "$asked" -lt 3 ]; then
+    echo 'sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying' >&2
+    exit 1
+fi
+case $array in [0-9]|[0-9]-[0-9]) ;; *) echo "array $array" >&2; exit 1;; esac
+first=${array%-*} last=${array#*-}
+if [ $((last - first)) -gt 1 ]; then
+    echo "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)" >&2
+    exit 1
+fi
+echo "$array" >>"$here/taken"
+for n in $(seq "$first" "$last"); do SLURM_ARRAY_TASK_ID=$n sh "$batch" 0; done
+"#;
+
+#[test]
+fn a_slurm_with_little_room_is_waited_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    let farm = dir.path().join("farm");
+    let path = std::env::var_os("PATH").expect("a path");
+    let folders = std::iter::once(dir.path().to_path_buf()).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(folders).expect("a path");
+    let put = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).expect("a script");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(file, mode).expect("permissions");
+    };
+    put("squeue", "#!/bin/sh\n");
+    put("sbatch", SBATCH);
+    let run = |out: &Path| {
+        let words = ["farm", "slurm", "--shards", "5", "--jobs", "1", "--out"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(words).arg(out).arg("--").args(OPTIONS);
+        command.env("PATH", &path).output().expect("a farm")
+    };
+    let ended = run(&farm);
+    let said = String::from_utf8_lossy(&ended.stderr);
+    // The model's fault was found, in all five shards.
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("5 shards wait outside the queue"), "{said}");
+    assert!(said.contains("5 of 5 shards are through"), "{said}");
+    assert!(!said.contains("was lost"), "{said}");
+    let taken = std::fs::read_to_string(dir.path().join("taken")).expect("arrays");
+    assert_eq!(taken, "1-2\n3\n4-5\n");
+
+    // What no waiting mends ends it.
+    put(
+        "sbatch",
+        "#!/bin/sh\necho 'sbatch: error: invalid partition specified: x' >&2\nexit 1\n",
+    );
+    let ended = run(&dir.path().join("other"));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(69), "{said}");
+    assert!(said.contains("invalid partition"), "{said}");
+}

@@ -8,7 +8,7 @@ use super::tell;
 use crate::exit::Exit;
 use crate::interrupt;
 use anyhow::{bail, Context, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ fn follow(farm: &Farm) -> Result<Exit> {
     let stop = interrupt::stop_flag();
     let mut tries: BTreeMap<u64, u32> = BTreeMap::new();
     let (mut through, mut given_up) = (BTreeSet::new(), BTreeSet::new());
-    let mut told = String::new();
+    let (mut told, mut refusal) = (String::new(), String::new());
     let mut asked = 0;
     while !stop.load(Ordering::Relaxed) {
         asked += 1;
@@ -54,29 +54,45 @@ fn follow(farm: &Farm) -> Result<Exit> {
             if queue.contains_key(&shard) || through.contains(&shard) || given_up.contains(&shard) {
                 continue;
             }
-            let tried = tries.entry(shard).or_default();
+            let tried = tries.get(&shard).copied().unwrap_or_default();
             if farm.is_through(shard)? {
                 through.insert(shard);
-            } else if *tried == TRIES {
+            } else if tried == TRIES {
                 eprintln!("shard {shard} was lost {TRIES} times and is given up");
                 given_up.insert(shard);
             } else {
-                *tried += 1;
-                if *tried > 1 {
-                    eprintln!("shard {shard} was lost: try {tried} of {TRIES}");
-                }
                 lost.push(shard);
             }
         }
-        for command in submissions(farm, &lost) {
-            output(&command)?;
+        let refused = submit(&lost, &|shards| submit_all(farm, shards));
+        // What Slurm did not take was not tried.
+        for &shard in lost.iter().filter(|shard| !refused.shards.contains(shard)) {
+            let tried = tries.entry(shard).or_default();
+            *tried += 1;
+            if *tried > 1 {
+                eprintln!("shard {shard} was lost: try {tried} of {TRIES}");
+            }
+        }
+        if let Some(error) = &refused.error {
+            let nothing_runs = queue.is_empty() && refused.shards.len() == lost.len();
+            if nothing_runs && !is_limit(&format!("{error:#}")) {
+                bail!("{error:#}");
+            }
+            let text = format!(
+                "{} shards wait outside the queue: {error:#}",
+                refused.shards.len()
+            );
+            if text != refusal {
+                eprintln!("{text}");
+                refusal = text;
+            }
         }
         let running = queue.values().filter(|state| *state == "RUNNING").count();
         let now = format!(
             "{} of {} shards are through, {running} running, {} waiting",
             through.len(),
             farm.shards,
-            queue.len() - running + lost.len()
+            queue.len() - running + lost.len() - refused.shards.len()
         );
         if now != told {
             eprintln!("{now}");
@@ -93,6 +109,60 @@ fn follow(farm: &Farm) -> Result<Exit> {
         names(farm)
     );
     Ok(Exit::Interrupted)
+}
+
+/// What Slurm did not take.
+#[derive(Debug, Default)]
+struct Refused {
+    shards: Vec<u64>,
+    /// Why it did not take the last of them.
+    error: Option<anyhow::Error>,
+}
+
+/// Submits shards, all at once or, where Slurm has a limit, half of them, and so on.
+fn submit(shards: &[u64], all_of: &dyn Fn(&[u64]) -> Result<()>) -> Refused {
+    let mut refused = Refused::default();
+    let mut left: VecDeque<&[u64]> = shards
+        .chunk_by(|a, b| array_of(*a) == array_of(*b))
+        .collect();
+    while let Some(some) = left.pop_front() {
+        let Err(error) = all_of(some) else {
+            continue;
+        };
+        if some.len() == 1 || !is_limit(&format!("{error:#}")) {
+            // It would not take the others either.
+            refused.error = Some(error);
+            refused.shards.extend(some);
+            left.into_iter()
+                .for_each(|more| refused.shards.extend(more));
+            break;
+        }
+        let (first, second) = some.split_at(some.len() / 2);
+        left.push_front(second);
+        left.push_front(first);
+    }
+    refused
+}
+
+/// Submits shards of one array, all or none of them.
+fn submit_all(farm: &Farm, shards: &[u64]) -> Result<()> {
+    submissions(farm, shards)
+        .iter()
+        .try_for_each(|command| output(command).map(drop))
+}
+
+/// Whether what Slurm says is that there is too much now, or that it is too busy: slurm_errno.c.
+fn is_limit(said: &str) -> bool {
+    let said = said.to_lowercase();
+    [
+        "limit",
+        "temporarily",
+        "timed out",
+        "unable to contact",
+        "try again",
+    ]
+    .iter()
+    .any(|words| said.contains(words))
 }
 
 fn wait(stop: &std::sync::atomic::AtomicBool) {
@@ -117,7 +187,7 @@ fn batch(farm: &Farm, partition: Option<&str>) -> String {
 fn submissions(farm: &Farm, shards: &[u64]) -> Vec<Vec<String>> {
     let mut arrays: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for &shard in shards {
-        let array = (shard - 1) / ARRAY;
+        let array = array_of(shard);
         arrays.entry(array).or_default().push(shard - array * ARRAY);
     }
     // A log of a shard's own is written by its script; this one gets what Slurm and the shell have to say.
@@ -134,6 +204,11 @@ fn submissions(farm: &Farm, shards: &[u64]) -> Vec<Vec<String>> {
         ]
     };
     arrays.into_iter().map(command).collect()
+}
+
+/// The array that a shard is in.
+fn array_of(shard: u64) -> u64 {
+    (shard - 1) / ARRAY
 }
 
 /// `1-3,7` for 1, 2, 3 and 7; they are in order.
@@ -158,7 +233,7 @@ fn name(farm: &Farm, array: u64) -> String {
 }
 
 fn names(farm: &Farm) -> String {
-    let arrays = 0..=(farm.shards - 1) / ARRAY;
+    let arrays = 0..=array_of(farm.shards);
     arrays.map(|n| name(farm, n)).collect::<Vec<_>>().join(",")
 }
 
@@ -229,6 +304,35 @@ mod tests {
         assert_eq!(tasks(&line), Some((2500, "PENDING".into())));
         assert!(names(&farm).ends_with(&find(2, "--job-name=")));
         assert_eq!(tasks("other|x|RUNNING"), None);
+    }
+
+    /// What Slurm says when a user has as many tasks in its queue as the policy lets him.
+    const POLICY: &str = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)";
+
+    #[test]
+    fn as_much_is_submitted_as_there_is_room_for() {
+        let all: Vec<u64> = (1..=10).collect();
+        let with_room = |room: usize, says: &'static str| {
+            let taken = std::cell::RefCell::new(Vec::new());
+            let refused = submit(&all, &|shards| {
+                let mut taken = taken.borrow_mut();
+                if taken.len() + shards.len() > room {
+                    bail!("{says}");
+                }
+                taken.extend_from_slice(shards);
+                Ok(())
+            });
+            let mut both = [taken.borrow().clone(), refused.shards.clone()].concat();
+            both.sort_unstable();
+            assert_eq!(both, all);
+            (taken.into_inner().len(), refused.error.is_some())
+        };
+        for room in 0..10 {
+            assert_eq!(with_room(room, POLICY), (room, true));
+        }
+        assert_eq!(with_room(10, POLICY), (10, false));
+        // Less of it would not help.
+        assert_eq!(with_room(9, "invalid partition specified: x"), (0, true));
     }
 
     #[test]
