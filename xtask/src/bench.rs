@@ -25,7 +25,7 @@ use std::time::Instant;
 
 /// Measures what the pipeline costs: the same programs as bare system calls and judged, in turns in the same VM.
 ///
-/// Also: boot time against a bare init on the same QEMU line, two VMs against one, the share of CPU time that
+/// Also: boot time against a bare init on the same QEMU line, two and four VMs against one, the share of CPU time that
 /// generating and judging take, the oracle alone, merging the folders of a farm, and the peak memory of this process. Prints a table with the line
 /// `ratio: R` (judged programs/s over bare programs/s; with two architectures the lower one) and keeps bench.csv
 /// with date, host and command in bench/runs/.
@@ -68,7 +68,7 @@ enum Part {
     Boot,
     /// Bare system calls against judged programs, in one VM.
     Ratio,
-    /// Campaigns on one VM and on two, and where the CPU time goes.
+    /// Campaigns on one VM, on two and on four, and where the CPU time goes.
     Campaign,
     /// Folders of a farm that are put together: rate and memory.
     Merge,
@@ -82,6 +82,9 @@ const MIX_SEED: u64 = 42;
 
 /// Batches in flight, as in a campaign.
 const DEPTH: usize = 3;
+
+/// VMs side by side in campaigns, and their names in the table.
+const SCALE: [(usize, &str); 3] = [(1, "one VM"), (2, "two VMs"), (4, "four VMs")];
 
 struct Figures(Vec<Vec<String>>);
 
@@ -377,12 +380,12 @@ fn judged_once(kernel: &mut VmKernel, batches: &[Vec<Prepared>], profile: &Profi
     }
 }
 
-/// Whole campaigns over the mix: one VM, then two; and where the CPU time goes.
+/// Whole campaigns over the mix: one VM, then two, then four; and where the CPU time goes.
 fn campaigns(machine: &VmSource, mix: &[Arc<Program>], figures: &mut Figures) -> Result<()> {
     let source: Arc<dyn KernelSource> = Arc::new(machine.clone());
     let arch = machine.config.arch.name();
     let mut rates = Vec::new();
-    for jobs in [1, 2] {
+    for (jobs, _) in SCALE {
         let settings = Settings {
             seed: MIX_SEED,
             amount: Amount::Programs(4 * mix.len() as u64 * jobs as u64),
@@ -423,12 +426,9 @@ fn campaigns(machine: &VmSource, mix: &[Arc<Program>], figures: &mut Figures) ->
             "% of CPU time",
         );
     }
-    figures.add(
-        "two VMs over one",
-        &machine.label,
-        arch,
-        rates[1] / rates[0],
-        "times",
-    );
+    for ((_, name), rate) in SCALE.iter().zip(&rates).skip(1) {
+        let (name, times) = (format!("{name} over one"), rate / rates[0]);
+        figures.add(&name, &machine.label, arch, times, "times");
+    }
     Ok(())
 }

@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Kernels of the campaign that is merged.
-const KERNELS: u64 = 10;
-
 /// What is merged.
 #[derive(Args)]
 pub struct MergeOptions {
-    /// For `--measure merge`: records, over all folders and ten kernels.
+    /// For `--measure merge`: records, over all folders and kernels.
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     records: u64,
     /// For `--measure merge`: folders, one for each shard.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     folders: u64,
+    /// For `--measure merge`: kernels of the campaign.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    merge_kernels: u64,
     /// For `--measure merge`: what a record has.
     #[arg(long, value_enum, default_value_t = Content::Full)]
     content: Content,
@@ -78,6 +78,7 @@ fn measure(options: &MergeOptions, dir: &Path, figures: &mut Figures) -> Result<
     let mut add = |what: &str, value, unit| figures.add(what, "", "", value, unit);
     let records = options.records as f64;
     add("merge: folders", options.folders as f64, "folders");
+    add("merge: kernels", options.merge_kernels as f64, "kernels");
     add("merge: records", records, "records");
     add("merge: bytes per record", bytes as f64 / records, "bytes");
     add("merge: time", seconds, "s");
@@ -124,22 +125,24 @@ fn pattern(dir: &Path) -> Result<Pattern> {
 
 /// Writes the folders; bytes of all results come back, too.
 fn shards(options: &MergeOptions, pattern: &Pattern, dir: &Path) -> Result<(Vec<PathBuf>, u64)> {
-    if !options.records.is_multiple_of(KERNELS) {
+    let kernels = options.merge_kernels;
+    if !options.records.is_multiple_of(kernels) {
         bail!(crate::exit::UsageError(format!(
-            "--records {}: ten kernels want a multiple of {KERNELS}",
+            "--records {}: {kernels} kernels want a multiple of {kernels}",
             options.records
         )));
     }
     let release = |n: u64| format!("6.{n}.0");
     let mut manifest = pattern.manifest.clone();
     manifest.corpus_programs = 0;
-    manifest.programs = Some(options.records / KERNELS * BLOCK);
+    let blocks = options.records / kernels;
+    manifest.programs = Some(blocks * BLOCK);
     let kernel = |n: u64| Planned {
         label: format!("6.{n}"),
         arch: "x86_64".into(),
         before: n.checked_sub(1).map(release),
     };
-    manifest.kernels = (0..KERNELS).map(kernel).collect();
+    manifest.kernels = (0..kernels).map(kernel).collect();
     let block = match options.content {
         Content::Full => pattern.block.clone(),
         Content::Bare => BlockResult {
@@ -172,11 +175,11 @@ fn shards(options: &MergeOptions, pattern: &Pattern, dir: &Path) -> Result<(Vec<
         }
         // Not the share that the hash gives it, which merge does not ask for; scattered all the same.
         for n in (shard..options.records).step_by(options.folders as usize) {
-            let kernel = &manifest.kernels[(n % KERNELS) as usize];
+            let kernel = &manifest.kernels[(n / blocks) as usize];
             let line = Line::Block {
                 kernel: kernel.label.clone(),
                 arch: kernel.arch.clone(),
-                block: Block::Generated(n / KERNELS),
+                block: Block::Generated(n % blocks),
                 result: Box::new(block.clone()),
             };
             results.write_all(&line.text()?)?;
