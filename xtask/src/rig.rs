@@ -9,6 +9,7 @@ use harness::kernel::vm::{self, Accel, VmConfig};
 use harness::kernel::KernelSource;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use vm_images::initramfs::Initramfs;
 use vm_images::modules::Module;
@@ -74,17 +75,24 @@ pub fn newest_unless_named(options: &KernelOptions, workspace: &Path) -> Result<
 }
 
 /// What is known of a kernel image besides its bytes.
-struct Named {
-    label: String,
+pub struct Named {
+    pub label: String,
     /// uname release, where the lock says it.
-    release: Option<String>,
+    pub release: Option<String>,
     /// Bytes per page, where that is known.
-    page_size: Option<u32>,
+    pub page_size: Option<u32>,
     /// Package or path, and hash, for run.json.
-    origin: String,
+    pub origin: String,
 }
 
+/// The origin of a kernel that is not to be had begins so; why follows.
+pub const SKIPPED: &str = "skipped: ";
+
+/// Threads that fetch kernels.
+const FETCHERS: usize = 4;
+
 /// Kernels that can be booted.
+#[derive(Default)]
 pub struct Rig {
     pub sources: Vec<Arc<dyn KernelSource>>,
     /// The same, without those that are not to be had.
@@ -96,6 +104,63 @@ pub struct Rig {
 }
 
 impl Rig {
+    /// One without kernels, for these architectures.
+    ///
+    /// # Errors
+    /// QEMU is missing or too old.
+    pub fn new(arches: &[Arch]) -> Result<Rig> {
+        let mut rig = Rig::default();
+        let versions = &mut rig.versions;
+        versions.insert("mmdiff".into(), env!("CARGO_PKG_VERSION").into());
+        for arch in arches {
+            versions.insert(format!("qemu {arch}"), vm::version(*arch)?);
+        }
+        Ok(rig)
+    }
+
+    /// Adds a kernel by the files of its image and initramfs.
+    ///
+    /// # Errors
+    /// There is no QEMU, or no cache to remember in whether KVM works.
+    pub fn add(
+        &mut self,
+        named: Named,
+        arch: Arch,
+        [image, initramfs]: [&Path; 2],
+        options: &KernelOptions,
+        consoles: &Path,
+    ) -> Result<()> {
+        let mut config = VmConfig::new(image, initramfs, arch, &consoles.join("accel-probe.log"));
+        config.append.clone_from(&options.append);
+        config.page_size = named.page_size;
+        config.accel = match options.accel {
+            AccelChoice::Tcg => Accel::Tcg,
+            AccelChoice::Kvm => Accel::Kvm,
+            AccelChoice::Auto => vm::probe_accel(&config, &vm_images::store::default_cache()?)?,
+        };
+        self.origins
+            .insert(format!("{} {arch}", named.label), named.origin);
+        let source = VmSource {
+            label: named.label,
+            release: named.release,
+            config,
+            consoles: consoles.to_path_buf(),
+            guest_fault: None,
+            panic_when: None,
+        };
+        self.machines.push(source.clone());
+        self.sources.push(Arc::new(source));
+        Ok(())
+    }
+
+    /// Adds a kernel that is not to be had.
+    pub fn add_unavailable(&mut self, kernel: Unavailable) {
+        let name = format!("{} {}", kernel.label, kernel.arch);
+        self.origins
+            .insert(name, format!("{SKIPPED}{}", kernel.why));
+        self.sources.push(Arc::new(kernel));
+    }
+
     /// The kernels, with a guest that has a deliberate fault.
     pub fn faulty(&self, fault: wire::GuestFault) -> Vec<Arc<dyn KernelSource>> {
         self.with(|machine| machine.guest_fault = Some(fault))
@@ -155,27 +220,19 @@ pub fn rig(
         options,
         guests: BTreeMap::new(),
         consoles: consoles.to_path_buf(),
-        rig: Rig {
-            sources: Vec::new(),
-            machines: Vec::new(),
-            origins: BTreeMap::new(),
-            versions: BTreeMap::new(),
-        },
+        rig: Rig::new(&arches)?,
     };
-    builder.versions(&arches)?;
-    for arch in arches {
-        let program = guest::build(arch, workspace, &|line| say(line))?;
-        let bytes = std::fs::read(&program).with_context(|| program.display().to_string())?;
-        builder.guests.insert(arch.name(), bytes);
-    }
+    let store = builder.store.clone();
+    let missing = |kernel: &&LockedKernel| store.cached(kernel).ok().flatten().is_none();
+    let missing: Vec<&LockedKernel> = locked.iter().filter(missing).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| fetch(&store, &missing, say));
+        arches
+            .into_iter()
+            .try_for_each(|arch| builder.guest(arch, workspace, say))
+    })?;
     let suites = Manifest::load(&kernels::manifest_path(workspace))?.suites;
-    let many = locked
-        .iter()
-        .any(|k| builder.store.cached(k).ok().flatten().is_none());
     for kernel in &locked {
-        if many {
-            say(&format!("kernel {}", kernel.release));
-        }
         builder.locked(kernel, &lock, &suites, say)?;
     }
     let taken: Vec<(String, Arch)> = locked.iter().map(|k| (label(k, &lock), k.arch)).collect();
@@ -197,6 +254,24 @@ fn own_images(options: &KernelOptions) -> Result<Vec<KernelImage>> {
             })
         })
         .collect()
+}
+
+/// Fetches kernels and their modules, several at a time. What fails is left to be tried again, and told of, when it is asked for.
+fn fetch(store: &Store, kernels: &[&LockedKernel], say: &(dyn Fn(&str) + Sync)) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
+            say(&format!("kernel {}", kernel.release));
+            if store.fetch(kernel, &|_| ()).is_ok() {
+                let _ = vm_images::modules::modules(store, kernel, MODULES, &|_| ());
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..FETCHERS.min(kernels.len()) {
+            scope.spawn(work);
+        }
+    });
 }
 
 /// The labels of one's own images: the file's name, with the beginning of the image's hash where another kernel has that name, too (most
@@ -244,13 +319,10 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn versions(&mut self, arches: &[Arch]) -> Result<()> {
-        let versions = &mut self.rig.versions;
-        versions.insert("mmdiff".into(), env!("CARGO_PKG_VERSION").into());
-        for arch in arches {
-            let version = vm::version(*arch)?;
-            versions.insert(format!("qemu {arch}"), version);
-        }
+    fn guest(&mut self, arch: Arch, workspace: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+        let program = guest::build(arch, workspace, &|line| say(line))?;
+        let bytes = std::fs::read(&program).with_context(|| program.display().to_string())?;
+        self.guests.insert(arch.name(), bytes);
         Ok(())
     }
 
@@ -271,15 +343,11 @@ impl Builder<'_> {
         let fetched = match vm_images::obtain(&self.store, kernel, suites, &progress) {
             Ok(fetched) => fetched,
             Err(Error::Unavailable { release, detail }) => {
-                self.rig.origins.insert(
-                    format!("{label} {arch}"),
-                    format!("skipped: {release} is not to be had: {detail}"),
-                );
-                self.rig.sources.push(Arc::new(Unavailable {
+                self.rig.add_unavailable(Unavailable {
                     label,
                     arch: arch.name().into(),
                     why: format!("{release} is not to be had: {detail}"),
-                }));
+                });
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -326,33 +394,9 @@ impl Builder<'_> {
     ) -> Result<()> {
         let image = image.unpacked(&self.store.root().join("images"))?;
         let initramfs = self.initramfs(arch, modules)?;
-        let mut config = VmConfig::new(
-            &image.path,
-            &initramfs,
-            arch,
-            &self.consoles.join("accel-probe.log"),
-        );
-        config.append.clone_from(&self.options.append);
-        config.page_size = named.page_size;
-        config.accel = match self.options.accel {
-            AccelChoice::Tcg => Accel::Tcg,
-            AccelChoice::Kvm => Accel::Kvm,
-            AccelChoice::Auto => vm::probe_accel(&config, self.store.root())?,
-        };
+        let files = [image.path.as_path(), initramfs.as_path()];
         self.rig
-            .origins
-            .insert(format!("{} {arch}", named.label), named.origin);
-        let source = VmSource {
-            label: named.label,
-            release: named.release,
-            config,
-            consoles: self.consoles.clone(),
-            guest_fault: None,
-            panic_when: None,
-        };
-        self.rig.machines.push(source.clone());
-        self.rig.sources.push(Arc::new(source));
-        Ok(())
+            .add(named, arch, files, self.options, &self.consoles)
     }
 
     /// The initramfs with the guest and these modules, written once per content.
