@@ -31,6 +31,7 @@ pub mod setup;
 mod show;
 mod show_race;
 mod soak;
+mod staged;
 mod test;
 mod triage;
 mod verdict;

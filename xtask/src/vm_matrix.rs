@@ -4,7 +4,7 @@ use crate::campaign::manifest as campaign_of;
 use crate::exit::{say, Exit, UsageError};
 use crate::judge_by::RulesOptions;
 use crate::rig::{rig, KernelOptions};
-use crate::{folders, interrupt};
+use crate::{folders, interrupt, staged};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::{
@@ -87,6 +87,9 @@ pub struct MatrixArgs {
     /// A file that makes the guest panic in the next program, once, when it appears (for `soak`).
     #[arg(long, value_name = "FILE", hide = true, conflicts_with = "guest_fault")]
     pub panic_when: Option<PathBuf>,
+    /// Boot what `farm` has put into this folder in place of what --kernels and the like name.
+    #[arg(long, value_name = "DIR", hide = true)]
+    staged: Option<PathBuf>,
     /// Run on the model instead of on kernels, with a deliberate fault by its `family/name` or with `none`
     /// (tests of mmdiff itself).
     #[arg(long, value_name = "FAULT", conflicts_with_all = ["kernels", "kernel"])]
@@ -234,9 +237,11 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
             (simulated(fault)?, BTreeMap::new(), BTreeMap::new(), machine)
         }
         None => {
-            let rig = rig(&args.kernels, workspace, &folder.consoles(), &|line| {
-                eprintln!("{line}")
-            })?;
+            let (options, consoles) = (&args.kernels, folder.consoles());
+            let rig = match &args.staged {
+                Some(staged) => staged::rig(staged, options, &consoles)?,
+                None => rig(options, workspace, &consoles, &|line| eprintln!("{line}"))?,
+            };
             let machine = Machine::here(&rig.versions, rig.accel(), shard);
             let sources = match (args.guest_fault, &args.panic_when) {
                 (Some(name), _) => rig.faulty(name.fault()),

@@ -406,6 +406,193 @@ fn parallel_runs_a_campaign_and_loses_a_job() {
     assert_eq!(processes(&["xtask vm-matrix", text(&farm.out)]), [0; 0]);
 }
 
+/// An sshd on the loopback device with files of its own, which lets in who runs this test; stopped when it goes.
+struct Server {
+    folder: tempfile::TempDir,
+    daemon: Child,
+}
+
+impl Server {
+    fn start(sshd: &xtask::setup::Sshd) -> Server {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        let at = |name: &str| path.join(name);
+        for key in ["host", "user"] {
+            let words = ["-q", "-t", "ed25519", "-N", "", "-f"];
+            let made = Command::new("ssh-keygen").args(words).arg(at(key)).status();
+            assert!(made.expect("ssh-keygen").success());
+        }
+        let port = port();
+        let here = path.display();
+        let mut conf = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {here}/host\nAuthorizedKeysFile {here}/user.pub\nPidFile none\n\
+             UsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
+        );
+        for (option, part) in &sshd.parts {
+            conf += &format!("{option} {}\n", part.display());
+        }
+        std::fs::write(at("sshd.conf"), conf).expect("a file");
+        let host = read(&at("host.pub"));
+        std::fs::write(at("known"), format!("[127.0.0.1]:{port} {host}")).expect("a file");
+        // Two machines by their names.
+        let client = format!(
+            "Host one two\n HostName 127.0.0.1\n HostKeyAlias [127.0.0.1]:{port}\n Port {port}\n IdentityFile {here}/user\n IdentitiesOnly yes\n \
+             UserKnownHostsFile {here}/known\n StrictHostKeyChecking yes\n BatchMode yes\n LogLevel ERROR\n"
+        );
+        std::fs::write(at("client.conf"), client).expect("a file");
+        std::fs::write(at("hosts"), "1/one\n1/two\n").expect("a file");
+        let run = format!(
+            "exec env LD_LIBRARY_PATH={} {} -D -e -f {here}/sshd.conf",
+            sshd.libraries.display(),
+            sshd.program.display()
+        );
+        // Root's sshd wants a user and a folder, which only it sees.
+        let root = format!(
+            "set -e\nmount -t tmpfs tmpfs /run\nmkdir -m 755 /run/sshd\n\
+             {{ cat /etc/passwd; echo 'sshd:x:65533:65534::/run/sshd:/bin/false'; }} >{here}/passwd\n\
+             grep -q ^sshd: /etc/passwd || mount --bind {here}/passwd /etc/passwd\n{run}"
+        );
+        let words = match nix::unistd::geteuid().is_root() {
+            true => vec![
+                "unshare",
+                "--mount",
+                "--propagation=private",
+                "sh",
+                "-c",
+                &root,
+            ],
+            false => vec!["sh", "-c", &run],
+        };
+        let log = File::create(at("log")).expect("a log");
+        let daemon = Command::new(words[0])
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("an sshd");
+        let server = Server { folder, daemon };
+        let since = Instant::now();
+        while !server.ssh("one", "true") {
+            let said = read(&server.at("log"));
+            assert!(since.elapsed() < Duration::from_secs(30), "{said}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        server
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The client, with its configuration, as words of a shell.
+    fn client(&self) -> String {
+        format!("ssh -F {}", self.at("client.conf").display())
+    }
+
+    fn ssh(&self, host: &str, command: &str) -> bool {
+        let words = format!("{} {host} {command}", self.client());
+        let ended = Command::new("sh")
+            .args(["-c", &words])
+            .stdin(Stdio::null())
+            .output();
+        ended.is_ok_and(|ended| ended.status.success())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// Machines that are reached by ssh.
+#[test]
+fn parallel_runs_a_campaign_over_ssh_and_loses_a_job() {
+    let say = |line: &str| eprintln!("{line}");
+    xtask::setup::ensure_parallel(&say).expect("GNU parallel");
+    let sshd = xtask::setup::ensure_sshd(workspace(), &say).expect("an sshd");
+    let dir = tempfile::tempdir().expect("a folder");
+    let (whole, code) = undisturbed(dir.path());
+    let server = Server::start(&sshd);
+    let hosts = server.at("hosts");
+    let client = server.client();
+    let engine = ["parallel", "--hosts", text(&hosts)];
+    let mut farm = Running::start(&engine, dir.path(), &[("PARALLEL_SSH", &client)]);
+    loses_a_job(&mut farm, &whole, code);
+    // Both had some of it.
+    let jobs = read(&farm.out.join("joblog"));
+    let machines: BTreeSet<&str> = jobs
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split('\t').nth(1))
+        .collect();
+    assert_eq!(machines, BTreeSet::from(["one", "two"]), "{jobs}");
+    let folder = server.folder.path().to_path_buf();
+    drop(server);
+    assert_eq!(processes(&["sshd", text(&folder)]), [0; 0]);
+}
+
+/// As on a machine with nothing but QEMU, the checkout and the farm's folder.
+#[test]
+fn a_shard_needs_no_compiler_no_mirror_and_no_cache() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let out = dir.path().join("farm");
+    let words = [
+        "farm",
+        "parallel",
+        "--dry-run",
+        "--shards",
+        "3",
+        "--jobs",
+        "1",
+        "--out",
+    ];
+    let prepared = xtask(&[&words[..], &[text(&out), "--"], &OPTIONS].concat()).output();
+    let prepared = prepared.expect("a farm");
+    assert!(prepared.status.success(), "{prepared:?}");
+    let nowhere = "/nonexistent";
+    let ended = Command::new(out.join("shard.sh"))
+        .arg("1")
+        .envs([
+            ("CARGO", nowhere),
+            ("RUSTC", nowhere),
+            ("CARGO_TARGET_DIR", nowhere),
+        ])
+        .envs([
+            ("MMDIFF_DEBIAN_MIRROR", "http://127.0.0.1:9"),
+            ("MMDIFF_CACHE", text(&dir.path().join("cache"))),
+        ])
+        .output()
+        .expect("a shard");
+    let log = read(&out.join("logs/1.log"));
+    assert!(ended.status.success(), "{log}");
+    let shard = out.join("shards/1");
+    assert!(through(&shard).expect("a shard").is_complete(), "{log}");
+    assert!(verdicts(&shard)
+        .values()
+        .all(|block| block.tally.programs > 0));
+    // A kernel that was damaged on its way is not booted.
+    let image = std::fs::read_dir(out.join("stage"))
+        .expect("a folder")
+        .flatten();
+    let mut image = image
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "image"));
+    let image = image.next().expect("an image");
+    let mut bytes = std::fs::read(&image).expect("an image");
+    bytes[4096] ^= 1;
+    std::fs::write(&image, bytes).expect("an image");
+    let ended = Command::new(out.join("shard.sh"))
+        .arg("2")
+        .output()
+        .expect("a shard");
+    let log = read(&out.join("logs/2.log"));
+    assert_eq!(ended.status.code(), Some(69), "{log}");
+    assert!(log.contains("damaged"), "{log}");
+}
+
 /// Versions of Kubernetes whose schema the job is held against: the first that has `backoffLimitPerIndex`, and newer ones.
 const KUBERNETES: [&str; 3] = ["1.28", "1.33", "1.37"];
 
@@ -431,6 +618,8 @@ fn the_job_fits_the_schema_of_kubernetes() {
         "--out",
         text(&out),
         "--",
+        // Nothing is to be fetched for it.
+        "--simulated=none",
         "--programs",
         "1000000",
     ];

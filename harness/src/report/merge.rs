@@ -123,10 +123,10 @@ fn without_share(command: &[String]) -> Vec<String> {
     let mut rest = command.iter();
     while let Some(word) = rest.next() {
         match word.as_str() {
-            "--shard" | "--out" | "--jobs" => {
+            "--shard" | "--out" | "--jobs" | "--staged" => {
                 rest.next();
             }
-            _ if ["--shard=", "--out=", "--jobs="]
+            _ if ["--shard=", "--out=", "--jobs=", "--staged="]
                 .iter()
                 .any(|option| word.starts_with(option)) => {}
             _ => words.push(word.clone()),
@@ -445,7 +445,8 @@ mod tests {
     #[test]
     fn a_merged_command_is_that_of_the_whole() {
         let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
-        let command = words("vm-matrix --shard 2/7 --seed 3 --out=x --jobs 1 --programs 9");
+        let command =
+            words("vm-matrix --shard 2/7 --seed 3 --out=x --jobs 1 --programs 9 --staged y");
         assert_eq!(
             without_share(&command),
             words("vm-matrix --seed 3 --programs 9")

@@ -23,11 +23,11 @@ use std::path::{Path, PathBuf};
 
 /// Runs a campaign on a farm: a script that runs one shard, begun or resumed, and what the engine needs to run it N times.
 ///
-/// The checkout and the output folder must be at the same path on all machines (a shared file system), with this program built and
-/// QEMU installed there. The guest is built and kernels are fetched before anything is submitted; where the cache (~/.cache/mmdiff)
-/// is not shared, each machine fetches its own. `slurm` and `parallel` follow the shards, try lost ones again (three times in all)
+/// The checkout (programs, known findings) and the output folder must be at the same path on all machines (a shared file system), and QEMU
+/// installed there. This program, the guest and kernels are put into OUT/stage once, before anything is submitted: machines need no
+/// compiler and no mirror, and what is built or changed in the checkout later does not matter. `slurm` and `parallel` follow the shards, try lost ones again (three times in all)
 /// and merge them into OUT/all. The same command line with the same --out goes on where an earlier one was stopped. With --dry-run,
-/// files are written and the command that submits them is printed; k8s only does that, or applies the job.
+/// everything is staged and written, and the command that submits it is printed.
 ///
 /// Exit codes: those of `merge`; 0 complete, nothing new; 1 a new divergence, hang or crash; 69 blocks are missing, or the
 /// infrastructure failed; 130 stopped: what was submitted goes on.
@@ -66,7 +66,7 @@ enum Engine {
     K8s {
         #[command(flatten)]
         common: Common,
-        /// A container image with the built checkout, and the output folder's scripts on the volume.
+        /// A container image with the checkout, QEMU, and a C library as new as that of this machine.
         #[arg(long, value_name = "IMAGE")]
         image: String,
         /// The volume claim that results go to; mounted at --out.
@@ -97,7 +97,7 @@ struct Common {
     /// Where scripts, shards and logs go. Default: a new folder under target/mmdiff/runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write the files and print the command that submits them, and no more.
+    /// Stage and write everything, and print the command that submits it.
     #[arg(long)]
     dry_run: bool,
     /// Options of vm-matrix, after `--`; not --out, --shard, --resume, --jobs, --minutes.

@@ -3,12 +3,14 @@
 use super::Common;
 use crate::exit::{Exit, UsageError};
 use crate::folders::Held;
-use crate::{merge, rig};
+use crate::vm_matrix::MatrixArgs;
+use crate::{merge, rig, staged};
 use anyhow::{Context, Result};
 use harness::report::{through, Through, MANIFEST};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use vm_images::files::private_folder;
 
 /// How often a shard is tried, the first time included.
 pub const TRIES: u32 = 3;
@@ -29,7 +31,7 @@ pub struct Farm {
 }
 
 impl Farm {
-    /// Makes the folder, or opens that of an earlier time; writes the script, builds the guest and fetches kernels.
+    /// Makes the folder, or opens that of an earlier time; stages the program, the guest and kernels, and writes the script.
     ///
     /// # Errors
     /// Options that vm-matrix does not take or that the farm sets itself, the folder of another farm (usage); set-up that fails.
@@ -56,15 +58,45 @@ impl Farm {
         };
         farm.claim(common)?;
         let script = farm.script();
-        write(&script, &farm.shard_script(&common.matrix)?)?;
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700))?;
-        if !common.dry_run && matrix.simulated.is_none() {
-            let logs = farm.out.join("logs");
-            rig::rig(&matrix.kernels, workspace, &logs, &|line| {
-                eprintln!("{line}")
-            })?;
+        farm.stage(&matrix)?;
+        let mut options = common.matrix.clone();
+        if matrix.simulated.is_none() {
+            let staged = farm.staged().display().to_string();
+            options.extend(["--staged".to_string(), staged]);
         }
+        write(&script, &farm.shard_script(&options)?)?;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700))?;
         Ok(farm)
+    }
+
+    /// Puts what shards run into the folder, once: this program, and what it boots.
+    fn stage(&self, matrix: &MatrixArgs) -> Result<()> {
+        let (folder, program) = (self.staged(), self.program());
+        if program.exists() {
+            return Ok(());
+        }
+        private_folder(&folder).with_context(|| folder.display().to_string())?;
+        if matrix.simulated.is_none() {
+            let logs = self.out.join("logs");
+            let say = |line: &str| eprintln!("{line}");
+            let rig = rig::rig(&matrix.kernels, &self.workspace, &logs, &say)?;
+            staged::stage(&rig, &folder)?;
+        }
+        // Last of all: when it is there, everything is.
+        let whole = folder.join("xtask.new");
+        let me = std::env::current_exe().context("this program")?;
+        std::fs::copy(&me, &whole).with_context(|| me.display().to_string())?;
+        std::fs::rename(&whole, &program).with_context(|| program.display().to_string())
+    }
+
+    /// Where everything is that shards need to run.
+    fn staged(&self) -> PathBuf {
+        self.out.join("stage")
+    }
+
+    /// The program that shards run.
+    fn program(&self) -> PathBuf {
+        self.staged().join("xtask")
     }
 
     /// Writes down which farm the folder belongs to, or sees that it is this one.
@@ -177,7 +209,6 @@ impl Farm {
 
     /// Runs one shard, whose number is the argument: begins it, or resumes what an earlier attempt has left.
     fn shard_script(&self, matrix: &[String]) -> Result<String> {
-        let program = std::env::current_exe().context("this program")?;
         let directory = std::env::current_dir().context("the working directory")?;
         Ok(format!(
             r#"#!/bin/sh
@@ -210,7 +241,7 @@ exit "$code"
             directory = quoted(&directory.to_string_lossy()),
             out = quoted(&self.out.to_string_lossy()),
             options = words(matrix),
-            program = quoted(&program.to_string_lossy()),
+            program = quoted(&self.program().to_string_lossy()),
         ))
     }
 }
