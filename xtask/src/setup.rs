@@ -6,7 +6,8 @@
 mod engines;
 
 pub use engines::{
-    ensure_kubernetes_validate, ensure_parallel, ensure_slurm, ensure_strace, program,
+    ensure_kubernetes_validate, ensure_parallel, ensure_slurm, ensure_sshd, ensure_strace, program,
+    Sshd,
 };
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Farms on real engines: Slurm and GNU parallel on this machine, with real kernels and lost tasks, and the Kubernetes job held
+//! Farms on real engines: Slurm and GNU parallel on this machine, by ssh, too, with real kernels and lost tasks, and the Kubernetes job held
 //! against Kubernetes' schema. Feature `farm-tests`; what is missing is installed where that may be.
 
 use harness::campaign::BlockResult;
@@ -119,10 +119,10 @@ struct Running {
 }
 
 impl Running {
-    fn start(engine: &str, dir: &Path, environment: &[(&str, &str)]) -> Running {
+    fn start(engine: &[&str], dir: &Path, environment: &[(&str, &str)]) -> Running {
         let (out, log) = (dir.join("farm"), dir.join("farm.log"));
-        let words = ["farm", engine, "--shards", "3", "--jobs", "1", "--out"];
-        let words = [&words[..], &[text(&out), "--"], &OPTIONS].concat();
+        let words = ["--shards", "3", "--jobs", "1", "--out", text(&out), "--"];
+        let words = [&["farm"], engine, &words[..], &OPTIONS].concat();
         let file = File::create(&log).expect("a log");
         let child = xtask(&words)
             .envs(environment.iter().copied())
@@ -348,7 +348,7 @@ fn slurm_runs_a_campaign_and_loses_tasks() {
     let (whole, code) = undisturbed(dir.path());
     let cluster = Cluster::start();
     let conf = cluster.conf();
-    let mut farm = Running::start("slurm", dir.path(), &[("SLURM_CONF", text(&conf))]);
+    let mut farm = Running::start(&["slurm"], dir.path(), &[("SLURM_CONF", text(&conf))]);
 
     let (_, victim) = farm.in_its_middle();
     kill(victim, Signal::SIGKILL).expect("kill -9");
@@ -373,7 +373,7 @@ fn slurm_runs_a_campaign_and_loses_tasks() {
     assert_eq!(cluster.tell("squeue", &["--noheader"]), "");
 
     // Once more: all is through, so nothing is submitted.
-    let mut again = Running::start("slurm", dir.path(), &[("SLURM_CONF", text(&conf))]);
+    let mut again = Running::start(&["slurm"], dir.path(), &[("SLURM_CONF", text(&conf))]);
     assert_eq!(again.code(), code, "{}", again.said());
     assert!(!read(&again.log).contains("running, 3 waiting"));
     same(&whole, &again.out.join("all"));
@@ -387,7 +387,12 @@ fn parallel_runs_a_campaign_and_loses_a_job() {
     xtask::setup::ensure_parallel(&say).expect("GNU parallel");
     let dir = tempfile::tempdir().expect("a folder");
     let (whole, code) = undisturbed(dir.path());
-    let mut farm = Running::start("parallel", dir.path(), &[]);
+    let mut farm = Running::start(&["parallel"], dir.path(), &[]);
+    loses_a_job(&mut farm, &whole, code);
+}
+
+/// Kills a shard in its middle; the farm's end is that of the undisturbed run.
+fn loses_a_job(farm: &mut Running, whole: &Path, code: Option<i32>) {
     let (shard, victim) = farm.in_its_middle();
     kill(victim, Signal::SIGKILL).expect("kill -9");
     let ended = farm.code();
@@ -402,7 +407,7 @@ fn parallel_runs_a_campaign_and_loses_a_job() {
         .filter_map(|line| line.rsplit(' ').next())
         .collect();
     assert_eq!(done, BTreeSet::from(["1", "2", "3"]), "{jobs}");
-    same(&whole, &farm.out.join("all"));
+    same(whole, &farm.out.join("all"));
     assert_eq!(processes(&["xtask vm-matrix", text(&farm.out)]), [0; 0]);
 }
 

@@ -37,6 +37,77 @@ pub fn ensure_strace(say: &dyn Fn(&str)) -> Result<(), SetupError> {
     ensure_programs(&[("strace", "strace")], say)
 }
 
+/// Packages of an sshd: Debian's, and a library that nothing else has.
+const SSHD: [&str; 2] = ["openssh-server", "libwrap0"];
+
+/// An sshd that is not installed.
+pub struct Sshd {
+    pub program: PathBuf,
+    /// Libraries that it needs and the system may not have.
+    pub libraries: PathBuf,
+    /// Its other programs (from 9.8 on), by their names in sshd_config(5).
+    pub parts: Vec<(&'static str, PathBuf)>,
+}
+
+/// Makes sure that there are an ssh and an sshd. The sshd is Debian's, unpacked in a folder of the workspace's target folder: one that is
+/// installed would be started, and let others in.
+///
+/// # Errors
+/// As [`ensure_slurm`], and when the packages cannot be fetched or unpacked.
+pub fn ensure_sshd(workspace: &Path, say: &dyn Fn(&str)) -> Result<Sshd, SetupError> {
+    ensure_programs(
+        &[
+            ("ssh", "openssh-client"),
+            ("ssh-keygen", "openssh-client"),
+            ("unshare", "util-linux"),
+        ],
+        say,
+    )?;
+    let folder = crate::folders::target(workspace).join("mmdiff/tools/sshd");
+    // Written when all of it is there.
+    let mark = folder.join("whole");
+    if !mark.exists() {
+        let failed = |what: String| SetupError(format!("{}: {what}", folder.display()));
+        std::fs::create_dir_all(&folder).map_err(|e| failed(e.to_string()))?;
+        let run = |program: &str, words: &[&str]| {
+            say(&format!("running: {program} {}", words.join(" ")));
+            let out = Command::new(program)
+                .args(words)
+                .current_dir(&folder)
+                .stdin(Stdio::null())
+                .output()
+                .map_err(|e| failed(format!("{program}: {e}")))?;
+            match out.status.success() {
+                true => Ok(()),
+                false => Err(failed(String::from_utf8_lossy(&out.stderr).trim().into())),
+            }
+        };
+        run("apt-get", &[&["download", "-q"][..], &SSHD].concat())?;
+        let files = std::fs::read_dir(&folder).map_err(|e| failed(e.to_string()))?;
+        for file in files.flatten().map(|file| file.path()) {
+            if file.extension().is_some_and(|end| end == "deb") {
+                run("dpkg-deb", &["-x", &file.to_string_lossy(), "."])?;
+            }
+        }
+        std::fs::write(&mark, "").map_err(|e| failed(e.to_string()))?;
+    }
+    let folder = folder.canonicalize().unwrap_or(folder);
+    let libraries = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let parts = [
+        ("SshdSessionPath", "sshd-session"),
+        ("SshdAuthPath", "sshd-auth"),
+    ];
+    let parts = parts.map(|(option, name)| (option, folder.join("usr/lib/openssh").join(name)));
+    Ok(Sshd {
+        program: folder.join("usr/sbin/sshd"),
+        libraries: folder.join(libraries),
+        parts: parts
+            .into_iter()
+            .filter(|(_, path)| path.exists())
+            .collect(),
+    })
+}
+
 /// The Python package that has the schemas of Kubernetes.
 const KUBERNETES_VALIDATE: &str = "kubernetes-validate==1.37.0";
 
