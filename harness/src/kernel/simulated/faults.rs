@@ -266,6 +266,25 @@ faults! {
             (*backing == Backing::Droppable).then(|| *backing = Backing::PrivateAnon)?;
             Plan::instead(s.actor, op)
         });
+    "hugetlb" "hugetlb-takes-guards" "guard install and remove in huge TLB memory do nothing and return 0"
+        ["hugetlb/refuses-advice"]
+        Act::Outcome(|w, s, o| {
+            let guards = is_advice(s, Advice::GuardInstall).or(is_advice(s, Advice::GuardRemove));
+            if guards.is_some_and(|range| meets_hugetlb(w, s.actor, range)) { swap(o, EINVAL, None) }
+        });
+    "hugetlb" "hugetlb-is-shared-memory" "MAP_HUGETLB maps shared memory of small pages"
+        ["hugetlb/maps" "hugetlb/reserves-at-mmap"]
+        Act::Instead(|_, s| {
+            let mut op = s.op;
+            let Op::Mmap { backing, .. } = &mut op else { return None };
+            matches!(backing, Backing::Hugetlb { .. }).then(|| *backing = Backing::SharedAnon)?;
+            Plan::instead(s.actor, op)
+        });
+    "hugetlb" "hugetlb-cut-anywhere" "munmap of a part of a huge TLB page returns 0 and does nothing"
+        ["hugetlb/splits-between-huge-pages"]
+        Act::Outcome(|w, s, o| if let Op::Munmap { range } = s.op {
+            if meets_hugetlb(w, s.actor, range) && range.start.is_page_aligned() { swap(o, EINVAL, None) }
+        });
     "secret" "secret-is-dumped" "a mapping of secret memory is not left out of core dumps"
         ["secret/maps"]
         Act::Instead(|_, s| match s.op {
@@ -599,6 +618,16 @@ fn install_needs_write(world: &World, step: &Step, outcome: &mut Outcome) {
             *outcome = Outcome::Errno(EACCES);
         }
     }
+}
+
+/// Whether a range reaches into huge TLB memory.
+fn meets_hugetlb(world: &World, actor: u8, range: Range) -> bool {
+    let (from, to) = pages(world, range);
+    let vmas = world.vmas(actor);
+    from < to
+        && vmas
+            .iter()
+            .any(|vma| vma.hugetlb && vma.start < to && from < vma.end)
 }
 
 /// madvise on the part before the first hole only; the errno is the right one.
