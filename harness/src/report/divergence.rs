@@ -135,21 +135,16 @@ pub fn report_text(r: &Reported, sightings: &[Sighting]) -> String {
 
 /// The program's text with an arrow at the op in question.
 pub(super) fn program_with_mark(program: &Program, step: usize) -> String {
+    let whole = program.to_string();
+    // Blank lines and comments apart, the lines are the header's, then one of each step; further views that a step expects are indented.
+    let has_words = |line: &&str| !line.is_empty() && !line.starts_with(['#', ' ']);
+    let header = whole.lines().filter(has_words).count() - program.steps.len();
     let mut text = String::new();
-    let mut ops = 0;
-    // A line is an op unless it is blank, a comment, or part of the header; the header ends where the steps begin, so
-    // the step is found by its own text, counted among equal ones.
-    let wanted = program.steps.get(step).map(|s| s.op.to_string());
-    let before = program.steps[..step.min(program.steps.len())]
-        .iter()
-        .filter(|s| Some(s.op.to_string()) == wanted)
-        .count();
-    for line in program.to_string().lines() {
-        let is_op = wanted
-            .as_ref()
-            .is_some_and(|op| !line.trim_start().starts_with('#') && line.contains(op.as_str()));
-        let here = is_op && ops == before;
-        ops += usize::from(is_op);
+    let mut before = 0;
+    for line in whole.lines() {
+        let counts = has_words(&line);
+        let here = counts && before == header + step;
+        before += usize::from(counts);
         let mark = if here { "=>" } else { "  " };
         text += format!("{mark} {line}").trim_end();
         text.push('\n');
@@ -297,4 +292,49 @@ fn flag_difference(expected: &SpaceSeen, seen: &SpaceSeen) -> String {
 pub(super) fn place(page: u32, g: Geometry) -> String {
     oracle::geometry::Pos::from_page_index(i64::from(page), g)
         .map_or_else(|| format!("page {page}"), |pos| pos.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the line of each step.
+    const PROGRAM: (&str, [usize; 9]) = (
+        "\
+# read 0+0..0+1
+
+needs guards
+thp madvise
+
+mmap 0+0..0+4 rw private fixed
+
+# hugepage 0+0..0+4
+nohugepage 0+0..0+4
+hugepage 0+0..0+4
+write 0+0..0+1 tag 12
+write 0+0..0+1 tag 1 => ok
+    => 0+0 |a...|
+fork 1
+1: read 0+0..0+1
+read 0+0..0+1
+read 0+0..0+1
+
+# read 0+0..0+1
+",
+        [5, 8, 9, 10, 11, 13, 14, 15, 16],
+    );
+
+    #[test]
+    fn the_arrow_stands_at_the_op_itself() {
+        let (text, lines) = PROGRAM;
+        let program = Program::load(text).expect("parses");
+        assert_eq!(program.to_string(), text);
+        for (step, line) in lines.into_iter().enumerate() {
+            let marked = program_with_mark(&program, step);
+            let arrows = marked.lines().enumerate();
+            let arrows = arrows.filter(|(_, text)| text.starts_with("=>"));
+            let arrows: Vec<usize> = arrows.map(|(n, _)| n).collect();
+            assert_eq!(arrows, [line], "step {step}:\n{marked}");
+        }
+    }
 }
