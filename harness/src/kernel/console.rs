@@ -1,7 +1,7 @@
 //! Kernel reports on the console: which lines begin one, and what belongs to it.
 //!
 //! The texts are those of the kernel's own messages (lib/bug.c, kernel/panic.c, kernel/watchdog.c, kernel/hung_task.c,
-//! kernel/rcu/tree_stall.h, mm/kasan/report.c, mm/debug.c, arch/*/mm/fault.c).
+//! kernel/rcu/tree_stall.h, mm/kasan/report.c, mm/debug.c, mm/slub.c, mm/pgtable-generic.c, arch/*/mm/fault.c).
 
 use std::fmt;
 
@@ -104,6 +104,9 @@ pub fn beginning(line: &str) -> Option<ReportKind> {
     if text.starts_with("INFO: task ") && text.contains(" blocked for more than ") {
         return Some(ReportKind::HungTask);
     }
+    if is_bad_entry(text) || is_slab_report(text) {
+        return Some(ReportKind::Bug);
+    }
     BEGINNINGS
         .iter()
         .find(|(beginning, _)| text.starts_with(beginning))
@@ -126,7 +129,36 @@ fn strip_prefixes(line: &str) -> &str {
     for subsystem in ["watchdog: ", "NMI watchdog: ", "page_owner: "] {
         text = text.strip_prefix(subsystem).unwrap_or(text);
     }
-    text
+    // Later kernels' watchdog names the CPU that looks first: `watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3`.
+    match text
+        .strip_prefix("CPU")
+        .and_then(|rest| rest.split_once(": "))
+    {
+        Some((cpu, rest)) if is_number(cpu) => rest,
+        _ => text,
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// `mm/pgtable-generic.c:54: bad pmd 00000000f1a2b3c4(8000000012345067)`: pgd_ERROR and its like, with or without `bad`'s address.
+fn is_bad_entry(text: &str) -> bool {
+    let Some((place, rest)) = text.split_once(": bad ") else {
+        return false;
+    };
+    let file = place.rsplit_once(':');
+    let file = file.is_some_and(|(file, line)| file.ends_with(".c") && is_number(line));
+    let entry = |kind: &str| rest.starts_with(kind) && rest[kind.len()..].starts_with([' ', '(']);
+    file && ["pgd", "p4d", "pud", "pmd", "pte"].into_iter().any(entry)
+}
+
+/// `BUG kmalloc-64 (Not tainted): Redzone overwritten`: SLUB's checks of its objects (slab_bug), without the colon of other bugs.
+fn is_slab_report(text: &str) -> bool {
+    text.strip_prefix("BUG ")
+        .and_then(|rest| rest.split_once(" ("))
+        .is_some_and(|(cache, rest)| !cache.is_empty() && rest.contains("): "))
 }
 
 /// A report, with its first lines.

@@ -96,6 +96,40 @@ fn bad_states_of_pages_and_counters() {
     }
 }
 
+/// pgd_ERROR and its like (arch/*/include/asm/pgtable.h), as pmd_clear_bad and others have the kernel print them.
+#[test]
+fn bad_entries_of_page_tables() {
+    check(
+        "[    7.7] mm/pgtable-generic.c:54: bad pmd 00000000f1a2b3c4(8000000012345067)\n\
+         [    7.8] mm/pgtable-generic.c:40: bad pud 0000000012345678(00000000deadbeef)\n",
+        ReportKind::Bug,
+        "mm/pgtable-generic.c:54: bad pmd",
+    );
+    check(
+        "[    7.7] mm/pgtable-generic.c:54: bad pmd 0068000041200f01.\n",
+        ReportKind::Bug,
+        "mm/pgtable-generic.c:54: bad pmd",
+    );
+}
+
+/// SLUB with slab_debug (mm/slub.c slab_bug).
+#[test]
+fn slab_objects_that_were_written_to() {
+    check(
+        "[   12.1] =============================================================================\n\
+         [   12.2] BUG kmalloc-64 (Not tainted): Right Redzone overwritten\n\
+         [   12.3] -----------------------------------------------------------------------------\n\
+         [   12.4] 0xffff88800a3f5d40-0xffff88800a3f5d43 @offset=3392. First byte 0x0 instead of 0xcc\n",
+        ReportKind::Bug,
+        "BUG kmalloc-64 (Not tainted): Right Redzone overwritten",
+    );
+    check(
+        "[   12.2] BUG vm_area_struct (Tainted: G    B              ): Poison overwritten\n",
+        ReportKind::Bug,
+        "BUG vm_area_struct (Tainted:",
+    );
+}
+
 #[test]
 fn warnings_old_and_new() {
     check(
@@ -127,6 +161,12 @@ fn lockups_and_stalls() {
     );
     check(
         "[   60.000001] NMI watchdog: Watchdog detected hard LOCKUP on cpu 0\n",
+        ReportKind::HardLockup,
+        "Watchdog detected hard LOCKUP",
+    );
+    check(
+        "[   60.000001] watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3\n\
+         [   60.000002] Modules linked in: brd\n",
         ReportKind::HardLockup,
         "Watchdog detected hard LOCKUP",
     );
@@ -194,6 +234,10 @@ fn ordinary_lines_are_no_reports() {
         "[    0.1] debug: some text with BUG: in the middle",
         "[    0.1] x86/mm: Checked W+X mappings: passed, no W+X pages found.",
         "[    0.1] ACPI: INFO: task list",
+        "[    0.1] CPU1: Booted secondary processor 0x0000000001 [0x411fd070]",
+        "[    0.1] fs/x.c:12: bad luck",
+        "[    0.1] somebody: bad pmd 0",
+        "[    0.1] BUG reports go to the list (see the wiki)",
         "mmdiff-guest: ready",
         "",
     ] {
