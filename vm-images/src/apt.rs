@@ -125,8 +125,8 @@ impl AptRoot {
     /// `note` is called if they are fetched.
     ///
     /// # Errors
-    /// [`Error::Network`] if the mirror does not answer, [`Error::Apt`] for anything else, a bad signature
-    /// above all.
+    /// [`Error::Network`] if the mirror does not answer, [`Error::Unavailable`] if it answers and does not have a suite,
+    /// [`Error::Apt`] for anything else, a bad signature above all.
     pub fn update(&self, fresh_for: Duration, note: &dyn Fn()) -> Result<()> {
         let _lock = files::lock(&self.dir.join("update.lock"))?;
         let stamp = self.dir.join("updated");
@@ -153,9 +153,14 @@ impl AptRoot {
                 "timed out",
                 "connection refused",
             ];
+            let what = String::from("the package indexes");
+            let mut errors = detail.lines().filter(|line| line.starts_with("E:"));
+            let absent = |line: &str| line.ends_with("does not have a Release file.");
             return Err(if silent.iter().any(|s| lower.contains(s)) {
-                Error::Network {
-                    uri: "the package indexes".into(),
+                Error::Network { uri: what, detail }
+            } else if detail.contains("E:") && errors.all(absent) {
+                Error::Unavailable {
+                    release: what,
                     detail,
                 }
             } else {
@@ -328,6 +333,16 @@ mod tests {
         assert!(error.to_string().contains("not signed"), "{error}");
         assert!(noted.get());
         assert!(root.kernels().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_mirror_without_a_suite_is_no_broken_one() {
+        let place = crate::testing::Mirror::new();
+        let dir = tempfile::tempdir().unwrap();
+        let root = root_on(&place.mirrors(), dir.path());
+        let error = root.update(Duration::ZERO, &|| ()).unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+        assert!(error.to_string().contains("sid Release"), "{error}");
     }
 
     #[test]

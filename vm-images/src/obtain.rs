@@ -17,7 +17,7 @@ pub const INDEX_AGE: Duration = Duration::from_secs(6 * 3600);
 ///
 /// # Errors
 /// [`Error::Unavailable`] if all of that fails because the kernel is nowhere: a skipped row, no failure.
-/// Everything else ([`Error::Network`] above all) is a failure.
+/// Everything else is a failure, that of a fall-back too: [`Error::Network`], a bad signature ([`Error::Apt`]), a wrong hash.
 pub fn obtain(
     store: &Store,
     kernel: &LockedKernel,
@@ -46,6 +46,14 @@ fn obtain_with(
         Err(Error::Unavailable { detail, .. }) => vec![detail],
         other => return other,
     };
+    // The first that failed otherwise than by not having the kernel: what it would have said is not known.
+    let mut failure = None;
+    let mut note = |error: Error| match error {
+        Error::Unavailable { detail, .. } => tried.push(detail),
+        error => {
+            failure.get_or_insert(error);
+        }
+    };
     let want = Want {
         series: kernel.series.clone(),
         point: None,
@@ -66,7 +74,7 @@ fn obtain_with(
             )));
             return Ok(fetched);
         }
-        Err(error) => tried.push(error.to_string()),
+        Err(error) => note(error),
     }
     if let Some(uri) = store
         .mirrors()
@@ -78,13 +86,13 @@ fn obtain_with(
                 fetched.origin = Origin::Snapshot;
                 return Ok(fetched);
             }
-            Err(error) => tried.push(error.to_string()),
+            Err(error) => note(error),
         }
     }
-    Err(Error::Unavailable {
+    Err(failure.unwrap_or_else(|| Error::Unavailable {
         release: kernel.release.clone(),
         detail: tried.join("; "),
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -197,6 +197,54 @@ fn then_the_snapshot_then_the_row_is_skipped() {
     assert_eq!(fetched.image.sha256, kernel.image_sha256);
 }
 
+/// What could not be asked is not known to be gone.
+#[test]
+fn a_fall_back_that_fails_is_a_failure_unless_another_helps() {
+    let place = Mirror::new();
+    let kernel = place.proper_kernel("6.18.5");
+    let empty = Mirror::new();
+    let unsigned = |_: &Want| {
+        Err(Error::Apt {
+            root: "apt".into(),
+            message: "the signature is wrong".into(),
+        })
+    };
+    let silent = |_: &Want| {
+        Err(Error::Network {
+            uri: "the package indexes".into(),
+            detail: "timed out".into(),
+        })
+    };
+    let get = |store: &Store, newest: &dyn Fn(&Want) -> Result<LockedKernel>| {
+        obtain_with(store, &kernel, newest, &|_| ())
+    };
+    let error = get(&empty.store(), &unsigned).unwrap_err();
+    assert!(matches!(error, Error::Apt { .. }), "{error}");
+    let error = get(&empty.store(), &silent).unwrap_err();
+    assert!(matches!(error, Error::Network { .. }), "{error}");
+    // The newest of the series is there, and is not what its index says.
+    let file = place.file(&kernel.image);
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[1..]).unwrap();
+    let gone = empty.proper_kernel("6.18.4");
+    fs::remove_file(empty.file(&gone.image)).unwrap();
+    let damaged = |_: &Want| Ok(kernel.clone());
+    let error = obtain_with(&place.store(), &gone, &damaged, &|_| ()).unwrap_err();
+    assert!(matches!(error, Error::HashMismatch { .. }), "{error}");
+    fs::write(&file, &whole).unwrap();
+    // A snapshot that does not answer, and one that has it.
+    let store = |snapshot: Option<String>| {
+        let mut mirrors = empty.mirrors();
+        mirrors.snapshot = snapshot;
+        Store::open(empty.cache(), mirrors)
+    };
+    let dead = store(Some("http://127.0.0.1:1/debian".into()));
+    let error = get(&dead, &nothing).unwrap_err();
+    assert!(matches!(error, Error::Network { .. }), "{error}");
+    let has_it = store(place.mirrors().main.pop());
+    assert_eq!(get(&has_it, &silent).unwrap().origin, Origin::Snapshot);
+}
+
 #[test]
 fn many_at_once_fetch_a_package_once() {
     let place = Mirror::new();
