@@ -3,7 +3,7 @@
 use super::compare::Expected;
 use super::{Observation, PageRun, PageSeen, SpaceSeen, Tightness, VmaSeen};
 use crate::geometry::Geometry;
-use crate::program::{ActorId, AdviceReach, Op, Step};
+use crate::program::{ActorId, Advice, AdviceReach, Op, Step};
 
 /// What an op can change in its actor's address space, besides what it returns.
 struct Reach {
@@ -17,8 +17,10 @@ struct Reach {
     actors: Vec<ActorId>,
 }
 
-fn reach(step: &Step, g: Geometry) -> Reach {
+/// `living`: who lives after the step.
+fn reach(step: &Step, living: &[ActorId], g: Geometry) -> Reach {
     let limit = i64::from(g.arena_pages());
+    let whole = vec![(0, limit as u32)];
     let (vmas, flags) = match step.op {
         Op::Mmap { .. }
         | Op::Munmap { .. }
@@ -46,13 +48,16 @@ fn reach(step: &Step, g: Geometry) -> Reach {
         | Op::Exit => (false, false),
     };
     let (pages, actors) = match step.op {
-        Op::Fork { child } => (vec![(0, limit as u32)], vec![step.actor, child]),
+        Op::Fork { child } => (whole, vec![step.actor, child]),
         Op::Exit => (vec![], vec![]),
-        Op::Mlockall { .. } | Op::Munlockall | Op::ClearSoftDirty => {
-            (vec![(0, limit as u32)], vec![step.actor])
-        }
+        Op::Mlockall { .. } | Op::Munlockall | Op::ClearSoftDirty => (whole, vec![step.actor]),
         // Whoever maps the file, wherever.
-        Op::Truncate { .. } | Op::PunchHole { .. } => (vec![(0, limit as u32)], vec![step.actor]),
+        Op::Truncate { .. }
+        | Op::PunchHole { .. }
+        | Op::Madvise {
+            advice: Advice::Remove,
+            ..
+        } => (whole, living.to_vec()),
         _ => {
             let pages = step.op.ranges().map(|r| {
                 let start = r.start.page_index(g).clamp(0, limit);
@@ -85,7 +90,10 @@ pub(super) struct Count {
 
 /// Counts one step: what the branches allowed before `seen` was known.
 pub(super) fn count(step: &Step, branches: &[Expected], seen: &Observation, g: Geometry) -> Count {
-    let reach = reach(step, g);
+    let living: Vec<ActorId> = branches.first().map_or_else(Vec::new, |branch| {
+        branch.spaces.iter().map(|(actor, _)| *actor).collect()
+    });
+    let reach = reach(step, &living, g);
     let mut tightness = Tightness::default();
     let mut flags = Tightness::default();
     let mut value = |exact: bool| {

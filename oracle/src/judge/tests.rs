@@ -413,6 +413,35 @@ fn what_was_not_observed_is_not_compared() {
     assert_eq!(loose.tightness().values, tight.tightness().values);
 }
 
+/// What is cut out of a file counts wherever it is mapped, for whomever.
+#[test]
+fn all_who_map_a_file_are_counted() {
+    for op in [
+        "truncate memfd0 2",
+        "punch-hole memfd0 1..3",
+        "remove 0+1..0+3",
+    ] {
+        let values = |child: &str| {
+            let text = format!(
+                "thp never\n\nmmap 0+0..0+4 rw shared memfd0 fixed\nwrite 0+0..0+4 tag 1\nfork 1\n{child}\n{op} => ok\n"
+            );
+            let program = Program::load(&text).unwrap_or_else(|e| panic!("{op}: {e}"));
+            let seen = run(&Profile::newest(), Geometry::K4, &program, |_| 0);
+            let (verdicts, oracle) = judge(&Profile::newest(), Geometry::K4, &program, &seen);
+            assert_eq!(verdicts, vec![Verdict::Agree; 5], "{op}");
+            let by_op = oracle.by_op();
+            let name = program.steps[4].op.name();
+            let line = by_op.iter().find(|(n, _)| *n == name);
+            line.expect("a line of the op").1.tightness.values
+        };
+        let alone = values("1: exit");
+        let with_a_mapping = values("1: mprotect 0+0..0+4 r");
+        let elsewhere = values("1: mremap 0+0..0+4 2+0..2+4 fixed");
+        assert!(with_a_mapping > alone, "{op}: {with_a_mapping}, {alone}");
+        assert!(elsewhere > alone, "{op}: {elsewhere}, {alone}");
+    }
+}
+
 #[test]
 fn out_of_memory_poisons_and_a_wrong_errno_does_not() {
     let (program, mut seen) = sample();
