@@ -106,7 +106,7 @@ fn is_one_minimal(source: &Simulated, result: &Minimized) -> Result<(), String> 
 }
 
 /// Faults whose bucket names another rule than one that they break, each with why.
-const MISNAMED: [(&str, &str); 9] = [
+const MISNAMED: [(&str, &str); 11] = [
     (
         "madvise/hole-stops",
         "a page behind the hole is in use, and what the advice does to such a page is a rule of its own",
@@ -114,6 +114,14 @@ const MISNAMED: [(&str, &str); 9] = [
     (
         "mremap/target-stays",
         "the rule of what DONTUNMAP leaves speaks about VMAs too, and is the more special",
+    ),
+    (
+        "anon-vma/never-reused",
+        "the flags that keep no VMAs apart are a rule about the same border, and the more special",
+    ),
+    (
+        "tables/zap-takes-all",
+        "what DONTNEED discards is a rule about these pages, too, and comes after what a zap does to tables",
     ),
     (
         "fork/copies-dontfork",

@@ -1,9 +1,11 @@
 //! The deliberate faults of the simulated kernel: one row each. A campaign of 2,000 programs finds every one
 //! (`cargo xtask faults`, and a test).
 
+use super::anon_vmas;
 use super::fault::{
     is_advice, madvise, pages, resized, runs_of, Act, Answer, Plan, SimFault, ARENA,
 };
+use super::huge;
 use super::locks::{future_forgotten, lock_call, lock_inherited, seals_up_to_hole};
 use super::remaps;
 use super::transfers::{
@@ -185,15 +187,24 @@ faults! {
     "mremap" "target-stays" "MREMAP_FIXED does nothing where something is mapped"
         ["mremap/fixed/replaces"]
         Act::Instead(remaps::target_stays);
-    "mremap" "grown-is-not-locked" "what mremap adds to locked memory is not locked"
-        ["mlock/mremap-faults-in" "mremap/grows-in-place" "merge/grown"]
-        Act::Instead(remaps::grown_is_not_locked);
+    "mremap" "locks-are-lost" "locked memory that mremap moves is not locked, nor is what it adds"
+        ["mlock/mremap-faults-in" "mremap/grows-in-place" "merge/grown" "mremap/moves/vma"]
+        Act::Instead(remaps::locks_are_lost);
     "vma" "merge-missed" "VMAs that became alike are not merged"
         ["merge/changed" "merge/new/left" "merge/new/right" "merge/new/both"]
         Act::View(merge_missed);
     "vma" "gu-missing" "VmFlags show gu on single pages only (a probe would take a kernel that never does for an older one)"
         ["guard/install/maybe-guard"]
         Act::View(|_, _, _, seen| drop_flag(seen, VmFlag(*b"gu")));
+    "anon-vma" "never-reused" "a VMA never takes the anon_vma of the one beside it"
+        ["anon-vma/reused-from-neighbour" "merge/changed"]
+        Act::Instead(anon_vmas::never_reused);
+    "tables" "zap-takes-all" "MADV_DONTNEED of a part of a huge page discards all of it"
+        ["tables/zap-splits-huge"]
+        Act::Instead(huge::zap_takes_all);
+    "thp" "border-unmaps" "mprotect of a part of a huge page discards all of it"
+        ["thp/split-with-vma" "mprotect/keeps-pages"]
+        Act::Instead(huge::border_unmaps);
     "thp" "nohugepage-skipped" "MADV_NOHUGEPAGE does nothing and returns 0"
         ["madvise/hugepage/flags"]
         Act::Instead(|_, s| is_advice(s, Advice::NoHugePage).and_then(|_| Plan::skip()));
@@ -366,6 +377,16 @@ faults! {
     "exit" "unmaps-others" "the exit of one process unmaps its relative's first block"
         ["space/untouched"]
         Act::Instead(exit_unmaps_others);
+    "exit" "pages-stay-shared" "pages that a process had in common with one that has ended are still shown as shared"
+        ["exit/drops-everything" "report/exclusive"]
+        Act::View(|before, _, s, seen| if s.op == Op::Exit {
+            for (actor, space) in &mut seen.spaces {
+                for run in space.pages.iter_mut().filter(|run| run.page.kind == PageKind::Anon) {
+                    let was_shared = matches!(before.page(*actor, run.start), PageState::Anon { shared: true, .. });
+                    run.page.exclusive &= !was_shared;
+                }
+            }
+        });
     "file" "sigbus-is-sigsegv" "an access behind the end of a file is SIGSEGV with SEGV_MAPERR"
         ["file/beyond-end"]
         Act::Outcome(|_, _, o| if let Outcome::Access(a) = o {

@@ -3,8 +3,10 @@
 //! It takes the most usual of the ways that the rules permit three times out of four, any of them otherwise; a deliberate
 //! fault ([`FAULTS`]) makes it do something that the rules do not permit, a [`Mishap`] makes it die.
 
+mod anon_vmas;
 mod fault;
 mod faults;
+mod huge;
 mod locks;
 mod races;
 mod remaps;

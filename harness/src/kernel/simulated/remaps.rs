@@ -117,8 +117,8 @@ pub fn target_stays(world: &World, step: &Step) -> Option<Plan> {
     (how.is_fixed() && used).then(Plan::skip).flatten()
 }
 
-/// The lock is the old pages' only.
-pub fn grown_is_not_locked(world: &World, step: &Step) -> Option<Plan> {
+/// What has come to a new place, and what was added, is unlocked again.
+pub fn locks_are_lost(world: &World, step: &Step) -> Option<Plan> {
     let Op::Mremap { range, to, .. } = step.op else {
         return None;
     };
@@ -126,12 +126,13 @@ pub fn grown_is_not_locked(world: &World, step: &Step) -> Option<Plan> {
     let (from, end) = pages(world, range);
     let (start, new_end) = pages(world, to);
     let locked = world.vma_at(step.actor, from)?.locked != Locked::No;
-    let added = start + (end - from);
-    if !locked || added >= new_end {
+    let kept = if start == from { end - from } else { 0 };
+    let lost = start + kept;
+    if !locked || lost >= new_end {
         return None;
     }
     let at = |page: u32| Pos::from_page_index(page.into(), g);
-    let range = Range::new(at(added)?, at(new_end)?);
+    let range = Range::new(at(lost)?, at(new_end)?);
     let call = LockCall::Unlock;
     Plan::and(step, &[Op::Mlock { range, call }])
 }
