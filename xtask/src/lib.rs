@@ -3,6 +3,7 @@
 
 mod bench;
 mod bisect;
+mod built;
 mod campaign;
 mod compare;
 mod exit;

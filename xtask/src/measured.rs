@@ -1,9 +1,11 @@
 //! Measurements that stay: a folder per run under bench/runs/, with the figures and how they came about.
 
-use crate::folders;
+use crate::{built, folders};
 use anyhow::{Context, Result};
+use harness::kernel::vm;
 use harness::report::Host;
 use std::path::{Path, PathBuf};
+use vm_images::Arch;
 
 /// Writes `name` (a csv of `header` and `rows`) to a new folder; see [`folder`]. Returns the folder.
 ///
@@ -35,7 +37,7 @@ pub fn csv(path: &Path, header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     writer.flush().with_context(said)
 }
 
-/// A new folder under bench/runs/, with about.txt in it: date, host and command.
+/// A new folder under bench/runs/, with about.txt in it: date, host, QEMU, commit and command.
 ///
 /// # Errors
 /// It cannot be written.
@@ -47,16 +49,30 @@ pub fn folder(workspace: &Path, what: &str) -> Result<PathBuf> {
     let host = Host::look();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let about = format!(
-        "date: {stamp} UTC\nhost: {}, {} cores, {} MiB, {}, Linux {}\ncommand: cargo xtask {}\n",
+        "date: {stamp} UTC\nhost: {}, {} cores, {} MiB, {}, Linux {}\nqemu: {}\ncommit: {}\ncommand: cargo xtask {}\n",
         host.cpu,
         host.cores,
         host.memory_mib,
         host.os,
         host.kernel,
+        qemu(),
+        built::commit(workspace),
         words.join(" ")
     );
     std::fs::write(folder.join("about.txt"), about).with_context(said)?;
     Ok(folder)
+}
+
+/// Which QEMU there is for each architecture.
+fn qemu() -> String {
+    let there = Arch::ALL.into_iter().filter_map(|arch| {
+        let version = vm::version(arch).ok()?;
+        Some(format!("{version} ({arch})"))
+    });
+    match there.collect::<Vec<_>>().as_slice() {
+        [] => "none".into(),
+        there => there.join(", "),
+    }
 }
 
 /// A table for a terminal: names to the left, columns as wide as they must be.

@@ -22,6 +22,7 @@ use harness::race::{judge_raced, Fate, Row, Seconds, WayRow};
 use harness::triage::Reliability;
 use oracle::profile::Profile;
 use oracle::program::generate::generate_race;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -120,6 +121,7 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
     let machines: Vec<VmSource> = rig.machines.iter().map(faulty).collect();
     let mut run = Run {
         args,
+        versions: &rig.versions,
         by,
         known,
         tables: Tables::create(&folder)?,
@@ -230,6 +232,8 @@ impl Tables {
 
 struct Run<'a> {
     args: &'a RacesArgs,
+    /// Of the tools, by name.
+    versions: &'a BTreeMap<String, String>,
     by: JudgeBy,
     known: Known,
     tables: Tables,
@@ -243,6 +247,12 @@ struct Run<'a> {
 type Booted = (Box<dyn Kernel>, Profile);
 
 impl Run<'_> {
+    /// The version of QEMU for an architecture.
+    fn qemu(&self, arch: &str) -> String {
+        let version = self.versions.get(&format!("qemu {arch}"));
+        version.cloned().unwrap_or_default()
+    }
+
     /// Races all programs on one kernel; another is booted when one dies.
     fn kernel(
         &mut self,
@@ -346,6 +356,7 @@ impl Run<'_> {
                 name: name.clone(),
                 program,
                 machine,
+                qemu: self.qemu(&info.arch),
                 info,
                 profile: profile.clone(),
                 story: story.clone(),
@@ -401,6 +412,7 @@ impl Run<'_> {
             name,
             program: entry.program.clone(),
             machine,
+            qemu: self.qemu(&info.arch),
             info,
             profile: profile.clone(),
             story,

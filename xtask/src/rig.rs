@@ -1,7 +1,7 @@
 //! From the options that name kernels to kernels that can be booted: set-up, fetching, the guest, the initramfs.
 
 use crate::exit::UsageError;
-use crate::{kernels, setup};
+use crate::{built, kernels, setup};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use harness::kernel::machine::{Unavailable, VmSource};
@@ -108,10 +108,12 @@ impl Rig {
     ///
     /// # Errors
     /// QEMU is missing or too old.
-    pub fn new(arches: &[Arch]) -> Result<Rig> {
+    pub fn new(arches: &[Arch], workspace: &Path) -> Result<Rig> {
         let mut rig = Rig::default();
         let versions = &mut rig.versions;
         versions.insert("mmdiff".into(), env!("CARGO_PKG_VERSION").into());
+        versions.insert("commit".into(), built::commit(workspace));
+        versions.insert("rustc".into(), built::RUSTC.into());
         for arch in arches {
             versions.insert(format!("qemu {arch}"), vm::version(*arch)?);
         }
@@ -220,7 +222,7 @@ pub fn rig(
         options,
         guests: BTreeMap::new(),
         consoles: consoles.to_path_buf(),
-        rig: Rig::new(&arches)?,
+        rig: Rig::new(&arches, workspace)?,
     };
     let store = builder.store.clone();
     let missing = |kernel: &&LockedKernel| store.cached(kernel).ok().flatten().is_none();

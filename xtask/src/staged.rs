@@ -112,7 +112,7 @@ pub fn rig(folder: &Path, options: &KernelOptions, consoles: &Path) -> Result<Ri
                 .any(|kernel| kernel.arch == *arch && kernel.files.is_some())
         })
         .collect();
-    let mut rig = Rig::new(&arches)?;
+    let mut rig = Rig::new(&arches, &crate::workspace())?;
     for kernel in list.kernels {
         let Some(files) = &kernel.files else {
             let why = kernel.origin.strip_prefix(rig::SKIPPED);

@@ -41,7 +41,7 @@ impl Host {
 /// The whole record.
 #[derive(Debug, Clone, Serialize)]
 pub struct Record {
-    /// Versions of mmdiff, of QEMU for each architecture, of the compiler.
+    /// Versions of mmdiff, of its commit (`unknown` outside git), of the compiler that built it, of QEMU for each architecture.
     pub versions: BTreeMap<String, String>,
     pub command: Vec<String>,
     pub seed: u64,

@@ -32,6 +32,8 @@ pub struct Suspect {
     /// Place of the kernel among those that are raced on.
     pub machine: usize,
     pub info: KernelInfo,
+    /// What QEMU says of itself.
+    pub qemu: String,
     pub profile: Profile,
     pub story: Story,
     /// One that ended so; a dead kernel leaves none.
@@ -51,11 +53,12 @@ impl Suspect {
     fn text(&self) -> String {
         let (info, g) = (&self.info, self.info.geometry);
         let mut text = format!(
-            "{} on {} {} ({}): {} of {} repetitions\n{}\n",
+            "{} on {} {} ({}, {}): {} of {} repetitions\n{}\n",
             self.name,
             info.arch,
             info.release,
             info.accel,
+            self.qemu,
             self.seen.hits,
             self.seen.runs,
             self.story.bucket
