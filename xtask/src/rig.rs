@@ -120,7 +120,7 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Adds a kernel by the files of its image and initramfs.
+    /// Adds a kernel by the files of its image and initramfs; `say` gets lines for people.
     ///
     /// # Errors
     /// There is no QEMU, or no cache to remember in whether KVM works.
@@ -131,6 +131,7 @@ impl Rig {
         [image, initramfs]: [&Path; 2],
         options: &KernelOptions,
         consoles: &Path,
+        say: &dyn Fn(&str),
     ) -> Result<()> {
         let mut config = VmConfig::new(image, initramfs, arch, &consoles.join("accel-probe.log"));
         config.append.clone_from(&options.append);
@@ -138,7 +139,9 @@ impl Rig {
         config.accel = match options.accel {
             AccelChoice::Tcg => Accel::Tcg,
             AccelChoice::Kvm => Accel::Kvm,
-            AccelChoice::Auto => vm::probe_accel(&config, &vm_images::store::default_cache()?)?,
+            AccelChoice::Auto => {
+                vm::probe_accel(&config, &vm_images::store::default_cache()?, say)?
+            }
         };
         self.origins
             .insert(format!("{} {arch}", named.label), named.origin);
@@ -239,7 +242,7 @@ pub fn rig(
     }
     let taken: Vec<(String, Arch)> = locked.iter().map(|k| (label(k, &lock), k.arch)).collect();
     for (image, label) in own.iter().zip(own_labels(&own, &taken)?) {
-        builder.own(image, label)?;
+        builder.own(image, label, say)?;
     }
     Ok(builder.rig)
 }
@@ -373,10 +376,10 @@ impl Builder<'_> {
             page_size: Some(fetched.kernel.page_size),
             origin,
         };
-        self.add(named, &fetched.image, arch, &modules)
+        self.add(named, &fetched.image, arch, &modules, say)
     }
 
-    fn own(&mut self, image: &KernelImage, label: String) -> Result<()> {
+    fn own(&mut self, image: &KernelImage, label: String, say: &dyn Fn(&str)) -> Result<()> {
         let origin = format!("{} sha256:{}", image.path.display(), image.sha256);
         let named = Named {
             label,
@@ -384,7 +387,7 @@ impl Builder<'_> {
             page_size: image.page_size,
             origin,
         };
-        self.add(named, image, image.arch, &[])
+        self.add(named, image, image.arch, &[], say)
     }
 
     fn add(
@@ -393,12 +396,13 @@ impl Builder<'_> {
         image: &KernelImage,
         arch: Arch,
         modules: &[Module],
+        say: &dyn Fn(&str),
     ) -> Result<()> {
         let image = image.unpacked(&self.store.root().join("images"))?;
         let initramfs = self.initramfs(arch, modules)?;
         let files = [image.path.as_path(), initramfs.as_path()];
         self.rig
-            .add(named, arch, files, self.options, &self.consoles)
+            .add(named, arch, files, self.options, &self.consoles, say)
     }
 
     /// The initramfs with the guest and these modules, written once per content.

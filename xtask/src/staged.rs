@@ -131,7 +131,10 @@ pub fn rig(folder: &Path, options: &KernelOptions, consoles: &Path) -> Result<Ri
             page_size: kernel.page_size,
             origin: kernel.origin,
         };
-        rig.add(named, kernel.arch, [&image, &initramfs], options, consoles)?;
+        let files = [image.as_path(), initramfs.as_path()];
+        rig.add(named, kernel.arch, files, options, consoles, &|line| {
+            eprintln!("{line}")
+        })?;
     }
     Ok(rig)
 }
@@ -177,8 +180,15 @@ mod tests {
         };
         let files = [at("image"), at("cpio")];
         let [image, cpio] = &files;
-        made.add(named, Arch::X86_64, [image, cpio], &options(), dir.path())
-            .unwrap();
+        made.add(
+            named,
+            Arch::X86_64,
+            [image, cpio],
+            &options(),
+            dir.path(),
+            &|_| (),
+        )
+        .unwrap();
         made.add_unavailable(Unavailable {
             label: "6.17".into(),
             arch: "aarch64".into(),

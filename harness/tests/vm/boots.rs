@@ -119,7 +119,8 @@ fn a_bare_init_boots_and_the_accelerator_is_probed_once() {
     let rig = rig(Arch::X86_64);
     assert!(boot_bare(&rig.config).unwrap() > 0.1);
     let cache = rig.dir.path().join("cache");
-    let first = probe_accel(&rig.config, &cache).unwrap();
+    let quiet = |_: &str| ();
+    let first = probe_accel(&rig.config, &cache, &quiet).unwrap();
     let file = cache.join("accel-x86_64");
     if let Ok(kept) = std::fs::read_to_string(&file) {
         assert!(kept.trim_end().ends_with(first.name()), "{kept}");
@@ -133,7 +134,8 @@ fn a_bare_init_boots_and_the_accelerator_is_probed_once() {
             kept.replace(&format!("\n{}\n", first.name()), &format!("\n{other}\n")),
         )
         .unwrap();
-        assert_eq!(probe_accel(&rig.config, &cache).unwrap().name(), other);
+        let kept = probe_accel(&rig.config, &cache, &quiet).unwrap();
+        assert_eq!(kept.name(), other);
     } else {
         // Without the device there is nothing to probe.
         assert_eq!(first, Accel::Tcg);
