@@ -3,7 +3,7 @@
 mod merge;
 
 use crate::exit::{say, Exit};
-use crate::rig::{rig, KernelOptions};
+use crate::rig::{newest_unless_named, rig, KernelOptions};
 use crate::{folders, interrupt, measured};
 use anyhow::{anyhow, bail, Context, Result};
 use clap::{Args, ValueEnum};
@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
+use vm_images::Arch;
 
 /// Measures what the pipeline costs: the same programs as bare system calls and judged, in turns in the same VM.
 ///
@@ -113,8 +114,8 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
     let mix = load_mix(&path)?;
     let stop = interrupt::stop_flag();
     let mut options = args.kernels.clone();
-    if options.kernels.is_none() && options.kernel.is_empty() {
-        options.kernels = Some("7.3".into());
+    if options.arch.is_empty() {
+        options.arch = Arch::ALL.to_vec();
     }
     let mut figures = Figures(Vec::new());
     mix_figures(&mix, &mut figures);
@@ -129,6 +130,7 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
         Vec::new()
     } else {
         let consoles = folders::consoles(workspace)?;
+        let options = newest_unless_named(&options, workspace)?;
         rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?.machines
     };
     let mut ratio = f64::INFINITY;

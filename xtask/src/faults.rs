@@ -1,9 +1,9 @@
 //! `cargo xtask faults`: shows that what is wrong is noticed, and how many programs that takes.
 
 use crate::exit::{say, Exit};
-use crate::rig::{rig, KernelOptions, Rig};
+use crate::rig::{newest_unless_named, rig, KernelOptions, Rig};
 use crate::vm_matrix::GuestFaultName;
-use crate::{folders, interrupt, measured, show, vm_matrix};
+use crate::{folders, interrupt, measured, vm_matrix};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use harness::campaign::{
@@ -11,6 +11,7 @@ use harness::campaign::{
 };
 use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
 use harness::kernel::{JudgeBy, KernelSource};
+use oracle::profile::{Named, Release};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -78,11 +79,15 @@ pub fn run(args: &FaultsArgs, workspace: &Path) -> Result<Exit> {
         simulated(args, &mut rows)?;
     }
     if wants(KindName::Guest) {
-        let rig = prepare(args, "7.3", workspace)?;
+        let rig = prepare(&args.kernels, workspace)?;
         guest(args, &rig, &mut rows)?;
     }
     if wants(KindName::Profile) {
-        let rig = prepare(args, OLDER, workspace)?;
+        let mut options = args.kernels.clone();
+        if options.kernels.is_none() && options.kernel.is_empty() {
+            options.kernels = Some(OLDER.into());
+        }
+        let rig = prepare(&options, workspace)?;
         profile(args, &rig, &mut rows)?;
     }
     say!("{}", measured::table(&HEADER, &rows));
@@ -101,12 +106,9 @@ pub fn run(args: &FaultsArgs, workspace: &Path) -> Result<Exit> {
     })
 }
 
-/// The kernels asked for, else the usual ones on x86-64.
-fn prepare(args: &FaultsArgs, usual: &str, workspace: &Path) -> Result<Rig> {
-    let mut options = args.kernels.clone();
-    if options.kernels.is_none() && options.kernel.is_empty() {
-        options.kernels = Some(usual.into());
-    }
+/// The kernels asked for, else the newest; on x86-64 unless another architecture is named.
+fn prepare(options: &KernelOptions, workspace: &Path) -> Result<Rig> {
+    let mut options = newest_unless_named(options, workspace)?;
     if options.arch.is_empty() {
         options.arch = vec![vm_images::Arch::X86_64];
     }
@@ -194,15 +196,16 @@ fn guest(args: &FaultsArgs, rig: &Rig, rows: &mut Vec<Vec<String>>) -> Result<()
 
 fn profile(args: &FaultsArgs, rig: &Rig, rows: &mut Vec<Vec<String>>) -> Result<()> {
     let mut settings = settings(args);
-    settings.by = JudgeBy::profile(show::named("7.3")?);
+    settings.by = JudgeBy::profile(Named::NEWEST);
+    let judged = format!("judged as {}", Release::NEWEST);
     // All that differs is of interest, not the first only.
     settings.stop_at_first = false;
     for row in notice(&settings, &rig.sources)? {
-        rows.push(line("profile", "judged as 7.3", &row));
+        rows.push(line("profile", &judged, &row));
         let mut most: Vec<_> = row.buckets.iter().collect();
         most.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         for (bucket, count) in most.into_iter().take(MOST) {
-            let mut more = line("profile", "judged as 7.3", &row);
+            let mut more = line("profile", &judged, &row);
             more[4] = format!("{count} of {}", row.tally.programs);
             more[5] = bucket.rule.clone();
             more[6] = bucket.to_string();

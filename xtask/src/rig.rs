@@ -65,13 +65,22 @@ pub fn newest_unless_named(options: &KernelOptions, workspace: &Path) -> Result<
         if options.arch.is_empty() {
             options.arch = vec![Arch::X86_64];
         }
-        let lock = Lock::load(&kernels::lock_path(workspace))?;
-        let newest = vm_images::select(&lock, None, &options.arch)?
-            .into_iter()
-            .max_by_key(|kernel| vm_images::version::key(&kernel.point));
-        options.kernels = newest.map(|kernel| kernel.point);
+        options.kernels = Some(newest(workspace, &options.arch)?);
     }
     Ok(options)
+}
+
+/// The newest point release of the lock on these architectures, as `--kernels` takes it.
+///
+/// # Errors
+/// The lock cannot be read.
+pub fn newest(workspace: &Path, arches: &[Arch]) -> Result<String> {
+    let lock = Lock::load(&kernels::lock_path(workspace))?;
+    let newest = vm_images::select(&lock, None, arches)?
+        .into_iter()
+        .max_by_key(|kernel| vm_images::version::key(&kernel.point));
+    let newest = newest.context("the lock has no kernel")?;
+    Ok(newest.point)
 }
 
 /// What is known of a kernel image besides its bytes.
