@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 
+use crate::exit::say;
 use anyhow::{bail, Context, Result};
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -105,9 +106,14 @@ fn list(store: &Store, lock: &Lock) -> Result<()> {
         .map(|k| k.release.len())
         .max()
         .unwrap_or(0);
-    println!(
-        "{:<7} {:<width$} {:<8} {:<7} {:>5} {:>9}  cached",
-        "series", "release", "arch", "flavour", "page", "package"
+    say!(
+        "{:<7} {:<width$} {:<8} {:<7} {:>5} {:>9}  cached\n",
+        "series",
+        "release",
+        "arch",
+        "flavour",
+        "page",
+        "package"
     );
     for kernel in &lock.kernels {
         let cached = match store.cached(kernel) {
@@ -115,8 +121,8 @@ fn list(store: &Store, lock: &Lock) -> Result<()> {
             Ok(None) => "no".to_owned(),
             Err(error) => format!("WRONG: {error}"),
         };
-        println!(
-            "{:<7} {:<width$} {:<8} {:<7} {:>3} K {:>9}  {cached}",
+        say!(
+            "{:<7} {:<width$} {:<8} {:<7} {:>3} K {:>9}  {cached}\n",
             kernel.series,
             kernel.release,
             kernel.arch.name(),
@@ -125,8 +131,8 @@ fn list(store: &Store, lock: &Lock) -> Result<()> {
             HumanBytes(kernel.image.size).to_string(),
         );
     }
-    println!(
-        "\n{} kernels; cache: {}",
+    say!(
+        "\n{} kernels; cache: {}\n",
         lock.kernels.len(),
         store.root().display()
     );
@@ -160,8 +166,8 @@ fn fetch(store: &Store, workspace: &Path, select: &Select) -> Result<()> {
         }
     }
     bar.finish();
-    println!(
-        "{} of {} kernels ready",
+    say!(
+        "{} of {} kernels ready\n",
         wanted.len() - skipped.len(),
         wanted.len()
     );
@@ -177,8 +183,8 @@ fn verify(store: &Store, lock: &Lock) -> Result<()> {
             Err(error) => wrong.push(format!("{}: {error}", kernel.release)),
         }
     }
-    println!(
-        "{right} right, {absent} not in the cache, {} wrong",
+    say!(
+        "{right} right, {absent} not in the cache, {} wrong\n",
         wrong.len()
     );
     if !wrong.is_empty() {
@@ -234,11 +240,11 @@ fn add_kernels(store: &Store, workspace: &Path, new: &Add) -> Result<()> {
         ("missing", &added.missing),
     ] {
         for item in list {
-            println!("{word}: {item}");
+            say!("{word}: {item}\n");
         }
     }
-    println!(
-        "{}: {} kernels",
+    say!(
+        "{}: {} kernels\n",
         lock_file.display(),
         added.lock.kernels.len()
     );
@@ -259,8 +265,8 @@ fn clean(store: &Store, workspace: &Path, all: bool) -> Result<()> {
         lock = Lock::load(&lock_path(workspace))?;
         Some(&lock.kernels)
     };
-    println!(
-        "{} freed in {}",
+    say!(
+        "{} freed in {}\n",
         HumanBytes(store.clean(keep)?),
         store.root().display()
     );

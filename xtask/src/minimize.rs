@@ -1,6 +1,6 @@
 //! `cargo xtask minimize`: from a program in which something goes wrong to one in which nothing can be left out.
 
-use crate::exit::{Exit, UsageError};
+use crate::exit::{print, say, Exit, UsageError};
 use crate::judge_by::RulesOptions;
 use crate::rig::{newest_unless_named, rig, KernelOptions};
 use crate::vm_matrix::{simulated, GuestFaultName};
@@ -73,9 +73,9 @@ pub fn run(args: &MinimizeArgs, workspace: &Path) -> Result<Exit> {
     let sources = sources(args, workspace)?;
     let mut refused = Vec::new();
     for source in &sources {
-        println!("== {} {}", source.label(), source.arch());
+        say!("== {} {}\n", source.label(), source.arch());
         let mut last = (entry.program.steps.len(), Instant::now());
-        let mut listener = |progress: &Progress<'_>| say(progress, &mut last);
+        let mut listener = |progress: &Progress<'_>| tell(progress, &mut last);
         match minimize(
             source.as_ref(),
             &entry.program,
@@ -150,19 +150,17 @@ fn sources(args: &MinimizeArgs, workspace: &Path) -> Result<Vec<Arc<dyn KernelSo
     })
 }
 
-/// Says what happens; `last` is the number of ops when something was said last, and when that was.
-fn say(progress: &Progress<'_>, last: &mut (usize, Instant)) {
-    match progress {
+/// Says what happens; `last` is the number of ops when something was said last, and when that was. When nobody takes it the work goes
+/// on: its result is a file.
+fn tell(progress: &Progress<'_>, last: &mut (usize, Instant)) {
+    let line = match progress {
         Progress::Measured {
             story,
             reliability,
             trust,
         } => {
-            print!(
-                "{}",
-                wrap(&format!("{} in {reliability} runs", story.bucket))
-            );
-            print!("{}", wrap(&format!("a candidate counts with {trust}")));
+            wrap(&format!("{} in {reliability} runs", story.bucket))
+                + &wrap(&format!("a candidate counts with {trust}"))
         }
         Progress::Simpler {
             program,
@@ -170,17 +168,19 @@ fn say(progress: &Progress<'_>, last: &mut (usize, Instant)) {
             seconds,
         } => {
             let ops = program.steps.len();
-            if ops < last.0 || last.1.elapsed() >= PACE {
-                println!("{ops:>3} ops after {executions} runs, {seconds:.1} s");
-                *last = (ops, Instant::now());
+            if ops >= last.0 && last.1.elapsed() < PACE {
+                return;
             }
+            *last = (ops, Instant::now());
+            format!("{ops:>3} ops after {executions} runs, {seconds:.1} s\n")
         }
-        Progress::Boot { number } => println!("    boot {number}"),
-        Progress::Again { runs } => println!("    once more, {runs} runs for each candidate"),
-    }
+        Progress::Boot { number } => format!("    boot {number}\n"),
+        Progress::Again { runs } => format!("    once more, {runs} runs for each candidate\n"),
+    };
+    let _ = print(&line);
 }
 
-/// Prints the result and writes it down.
+/// Writes the result down and prints it.
 fn report(
     args: &MinimizeArgs,
     original: &Program,
@@ -190,23 +190,28 @@ fn report(
     let mut program = result.program.clone();
     program.about = about(args, original, source, result);
     let text = program.to_string();
-    println!("\n{text}");
+    let path = match &args.out {
+        Some(path) => path.clone(),
+        None => beside(&args.program, &text),
+    };
+    let written = vm_images::files::write_atomically(&path, text.as_bytes());
+    say!("\n{text}\n");
     let story = &result.story;
-    print!(
+    say!(
         "{}",
         wrap(&format!(
             "Op {}: {}\n{}",
             story.step, story.bucket, story.text
         ))
     );
-    println!(
-        "\n{} ops became {}: {}",
+    say!(
+        "\n{} ops became {}: {}\n",
         original.steps.len(),
         result.program.steps.len(),
         result.ended
     );
-    println!(
-        "{} runs, {} steps, {:.1} s, {} boots; hits before {}, after {}",
+    say!(
+        "{} runs, {} steps, {:.1} s, {} boots; hits before {}, after {}\n",
         result.executions,
         result.accepted,
         result.seconds,
@@ -215,25 +220,21 @@ fn report(
         result.after
     );
     for (bucket, runs) in result.others.iter().take(OTHERS) {
-        print!(
+        say!(
             "{}",
             wrap(&format!("seen on the way, {runs} runs: {bucket}"))
         );
     }
     if result.others.len() > OTHERS {
-        println!("and {} other buckets", result.others.len() - OTHERS);
+        say!("and {} other buckets\n", result.others.len() - OTHERS);
     }
-    let path = match &args.out {
-        Some(path) => path.clone(),
-        None => beside(&args.program, &text),
-    };
-    vm_images::files::write_atomically(&path, text.as_bytes()).with_context(|| {
+    written.with_context(|| {
         format!(
             "{} cannot be written; the program stands above",
             path.display()
         )
     })?;
-    println!("{}", path.display());
+    say!("{}\n", path.display());
     Ok(match result.ended {
         Ended::Interrupted => Exit::Interrupted,
         Ended::Kernel(_) => Exit::Infrastructure,

@@ -242,6 +242,62 @@ fn a_full_disk_is_69() {
     assert!(!err.contains("panicked"), "{err}");
 }
 
+/// The folder of the results on a file system that fills up. Mounted in a namespace of the command's own, it goes with it.
+#[test]
+fn a_disk_that_fills_up_is_69_and_keeps_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    let in_a_namespace = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        command.args([place, env!("CARGO_BIN_EXE_xtask")]);
+        command.output()
+    };
+    let mount = "mount -t tmpfs -o size=256k none \"$1\"";
+    let may = in_a_namespace(mount).is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!(
+            "SKIPPED: unshare and mount, with user namespaces or as root, are not to be had here"
+        );
+        return;
+    }
+    let run = "\"$2\" vm-matrix --simulated none --minutes 5 --out \"$1/out\" > /dev/null";
+    let look = "echo \"code $?\"; cat \"$1/out/results.jsonl\"";
+    let output = in_a_namespace(&format!("{mount} || exit 1; {run}; {look}")).unwrap();
+    let (out, err) = (stdout(&output), stderr(&output));
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("code 69"), "{out}\n{err}");
+    assert!(err.contains("No space left on device"), "{err}");
+    assert!(err.contains(place), "the folder is named: {err}");
+    assert!(!err.contains("panicked"), "{err}");
+    // Whole records, but for the one that had no room.
+    let kept: Vec<&str> = lines.collect();
+    let whole = kept.iter().filter(|line| line.ends_with('}')).count();
+    assert!(whole > 2 && whole + 1 >= kept.len(), "{whole} of {kept:?}");
+}
+
+/// Nobody takes what is said, as behind `| head -1`.
+#[test]
+fn a_closed_pipe_is_69_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("a.prog");
+    let text = "mmap 0+0..0+4 rw private fixed\nguard-install 0+1..0+3\nfork 1\n1: read 0+0..0+4\n";
+    std::fs::write(&program, text).unwrap();
+    let path = program.to_str().unwrap();
+    for words in [
+        &["kernels", "list"][..],
+        &["minimize", path, "--simulated", "fork/loses-guards"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = xtask(words).stdout(writer).output().unwrap();
+        let err = stderr(&output);
+        assert_eq!(output.status.code(), Some(69), "{words:?}: {err}");
+        assert!(err.contains("standard output cannot be written"), "{err}");
+        assert!(!err.contains("panicked"), "{err}");
+    }
+}
+
 /// The oracle knows what a kernel does that lacks what the program needs; its author need not.
 #[test]
 fn what_a_kernel_lacks_costs_the_expectations_only() {
