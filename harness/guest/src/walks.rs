@@ -188,12 +188,37 @@ fn symbols() -> Result<Vec<(String, String)>, String> {
 /// The calls of all threads.
 #[derive(Default)]
 struct Follow {
-    /// Thread, start of the range it installs into, walks so far.
-    under_way: [Option<(u64, u64, u64)>; THREADS],
+    under_way: [Option<Call>; THREADS],
+}
+
+/// A call that has not ended yet.
+struct Call {
+    thread: u64,
+    /// Start of each part that it installs into, VMA by VMA, and the walks for it so far.
+    parts: Vec<(u64, u64)>,
+    /// It has begun anew: walks are for parts that it had come to before, until it gets further.
+    restarted: bool,
+}
+
+impl Call {
+    fn walk(&mut self, start: u64) {
+        let known = match self.restarted {
+            true => self.parts.iter_mut().find(|(from, _)| *from == start),
+            false => self.parts.last_mut().filter(|(from, _)| *from == start),
+        };
+        match known {
+            Some((_, walks)) => *walks += 1,
+            None => self.parts.push((start, 1)),
+        }
+    }
+
+    fn end(self, take: &mut dyn FnMut(u64)) {
+        self.parts.into_iter().for_each(|(_, walks)| take(walks));
+    }
 }
 
 impl Follow {
-    /// Takes a line of the trace, such as `mmdiff-77 [001] ..... 1.234: walk0: (walk_page_range_mm+0x0/0x50) start=0x7f00 entry=0x1`.
+    /// Takes a line of the trace; hands the walks of a call over when it has ended. A line is such as `mmdiff-77 [001] ..... 1.234: walk0: (walk_page_range_mm+0x0/0x50) start=0x7f00 entry=0x1`.
     fn line(&mut self, line: &str, take: &mut dyn FnMut(u64)) {
         let thread = || {
             let who = line.split_whitespace().next()?;
@@ -206,7 +231,7 @@ impl Follow {
             }
             return;
         };
-        let mine = |place: &Option<(u64, u64, u64)>| place.is_some_and(|(t, ..)| t == thread);
+        let mine = |place: &Option<Call>| place.as_ref().is_some_and(|call| call.thread == thread);
         let known = self.under_way.iter().position(mine);
         if line.contains(": walk") {
             let start = || {
@@ -218,25 +243,28 @@ impl Follow {
             let Some(at) = known.or_else(free) else {
                 return;
             };
-            match &mut self.under_way[at] {
-                Some((_, from, walks)) if *from == start => *walks += 1,
-                other => {
-                    if let Some((_, _, walks)) = other.replace((thread, start, 1)) {
-                        take(walks);
-                    }
-                }
-            }
-        } else if line.contains(": done") && !line.contains(RESTARTED) {
-            if let Some((_, _, walks)) = known.and_then(|at| self.under_way[at].take()) {
-                take(walks);
+            let call = self.under_way[at].get_or_insert_with(|| Call {
+                thread,
+                parts: Vec::new(),
+                restarted: false,
+            });
+            call.walk(start);
+        } else if line.contains(": done") {
+            let Some(place) = known.map(|at| &mut self.under_way[at]) else {
+                return;
+            };
+            if line.contains(RESTARTED) {
+                place.iter_mut().for_each(|call| call.restarted = true);
+            } else if let Some(call) = place.take() {
+                call.end(take);
             }
         }
     }
 
     /// Nothing runs any more.
     fn end(self, take: &mut dyn FnMut(u64)) {
-        for (_, _, walks) in self.under_way.into_iter().flatten() {
-            take(walks);
+        for call in self.under_way.into_iter().flatten() {
+            call.end(take);
         }
     }
 }
@@ -281,6 +309,22 @@ mod tests {
         let fine = format!("mmdiff-77 [001] ..... 1.2: {DONE}0x0");
         let lines = [&walk, &walk, &walk, &again, &walk, &fine].map(String::as_str);
         assert_eq!(followed(&lines), [4]);
+        // In its second VMA: it walks the first one again, too.
+        let next = walk.replace("0x7f0000", "0x7f8000");
+        let lines = [
+            &walk, &next, &next, &next, &again, &walk, &next, &fine, &walk, &fine,
+        ];
+        assert_eq!(followed(&lines.map(String::as_str)), [2, 4, 1]);
+    }
+
+    /// Ranges of one call that begin alike are walked for one by one, as long as the call does not begin anew.
+    #[test]
+    fn the_same_range_twice_is_two_installs() {
+        let walk = format!("mmdiff-77 [001] ..... 1.0: {WALK}");
+        let next = walk.replace("0x7f0000", "0x7f8000");
+        let fine = format!("mmdiff-77 [001] ..... 1.2: {DONE}0x0");
+        let lines = [&walk, &next, &walk, &fine].map(String::as_str);
+        assert_eq!(followed(&lines), [1, 1, 1]);
     }
 
     #[test]
