@@ -189,7 +189,7 @@ pub fn walk(
 }
 
 /// The first of the author's expectations that does not hold.
-fn failed_expectation<'a>(
+pub fn failed_expectation<'a>(
     step: &'a Step,
     seen: &Observation,
     geometry: Geometry,

@@ -51,6 +51,7 @@ pub use feed::{
     CorpusError, CorpusProgram, Feed, Programs, BLOCK,
 };
 pub use item::{Block, Place, Shard};
+pub(crate) use judge::failed_expectation;
 pub use judge::{judge, outlived, walk, Judged, ProgramVerdict, StepView};
 pub use known::{Finding, Known, KnownError, Status};
 pub use needs::{lacks, suited};

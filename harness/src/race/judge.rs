@@ -1,11 +1,13 @@
 //! Judges the repetitions of one program: which of the allowed ways each execution took, and what none of them explains.
 
-use crate::campaign::{judge, pieces, promise_story, Piece, ProgramVerdict, Story};
+use crate::campaign::{
+    failed_expectation, judge, pieces, promise_story, Piece, ProgramVerdict, Story,
+};
 use crate::kernel::{End, Execution, Raced};
 use oracle::geometry::Geometry;
 use oracle::judge::{Observation, Oracle, Outcome, SpaceSeen, Verdict};
 use oracle::profile::{Profile, BEHAVIOURS};
-use oracle::program::{ActorId, Program};
+use oracle::program::{ActorId, Program, Step};
 use oracle::race::promises::{self, Broken, Shown};
 use oracle::race::{explain, Explanation};
 use oracle::rules::RuleId;
@@ -183,6 +185,7 @@ impl<'a> Approach<'a> {
         for (step, seen) in self.program.steps.iter().zip(self.path) {
             oracle.step(step);
             check(oracle.observe(seen))?;
+            as_expected(step, seen, self.geometry)?;
         }
         Ok(oracle)
     }
@@ -270,6 +273,7 @@ impl Judge<'_> {
             };
             piece.play(&mut oracle);
             permission = check(oracle.observe(&seen))?.or(permission);
+            as_expected(&piece.steps[0], &seen, self.geometry)?;
         }
         Ok(permission)
     }
@@ -282,6 +286,7 @@ impl Judge<'_> {
         for (step, seen) in self.program.steps.iter().zip(&execution.seen) {
             oracle.step(step);
             permission = check(oracle.observe(seen))?.or(permission);
+            as_expected(step, seen, self.geometry)?;
         }
         Ok(permission)
     }
@@ -350,11 +355,76 @@ impl Judge<'_> {
     }
 }
 
+/// What the author expects of a step outside sections; inside there is nothing to expect.
+fn as_expected(step: &Step, seen: &Observation, geometry: Geometry) -> Result<(), Stop> {
+    match failed_expectation(step, seen, geometry) {
+        None => Ok(()),
+        Some(_) => Err(Stop::Divergence),
+    }
+}
+
 fn check(verdict: Verdict) -> Result<Option<RuleId>, Stop> {
     match verdict {
         Verdict::Agree => Ok(None),
         Verdict::Allowed { rule } => Ok(Some(rule)),
         Verdict::Poisoned { rule } => Err(Stop::Poisoned(rule)),
         Verdict::Divergence(_) => Err(Stop::Divergence),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::simulated::Simulated;
+    use crate::kernel::{KernelSource, Prepared, Repeat, Smaps};
+    use std::sync::Arc;
+
+    /// What a faultless kernel comes to, and the first story of a run that is not allowed.
+    fn raced(text: &str) -> (usize, Option<Story>) {
+        let program = Program::load_concurrent(text).unwrap();
+        let source = Simulated::default();
+        let mut kernel = source.boot("races").unwrap();
+        let prepared = Prepared {
+            id: 1,
+            program: Arc::new(program.clone()),
+            smaps: Smaps::Every,
+            fault: None,
+        };
+        let raced = kernel.race(&prepared, Repeat::times(50)).unwrap();
+        let judgement = judge_raced(&program, &raced, &source.profile, source.geometry);
+        let story = judgement
+            .kinds
+            .into_iter()
+            .find_map(|kind| match kind.fate {
+                Fate::Forbidden(story) => Some(*story),
+                _ => None,
+            });
+        (raced.executions.len(), story)
+    }
+
+    const BEFORE: &str = "mmap 0+0..0+4 rw private fixed";
+    const SECTION: &str = "|a guard-install 0+0..0+1\n|b write 0+0..0+1 tag 1\n";
+
+    #[test]
+    fn what_the_author_expects_outside_a_section_is_asked() {
+        let (kinds, story) = raced(&format!(
+            "{BEFORE} => ok\n{SECTION}read 0+0..0+1 => SIGSEGV MAPERR\n    => 0+0 |G...|\n"
+        ));
+        assert!(kinds > 1, "the threads met");
+        assert!(story.is_none(), "{story:?}");
+        for (text, step) in [
+            (format!("{BEFORE} => EINVAL\n{SECTION}read 0+1..0+2\n"), 0),
+            (format!("{BEFORE}\n{SECTION}read 0+0..0+1 => ok\n"), 3),
+            (
+                format!("{BEFORE}\n{SECTION}munmap 0+0..0+1\n    => 0+0 |....|\n"),
+                3,
+            ),
+        ] {
+            let story = raced(&text)
+                .1
+                .unwrap_or_else(|| panic!("no story:\n{text}"));
+            assert_eq!(story.bucket.rule, "corpus/expectation", "{text}");
+            assert_eq!(story.step, step, "{text}");
+        }
     }
 }
