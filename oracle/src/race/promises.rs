@@ -5,7 +5,7 @@ use super::exclusive::splits;
 use crate::geometry::Geometry;
 use crate::judge::{Fault, Observation, Outcome, PageKind, PageSeen, SpaceSeen, VmFlag};
 use crate::profile::Profile;
-use crate::program::{ActorId, Advice, Op, Program, Step};
+use crate::program::{ActorId, Advice, Backing, Op, Program, Step};
 use crate::rules::errno::{EINVAL, ENOMEM, EPERM};
 use std::ops::Range;
 
@@ -32,6 +32,8 @@ pub struct Shown {
     pub may_lose_flag: bool,
     /// The mechanism gives up and tells its caller: the patch of 2024.
     pub may_give_up: bool,
+    /// Kernels before 6.15 show a guard as a swap entry. With swap space there are no sections, so it is none of a swap device.
+    pub as_swap: bool,
 }
 
 impl Shown {
@@ -41,6 +43,7 @@ impl Shown {
             flag: profile.maybe_guard,
             may_lose_flag: profile.flags_read_early,
             may_give_up: profile.rfc_gives_up,
+            as_swap: !profile.pagemap_guard,
         }
     }
 }
@@ -157,7 +160,7 @@ impl Section<'_> {
             if self.taken_away(i, &pages) {
                 continue;
             }
-            let naked = pages.clone().find(|page| !is_guard(after, *page));
+            let naked = pages.clone().find(|page| !self.is_guard(after, *page));
             if let Some(page) = naked {
                 broken.push(Broken {
                     promise: "install-stays",
@@ -234,7 +237,8 @@ impl Section<'_> {
             .map(|(i, ..)| i)
     }
 
-    /// Pages that no op of the section names hold what they held before it.
+    /// Pages that no op of the section names hold what they held before it. Private pages are there, too, and are no guards; what ops
+    /// say that take nothing away ([`keeps`]) does not matter to them.
     fn outside(&self, actor: ActorId, after: &SpaceSeen, broken: &mut Vec<Broken>) {
         let Some(first) = self.range.start.checked_sub(1) else {
             return;
@@ -242,31 +246,42 @@ impl Section<'_> {
         let Some(before) = space(&self.seen[first], actor) else {
             return;
         };
-        let by_file = self
-            .steps()
-            .any(|(_, s, _)| matches!(s.op, Op::Truncate { .. } | Op::PunchHole { .. }));
+        let by_file = self.steps().any(|(_, step, _)| {
+            matches!(step.op, Op::Truncate { .. } | Op::PunchHole { .. })
+                || step.op.advice() == Some(Advice::Remove)
+        });
         if by_file {
             return;
         }
-        let named = |page: i64| {
-            self.steps()
-                .any(|(_, step, _)| step.op.ranges().any(|r| self.range_of(r).contains(&page)))
-        };
+        let stays = !may_be_reclaimed(self.program);
         for page in 0..i64::from(self.g.arena_pages()) {
-            let (Some(was), Some(is)) = (page_of(before, page), page_of(after, page)) else {
+            let Some((was, held)) = page_of(before, page) else {
                 continue;
             };
-            let (Some(held), Some(holds)) = (was.1, is.1) else {
-                continue;
+            let private = was.kind == PageKind::Anon;
+            let concerns = |step: &Step| {
+                let named = step.op.ranges().any(|r| self.range_of(r).contains(&page));
+                named && !(private && keeps(&step.op))
             };
-            if held != holds && !named(page) {
-                broken.push(Broken {
-                    promise: "nothing-outside",
-                    step: self.range.start,
-                    text: format!("page {page}, which no op names, held {held:?}, holds {holds:?}"),
-                });
-                return;
+            if self.steps().any(|(_, step, _)| concerns(step)) {
+                continue;
             }
+            let now = page_of(after, page);
+            let is = match (now, now.and_then(|(_, holds)| holds)) {
+                (None, _) if private && stays => "is empty".into(),
+                _ if private && self.is_guard(after, page) => "is a guard".into(),
+                (_, Some(holds)) if held.is_some_and(|held| held != holds) => {
+                    format!("holds {holds:?}")
+                }
+                _ => continue,
+            };
+            let held = held.map_or_else(|| "something".into(), |held| format!("{held:?}"));
+            broken.push(Broken {
+                promise: "nothing-outside",
+                step: self.range.start,
+                text: format!("page {page}, which no op may change, held {held}, {is}"),
+            });
+            return;
         }
     }
 
@@ -274,7 +289,7 @@ impl Section<'_> {
     fn flagged(&self, after: &SpaceSeen, broken: &mut Vec<Broken>) {
         for vma in &after.vmas {
             let Some(flags) = &vma.flags else { continue };
-            let guard = (vma.start..vma.end).find(|page| is_guard(after, (*page).into()));
+            let guard = (vma.start..vma.end).find(|page| self.is_guard(after, (*page).into()));
             if let (Some(page), false) = (guard, flags.contains(&VmFlag(*b"gu"))) {
                 broken.push(Broken {
                     promise: "guard-is-flagged",
@@ -282,6 +297,14 @@ impl Section<'_> {
                     text: format!("page {page} is a guard in a VMA without gu"),
                 });
             }
+        }
+    }
+
+    fn is_guard(&self, space: &SpaceSeen, page: i64) -> bool {
+        match page_of(space, page).map(|(seen, _)| seen.kind) {
+            Some(PageKind::Guard) => true,
+            Some(PageKind::Swap) => self.shown.as_swap,
+            _ => false,
         }
     }
 
@@ -311,10 +334,39 @@ fn page_of(space: &SpaceSeen, page: i64) -> Option<(PageSeen, Option<crate::spac
     (n < run.len).then(|| (run.page, run.page.content.map(|first| first.plus(n))))
 }
 
-/// Kernels before 6.15 show a guard as a swap entry that is none of a swap device.
-fn is_guard(space: &SpaceSeen, page: i64) -> bool {
-    let kind = page_of(space, page).map(|(seen, _)| seen.kind);
-    matches!(kind, Some(PageKind::Guard | PageKind::Swap))
+/// Whether an op leaves private pages in its ranges where they are, with what they hold. It may bring pages.
+fn keeps(op: &Op) -> bool {
+    match op {
+        Op::Read { .. }
+        | Op::Look { .. }
+        | Op::Mprotect { .. }
+        | Op::Mlock { .. }
+        | Op::Mseal { .. } => true,
+        Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => !matches!(
+            advice,
+            Advice::GuardInstall
+                | Advice::DontNeed
+                | Advice::DontNeedLocked
+                | Advice::Free
+                | Advice::PageOut
+                | Advice::Remove
+        ),
+        _ => false,
+    }
+}
+
+/// Whether the kernel may take pages whenever it wants to.
+fn may_be_reclaimed(program: &Program) -> bool {
+    program.steps.iter().any(|step| {
+        let droppable = matches!(
+            step.op,
+            Op::Mmap {
+                backing: Backing::Droppable,
+                ..
+            }
+        );
+        droppable || step.op.advice() == Some(Advice::Free)
+    })
 }
 
 fn fault(outcome: &Outcome) -> Option<Fault> {
@@ -341,6 +393,7 @@ mod tests {
         flag: true,
         may_lose_flag: true,
         may_give_up: false,
+        as_swap: false,
     };
 
     /// A run of a program as the model has it, whole op after whole op.
@@ -412,6 +465,90 @@ mod tests {
                 .for_each(|f| f.retain(|f| f.0 != *b"gu"));
         }
         assert_eq!(promises(&program, &seen), ["guard-is-flagged"]);
+    }
+
+    /// `text` with `lost` taken out of what was seen last of actor 0, and put in its place.
+    fn tampered(text: &str, lost: u32, instead: Option<PageKind>) -> Vec<&'static str> {
+        let (program, mut seen) = run(text);
+        assert_eq!(promises(&program, &seen), [""; 0], "{text}");
+        let pages = &mut seen.last_mut().unwrap().spaces[0].1.pages;
+        let of = pages
+            .iter()
+            .position(|run| (run.start..run.start + run.len).contains(&lost))
+            .expect("a page to lose");
+        let run = pages.remove(of);
+        let part = |start: u32, end: u32, page: PageSeen| crate::judge::PageRun {
+            start,
+            len: end - start,
+            page,
+        };
+        let content = |at: u32| run.page.content.map(|c| c.plus(at - run.start));
+        let rest = |at: u32| PageSeen {
+            content: content(at),
+            ..run.page
+        };
+        let changed = instead.map(|kind| {
+            let page = PageSeen {
+                kind,
+                content: None,
+                ..run.page
+            };
+            part(lost, lost + 1, page)
+        });
+        let end = run.start + run.len;
+        let parts = [
+            Some(part(run.start, lost, run.page)),
+            changed,
+            Some(part(lost + 1, end, rest(lost + 1))),
+        ];
+        let parts = parts.into_iter().flatten().filter(|run| run.len > 0);
+        pages.splice(of..of, parts);
+        promises(&program, &seen)
+    }
+
+    #[test]
+    fn a_private_page_that_vanishes_or_becomes_a_guard_breaks_a_promise() {
+        let outside = ["nothing-outside"];
+        assert_eq!(tampered(STORM, 3, None), outside);
+        assert_eq!(tampered(STORM, 2, Some(PageKind::Guard)), outside);
+        // Ops that take nothing away may name it.
+        for beside in [
+            "read 0+2..0+4",
+            "mprotect 0+2..0+4 r",
+            "mlock 0+3..0+4",
+            "guard-remove 0+2..0+4",
+            "dontdump 0+0..0+4",
+        ] {
+            let text = format!("{STORM}|c {beside}\n");
+            assert_eq!(tampered(&text, 3, None), outside, "{beside}");
+        }
+        for beside in ["dontneed 0+3..0+4", "free 0+3..0+4", "munmap 0+3..0+4"] {
+            let text = format!("{STORM}|c {beside}\n");
+            let (program, seen) = run(&text);
+            assert_eq!(promises(&program, &seen), [""; 0], "{beside}");
+        }
+        // The kernel may take it when it likes.
+        let lazy = STORM.replace("|a guard", "free 0+3..0+4\n|a guard");
+        assert_eq!(tampered(&lazy, 3, None), [""; 0]);
+        // Shared memory keeps its pages elsewhere.
+        let shared = STORM.replace("private", "shared");
+        assert_eq!(tampered(&shared, 3, None), [""; 0]);
+    }
+
+    #[test]
+    fn a_swap_entry_is_a_guard_on_kernels_that_show_it_so() {
+        let (program, mut seen) = run(STORM);
+        for run in &mut seen[3].spaces[0].1.pages {
+            if run.page.kind == PageKind::Guard {
+                run.page.kind = PageKind::Swap;
+            }
+        }
+        assert_eq!(promises(&program, &seen), ["install-stays"]);
+        let older = Shown {
+            as_swap: true,
+            ..SHOWN
+        };
+        assert_eq!(broken(&program, &seen, older, Geometry::K4), []);
     }
 
     #[test]
