@@ -48,7 +48,8 @@ use std::path::{Path, PathBuf};
 /// runs a thousand generated programs and the whole corpus on each, and prints a matrix.
 ///
 /// Exit codes: 0 nothing new, 1 a new divergence, hang or crash, 2 wrong usage or a program that does not parse,
-/// 69 the infrastructure failed (no QEMU, a kernel that does not boot, results that cannot be written).
+/// 69 the infrastructure failed (no QEMU, a kernel that does not boot, results that cannot be written),
+/// 130 stopped with Ctrl-C before anything new was found.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Cli {

@@ -1,7 +1,8 @@
 //! Divergences that are understood: `corpus/findings/known.toml`.
 //!
 //! An entry explains exactly one bucket on exactly the kernels it names. There are no wildcards: a neighbouring fault
-//! (another observed class, another rule, another kernel) is a new divergence.
+//! (another observed class, another rule, another kernel) is a new divergence. A series is the name of all its point releases, later
+//! ones too: a bug stays in a series until it is mended, and a point release without it is named as such. `known.toml` has the reason.
 
 use super::Bucket;
 use oracle::profile::{Profile, Release, BEHAVIOURS};
@@ -44,7 +45,7 @@ pub struct Finding {
     pub observed: String,
     /// The bucket in one line, as reports print it; must say the same as the four fields above.
     pub bucket: String,
-    /// Kernels that have it: `ARCH SERIES` (`x86_64 6.17`) or `ARCH RELEASE` (`x86_64 6.18.5`).
+    /// Kernels that have it: `ARCH SERIES` (`x86_64 6.17`, with every point release) or `ARCH RELEASE` (`x86_64 6.18.5`).
     pub kernels_with: Vec<String>,
     /// Kernels that were run and do not have it. The more exact name decides where both lists speak.
     pub kernels_without: Vec<String>,
