@@ -31,6 +31,8 @@ struct Settings {
     thp: Thp,
     /// `None`: one that no program wants.
     shmem_thp: Option<ShmemThp>,
+    /// The machine has swap space.
+    swaps: bool,
 }
 
 impl HostSource {
@@ -91,7 +93,11 @@ impl Settings {
                 .and_then(|(_, rest)| rest.split_once(']'));
             word.map_or("never".to_string(), |(word, _)| word.to_string())
         };
-        Settings::of(&chosen("enabled"), &chosen("shmem_enabled"))
+        let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+        Settings {
+            swaps: has_swap(&swaps),
+            ..Settings::of(&chosen("enabled"), &chosen("shmem_enabled"))
+        }
     }
 
     fn of(thp: &str, shmem: &str) -> Settings {
@@ -107,6 +113,7 @@ impl Settings {
                 "always" => Some(ShmemThp::Always),
                 _ => None,
             },
+            swaps: false,
         }
     }
 
@@ -130,6 +137,14 @@ impl Settings {
             let moves = |op: &Op| matches!(op, Op::Uffd { call, .. } if matches!(call, UffdCall::Move { .. }));
             huge && has(moves)
         };
+        // A program that has no swap space of its own expects that nothing goes there.
+        let swaps_out = || {
+            self.swaps
+                && has(|op| {
+                    let out = Advice::PageOut;
+                    matches!(op, Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } if *advice == out)
+                })
+        };
         // Without a hint the two are one.
         let one_mode = || (knobs.thp, self.thp) == (Thp::Never, Thp::Madvise) && !hinted();
         if knobs.root {
@@ -140,6 +155,8 @@ impl Settings {
             Err("ksm")
         } else if knobs.swap {
             Err("swap space of its own")
+        } else if swaps_out() {
+            Err("MADV_PAGEOUT, by which pages would go to this machine's swap space")
         } else if program.steps.iter().any(|step| step.lane.is_some()) {
             Err("threads")
         } else if has(is_hugetlb) {
@@ -154,6 +171,11 @@ impl Settings {
             Ok(())
         }
     }
+}
+
+/// Whether /proc/swaps names any swap space: a line behind its title.
+fn has_swap(swaps: &str) -> bool {
+    swaps.lines().skip(1).any(|line| !line.trim().is_empty())
 }
 
 /// Whether an op maps huge TLB memory.
@@ -315,6 +337,18 @@ mod tests {
             (&source("always", "never"), moves),
         ] {
             assert!(host.fit(program(text)).unwrap_err().contains("UFFDIO_MOVE"));
+        }
+        // Nothing is to go to the machine's swap space.
+        let title = "Filename\tType\tSize\tUsed\tPriority\n";
+        assert!(!has_swap("") && !has_swap(title));
+        assert!(has_swap(&format!("{title}/dev/sda2 partition 8 0 -2\n")));
+        let mut swapping = source("madvise", "never");
+        swapping.settings.swaps = true;
+        for call in ["pageout 0+0..0+4", "process-madvise pageout 0+0..0+4"] {
+            let text = format!("mmap 0+0..0+4 rw private fixed\n{call}\n");
+            assert!(host.fit(program(&text)).is_ok());
+            let why = swapping.fit(program(&text)).unwrap_err();
+            assert!(why.contains("MADV_PAGEOUT"), "{why}");
         }
         // Probes are run as they are.
         let give = |text: &str| host.settings.give(&program(text));
