@@ -158,8 +158,8 @@ impl Writer {
                 self.body.accesses = true;
                 let (at, n) = (address(range.start), pages(range));
                 lines.push(match step.op {
-                    Op::Write { tag, .. } => format!("store({at}, {n}, {tag});"),
-                    _ => format!("load({at}, {n});"),
+                    Op::Write { tag, .. } => format!("DO(store({at}, {n}, {tag}));"),
+                    _ => format!("DO(load({at}, {n}));"),
                 });
                 match expect {
                     None => {}
@@ -210,7 +210,7 @@ impl Writer {
             _ => {
                 let call = call(step, self.root)?;
                 lines.push(match expect {
-                    None => format!("(void)!{call};"),
+                    None => format!("DO({call});"),
                     Some(Expect::Ok) => format!("CHECK({call} == 0);"),
                     Some(expect) => failed(&call, expect).ok_or_else(|| unsayable(step))?,
                 });
@@ -230,7 +230,7 @@ impl Writer {
         let bytes = |count: String| format!("CHECK({call} == (long)({count}));");
         let all = || vectors.iter().map(length).collect::<Vec<_>>().join(" + ");
         Ok(match expect {
-            None => format!("{call};"),
+            None => format!("DO({call});"),
             Some(Expect::Ok) => bytes(all()),
             Some(Expect::UpTo(at)) => bytes(up_to(vectors, *at).ok_or_else(|| unsayable(step))?),
             Some(expect) => failed(&call, expect).ok_or_else(|| unsayable(step))?,
@@ -251,7 +251,7 @@ impl Writer {
             Some(Expect::Ok) => lines.push(format!("CHECK({call} == {at});")),
             Some(Expect::Elsewhere) => {
                 self.body.moves = true;
-                lines.push(format!("where = {call};"));
+                lines.push(format!("DO(where = {call});"));
                 lines.push(format!("CHECK(where != MAP_FAILED && where != {at});"));
                 lines.push(format!("munmap(where, {len});"));
             }
@@ -261,7 +261,7 @@ impl Writer {
             }
             _ => {
                 self.body.moves = true;
-                lines.push(format!("where = {call};"));
+                lines.push(format!("DO(where = {call});"));
                 lines.push(format!("if (where != MAP_FAILED && where != {at})"));
                 lines.push(format!("\tmunmap(where, {len});"));
             }

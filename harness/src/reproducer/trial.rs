@@ -9,8 +9,8 @@ use std::time::Duration;
 use vm_images::initramfs::Initramfs;
 use vm_images::Arch;
 
-/// How long a boot with all its programs may take, and how much more each program may add.
-const BOOT: Duration = Duration::from_secs(120);
+/// How long a boot with all its programs may take, one of which may hang until PID 1 gives it up, and how much more each program may add.
+const BOOT: Duration = Duration::from_secs(180);
 const EACH: Duration = Duration::from_secs(3);
 
 /// Why reproducers could not be tried.

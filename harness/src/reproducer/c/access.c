@@ -34,14 +34,17 @@ static void access_pages(char *at, int pages, int tag)
 	}
 }
 
-__attribute__((unused)) static void load(char *at, int pages)
+/* Pages that were loaded from, or stored to. */
+__attribute__((unused)) static int load(char *at, int pages)
 {
 	access_pages(at, pages, 0);
+	return done;
 }
 
-__attribute__((unused)) static void store(char *at, int pages, int tag)
+__attribute__((unused)) static int store(char *at, int pages, int tag)
 {
 	access_pages(at, pages, tag);
+	return done;
 }
 
 __attribute__((unused)) static int faulted(int sig, int code, char *at)

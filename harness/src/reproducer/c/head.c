@@ -32,6 +32,9 @@
 #define MREMAP_DONTUNMAP 4
 #endif
 
+/* Seconds after which a call counts as one that does not return. */
+#define LIMIT 30
+
 /* Bytes per page, and bytes that one PMD entry maps. */
 static size_t page, pmd;
 

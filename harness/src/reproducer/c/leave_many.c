@@ -6,3 +6,9 @@ __attribute__((noreturn)) static void leave(int status)
 	_exit(status);
 }
 
+__attribute__((noreturn)) static void leave_at_once(int status)
+{
+	shared->failed = status;
+	_exit(status);
+}
+

@@ -14,7 +14,7 @@ static int turn(int step, int who)
 	time_t start = time(NULL);
 
 	while (shared->step < step) {
-		if (shared->failed || time(NULL) > start + 20)
+		if (shared->failed || time(NULL) > start + LIMIT + 10)
 			_exit(shared->failed ? shared->failed : 1);
 		sched_yield();
 	}
