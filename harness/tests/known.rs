@@ -7,6 +7,7 @@ use harness::campaign::{compare, Bucket, CorpusProgram, Known, PairSettings, Pai
 use harness::kernel::simulated::{Simulated, FAULTS};
 use oracle::profile::Profile;
 use oracle::program::Program;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
@@ -113,7 +114,7 @@ fn a_finding_that_a_kernel_no_longer_has_is_gone() {
     let known = load(&text).unwrap();
     let gone = |arch: &str, release: &str, rows: &[&str]| {
         let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
-        known.gone(arch, release, &rows).len()
+        known.gone(arch, release, &rows, &BTreeMap::new()).len()
     };
     assert_eq!(gone("x86_64", "6.18.5", &["other"]), 1);
     assert_eq!(gone("x86_64", "6.18.5", &["huge_exclusive_by_head"]), 0);
@@ -128,6 +129,62 @@ fn a_finding_that_a_kernel_no_longer_has_is_gone() {
     assert_eq!(finding.status, Status::IntendedChange);
     let error = load(&text.replace("intended-change", "nobody-knows")).unwrap_err();
     assert!(error.contains("kernel-bug"), "{error}");
+}
+
+/// An entry that no row models is tried: its own program ran and did not show it.
+#[test]
+fn a_finding_whose_program_no_longer_shows_it_is_gone() {
+    let gone = |more: &str, runs: &[(&str, u64)]| {
+        let text = entry(&bucket(), "\"x86_64 7.3\"", "") + more;
+        let held = runs.iter().map(|(id, n)| (id.to_string(), *n)).collect();
+        let known = load(&text).unwrap();
+        known.gone("x86_64", "7.3.4", &[], &held).len()
+    };
+    assert_eq!(gone("", &[]), 0, "nobody has tried it");
+    assert_eq!(gone("", &[("other", 3)]), 0);
+    assert_eq!(gone("", &[("test", 1)]), 1);
+    // What shows now and then may have hidden.
+    let rare = "reliability = \"30/100\"\n";
+    assert_eq!(gone(rare, &[("test", 1)]), 0);
+    assert_eq!(gone(rare, &[("test", 20)]), 1);
+    let other = entry(&bucket(), "\"x86_64 7.3\"", "") + "same_as = \"nobody\"\n";
+    assert!(load(&other).unwrap_err().contains("no entry above"));
+    let wrong = entry(&bucket(), "\"x86_64 7.3\"", "") + "reliability = \"often\"\n";
+    assert!(load(&wrong).unwrap_err().contains("often"));
+}
+
+/// In a campaign: the finding's program is a program of the corpus.
+#[test]
+fn a_campaign_tries_the_programs_of_findings() {
+    let mut settings = settings(0);
+    settings.known = load(&entry(&bucket(), "\"x86_64 7.3\"", "")).unwrap();
+    let one = || CorpusProgram {
+        name: "p.prog".into(),
+        program: Arc::new(Program::load(PROGRAM).unwrap()),
+    };
+    settings.corpus = vec![one(), one()];
+    let row = |fault: Option<&str>| {
+        let kernel = Simulated {
+            fault: FAULTS.iter().find(|f| Some(f.name) == fault),
+            ..Simulated::default()
+        };
+        let sink = Memory::default();
+        let mut rows = campaign(&settings, &[kernel], &sink).rows;
+        let told = sink.known.into_inner().unwrap();
+        (rows.remove(0), told)
+    };
+    let (honest, told) = row(None);
+    assert_eq!((honest.held.get("test"), told.len()), (Some(&2), 0));
+    let (faulty, told) = row(Some("guard-accerr"));
+    assert_eq!(faulty.held.get("test"), None);
+    // Met twice, told of once.
+    assert_eq!(
+        faulty.known_met.get("test"),
+        Some(&2),
+        "{:?}",
+        faulty.buckets
+    );
+    assert_eq!(told, ["test"]);
 }
 
 /// The same in a whole campaign: with an entry for one fault, that fault is known, and a neighbouring one is new.

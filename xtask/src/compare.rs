@@ -2,12 +2,12 @@
 
 use crate::exit::{say, Exit, UsageError};
 use crate::folders::Held;
-use crate::interrupt;
 use crate::rig::{rig, AccelChoice, KernelOptions, Rig};
 use crate::vm_matrix::corpus;
+use crate::{interrupt, known};
 use anyhow::{Context, Result};
 use clap::Args;
-use harness::campaign::{compare, divergence_id, Bucket, Known, PairResult, PairSettings};
+use harness::campaign::{compare, divergence_id, Bucket, PairResult, PairSettings};
 use harness::kernel::KernelSource;
 use harness::report::{wrap, BOUNDARY_COLUMNS};
 use oracle::profile::BEHAVIOURS;
@@ -75,7 +75,7 @@ pub fn run(args: &CompareArgs, workspace: &Path) -> Result<Exit> {
         programs: args.programs,
         corpus: corpus(&args.corpus, workspace)?,
         reruns: 5,
-        known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
+        known: known::load(workspace)?,
     };
     let path = Held::run(workspace, args.out.as_deref())?;
     let consoles = path.make("consoles")?;

@@ -59,9 +59,7 @@ pub fn host() -> Result<HostSource> {
 /// # Errors
 /// known.toml is wrong.
 pub fn known() -> Result<Known> {
-    Ok(Known::load(
-        &workspace().join("corpus/findings/known.toml"),
-    )?)
+    crate::known::load(&workspace())
 }
 
 fn machine(arch: Arch, asked: Option<&str>) -> Result<VmSource> {

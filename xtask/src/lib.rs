@@ -15,6 +15,7 @@ pub mod fuzzed;
 mod interrupt;
 mod judge_by;
 mod kernels;
+mod known;
 mod laws;
 mod measured;
 mod merge;

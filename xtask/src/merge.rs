@@ -1,12 +1,12 @@
 //! `cargo xtask merge`: folders of one campaign, put together.
 
 use crate::exit::{say, Exit, UsageError};
-use crate::folders;
+use crate::{folders, known};
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::report::{
-    boundaries_text, distinct, html_report, matrix_table, merge, observations_csv, Folder, Merged,
-    Ran,
+    boundaries_text, distinct, html_report, matrix_table, merge, observations_csv, Folder, Manifest,
+    Merged, Ran,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,8 @@ impl MergeArgs {
 /// Carries out `merge`.
 pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
     let out = folders::run_folder(workspace, args.out.as_deref());
-    let (folder, merged) = merge(&args.runs, &out).map_err(|error| match error.kind() {
+    let known = known::load(workspace)?;
+    let (folder, mut merged) = merge(&args.runs, &out).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => anyhow::Error::from(UsageError(error.to_string())),
         io::ErrorKind::AlreadyExists => UsageError(format!(
             "{error}: the folder holds another run; choose another --out"
@@ -55,6 +56,10 @@ pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
         .into(),
         _ => anyhow::Error::from(error).context("the runs cannot be merged"),
     })?;
+    let rules = Manifest::read(&out)?.campaign.remove("rules");
+    if rules.is_none_or(|rules| rules.is_empty()) {
+        known::note_fixed(&known, &mut merged.rows);
+    }
     folder.tables(&merged.rows)?;
     folder.replace("observations.csv", &observations_csv(&merged.observed)?)?;
     record(&args.runs, &folder, &merged)?;
@@ -64,6 +69,7 @@ pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
     if !changed.is_empty() {
         say!("what changed from one kernel to the next (boundaries.csv has every class, with a program):\n{changed}");
     }
+    say!("{}", known::text(&known, &merged.rows));
     say!("{}{}{}\n", observed(&merged), told(&merged), out.display());
     Ok(exit(&merged))
 }

@@ -7,7 +7,7 @@ use crate::folders::Held;
 use crate::judge_by::RulesOptions;
 use crate::rig::{newest_unless_named, rig, KernelOptions};
 use crate::vm_matrix::GuestFaultName;
-use crate::{interrupt, measured};
+use crate::{interrupt, known, measured};
 use anyhow::{Context, Result};
 use clap::Args;
 use found::{suspects, Found, Reporting, Suspect};
@@ -108,7 +108,7 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
     let stop = interrupt::stop_flag();
     let stopped = || stop.load(Ordering::Relaxed);
     let programs = programs(args, workspace)?;
-    let known = Known::load(&workspace.join("corpus/findings/known.toml"))?;
+    let known = known::load(workspace)?;
     let folder = Held::run(workspace, args.out.as_deref())?;
     let consoles = folder.make("consoles")?;
     let by = args.rules.judge_by()?;

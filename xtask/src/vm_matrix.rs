@@ -4,12 +4,12 @@ use crate::campaign::manifest as campaign_of;
 use crate::exit::{say, Exit, UsageError};
 use crate::judge_by::RulesOptions;
 use crate::rig::{rig, KernelOptions};
-use crate::{folders, interrupt, staged};
+use crate::{folders, interrupt, known, staged};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::{
-    self, load_corpus, Amount, CorpusProgram, Earlier, Feed, Known, Notice, Part, RowResult,
-    Settings, Shard, Summary,
+    self, load_corpus, Amount, CorpusProgram, Earlier, Feed, Notice, Part, RowResult, Settings,
+    Shard, Summary,
 };
 use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
@@ -210,7 +210,7 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
         by: args.rules.judge_by()?,
         mix: None,
         reruns: 5,
-        known: Known::load(&workspace.join("corpus/findings/known.toml"))?,
+        known: known::load(workspace)?,
         stop_at_first: false,
         notice: Notice::All,
         part: Part {
@@ -296,7 +296,7 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
         .collect();
     let size = || folder.size();
     let bars = Bars::new(names, std::io::stderr().is_terminal()).of_size(&size);
-    let summary = match campaign::run(&settings, &sources, &folder, &bars, stop) {
+    let mut summary = match campaign::run(&settings, &sources, &folder, &bars, stop) {
         Ok(summary) => summary,
         Err(error) => {
             record.end = error.to_string();
@@ -305,6 +305,9 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
             return Err(error.into());
         }
     };
+    if settings.by.is_own() {
+        known::note_fixed(&settings.known, &mut summary.rows);
+    }
     record.seconds = started.elapsed().as_secs_f64();
     record.set_summary(&summary);
     folder.record(&record)?;
@@ -332,9 +335,7 @@ fn tell(settings: &Settings, summary: &Summary, stats: Option<&Stats>, path: &Pa
     if !changed.is_empty() {
         say!("what changed from one kernel to the next (boundaries.csv has every class, with a program):\n{changed}");
     }
-    if settings.by.is_own() {
-        say!("{}", fixed(&settings.known, &summary.rows));
-    }
+    say!("{}", known::text(&settings.known, &summary.rows));
     say!("{}\n", closing(summary, path));
     Ok(())
 }
@@ -357,21 +358,6 @@ fn exit(summary: &Summary, planned: &dyn Fn(&RowResult) -> bool) -> Exit {
     } else {
         Exit::Fine
     }
-}
-
-/// Known findings that kernels of their lists were found not to have any more.
-fn fixed(known: &Known, rows: &[RowResult]) -> String {
-    let mut text = String::new();
-    // Without behaviours the kernel was not probed.
-    for row in rows.iter().filter(|row| !row.behaviours.is_empty()) {
-        for finding in known.gone(&row.arch, &row.release, &row.behaviours) {
-            text += &wrap(&format!(
-                "known finding {} does not happen on {} {}: fixed there? (known.toml)",
-                finding.id, row.arch, row.release
-            ));
-        }
-    }
-    text
 }
 
 fn closing(summary: &Summary, path: &Path) -> String {

@@ -75,6 +75,9 @@ pub struct BlockResult {
     /// Known findings that were met, with the number of programs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub known_met: BTreeMap<String, u64>,
+    /// Runs of known findings' own programs in which nothing went wrong, by the finding.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, u64>,
     /// Programs of the campaign up to the first new suspect, that one included, and its bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_suspect: Option<(u64, Bucket)>,
@@ -122,6 +125,11 @@ impl BlockResult {
         *self.known_met.entry(finding.to_string()).or_default() += 1;
     }
 
+    /// Counts a run of a known finding's program in which nothing went wrong.
+    pub fn held(&mut self, finding: &str) {
+        *self.held.entry(finding.to_string()).or_default() += 1;
+    }
+
     /// Counts a difference from the kernel before, which a program has shown.
     pub fn differs(&mut self, difference: Difference, met: Met) {
         let rows = difference.rows.iter().map(|row| row.to_string()).collect();
@@ -159,6 +167,7 @@ pub struct Standing {
     buckets: BTreeMap<Bucket, Met>,
     changes: BTreeMap<ChangeKey, Met>,
     known_met: BTreeMap<String, u64>,
+    held: BTreeMap<String, u64>,
     first_suspect: Option<(u64, Bucket)>,
     rules: RuleSet,
     by_op: ByOp,
@@ -184,6 +193,9 @@ impl Standing {
         }
         for (finding, n) in &block.known_met {
             *self.known_met.entry(finding.clone()).or_default() += n;
+        }
+        for (finding, n) in &block.held {
+            *self.held.entry(finding.clone()).or_default() += n;
         }
         let firsts = [self.first_suspect.take(), block.first_suspect.clone()];
         self.first_suspect = firsts.into_iter().flatten().min();
@@ -250,6 +262,7 @@ impl Standing {
         };
         row.changes = self.changes.iter().map(change).collect();
         row.known_met.clone_from(&self.known_met);
+        row.held.clone_from(&self.held);
         row.first_suspect = self.first_suspect.as_ref().map(|(n, _)| *n);
         row.first_bucket = self.first_suspect.as_ref().map(|(_, b)| b.clone());
         let rules: BTreeSet<String> = self.rules.iter().map(|rule| rule.to_string()).collect();
@@ -346,6 +359,7 @@ mod tests {
             .changes
             .insert(change, Met::once(place(9), &format!("1/{n}/9")));
         result.known_met.insert("finding".into(), 2);
+        result.held("other");
         result.by_op.line("fork").ops = n;
         result.suspects.push(Suspect {
             id: format!("d-{n}"),
@@ -379,6 +393,7 @@ mod tests {
         assert_eq!(row.changes[0].first_program, "1/1/9");
         assert_eq!(row.first_suspect, Some(67));
         assert_eq!(row.known_met["finding"], 10);
+        assert_eq!(row.held["other"], 5);
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! ones too: a bug stays in a series until it is mended, and a point release without it is named as such. `known.toml` has the reason.
 
 use super::Bucket;
+use crate::triage::Reliability;
 use oracle::profile::{Profile, Release, BEHAVIOURS};
 use oracle::program::Program;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What a finding is.
@@ -30,6 +32,13 @@ impl Status {
         ("intended-change", Status::IntendedChange),
         ("oracle-gap", Status::OracleGap),
     ];
+
+    /// Its name in known.toml.
+    pub fn name(self) -> &'static str {
+        let mut all = Status::ALL.iter();
+        all.find(|(_, status)| *status == self)
+            .map_or("", |(name, _)| *name)
+    }
 }
 
 /// One entry of known.toml.
@@ -60,6 +69,10 @@ pub struct Finding {
     pub status: Status,
     /// The commit that mended it, or the thread about it, where there is one.
     pub link: Option<String>,
+    /// Another finding of the file with the same cause, which these kernels show in another way.
+    pub same_as: Option<String>,
+    /// In how many runs of its program it shows (`3/10`), where that is not each of them.
+    pub reliability: Option<String>,
     /// The row of the table of behaviours that models it, where there is one. Judged by a profile that has the row, the
     /// kernel is expected to behave so, and the entry explains nothing: whatever still falls into its bucket is new.
     pub behaviour: Option<String>,
@@ -111,10 +124,42 @@ impl Named {
     }
 }
 
+/// A finding whose absence from so many runs in a row is more likely than this is not said to be gone.
+const BY_CHANCE: f64 = 0.05;
+
+/// An entry with what its words mean.
+#[derive(Debug, Clone)]
+struct Entry {
+    finding: Finding,
+    with: Vec<Named>,
+    without: Vec<Named>,
+    program: Program,
+    /// `None`: it shows in every run.
+    reliability: Option<Reliability>,
+}
+
+impl Entry {
+    /// Whether it is said to be on a kernel.
+    fn is_on(&self, arch: &str, release: Release) -> bool {
+        let best = |named: &[Named]| {
+            let matches = named.iter().map(|n| n.matches(arch, release));
+            matches.max().unwrap_or(0)
+        };
+        best(&self.with) > best(&self.without)
+    }
+
+    /// Whether so many runs of its program would have shown it.
+    fn would_show_in(&self, runs: u64) -> bool {
+        let runs = u32::try_from(runs).unwrap_or(u32::MAX);
+        let missed = |rate: Reliability| rate.missed_in(runs) <= BY_CHANCE;
+        runs > 0 && self.reliability.is_none_or(missed)
+    }
+}
+
 /// All known findings.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    findings: Vec<(Finding, Vec<Named>, Vec<Named>)>,
+    findings: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
@@ -179,8 +224,15 @@ impl Known {
                 ));
             }
         }
-        if self.findings.iter().any(|(f, _, _)| f.id == finding.id) {
+        if self.findings.iter().any(|e| e.finding.id == finding.id) {
             return Err("the id is used twice".into());
+        }
+        if let Some(other) = &finding.same_as {
+            if self.get(other).is_none() {
+                return Err(format!(
+                    "`same_as` names `{other}`, of which there is no entry above"
+                ));
+            }
         }
         let bucket = bucket_of(&finding).to_string();
         if finding.bucket != bucket {
@@ -216,7 +268,18 @@ impl Known {
         {
             return Err(format!("{} has no {}", path.display(), finding.op));
         }
-        self.findings.push((finding, with, without));
+        let reliability = finding
+            .reliability
+            .as_deref()
+            .map(reliability)
+            .transpose()?;
+        self.findings.push(Entry {
+            finding,
+            with,
+            without,
+            program,
+            reliability,
+        });
         Ok(())
     }
 
@@ -229,48 +292,72 @@ impl Known {
         profile: &Profile,
     ) -> Option<&Finding> {
         let release = Release::parse(release)?;
-        let best = |named: &[Named]| {
-            named
-                .iter()
-                .map(|n| n.matches(arch, release))
-                .max()
-                .unwrap_or(0)
-        };
         self.findings
             .iter()
-            .find(|(finding, with, without)| {
-                bucket_of(finding) == *bucket
-                    && best(with) > best(without)
-                    && !is_modelled(finding, profile)
+            .find(|entry| {
+                bucket_of(&entry.finding) == *bucket
+                    && entry.is_on(arch, release)
+                    && !is_modelled(&entry.finding, profile)
             })
-            .map(|(finding, _, _)| finding)
+            .map(|entry| &entry.finding)
     }
 
-    /// Findings that are said to be on a kernel which was found not to have them (any more): by the behaviour that models each.
-    /// `behaviours` are the rows that the kernel was found to have; of a finding without a row nothing can be told.
-    pub fn gone(&self, arch: &str, release: &str, behaviours: &[String]) -> Vec<&Finding> {
+    /// Findings that are said to be on a kernel which was found not to have them (any more): by the behaviour that models each, or, where
+    /// none does, by its own program, which ran there and did not show it. `behaviours` are the rows that the kernel was found to have,
+    /// `held` the runs of findings' programs in which nothing went wrong, by the finding.
+    pub fn gone(
+        &self,
+        arch: &str,
+        release: &str,
+        behaviours: &[String],
+        held: &BTreeMap<String, u64>,
+    ) -> Vec<&Finding> {
         let Some(release) = Release::parse(release) else {
             return Vec::new();
         };
-        let best = |named: &[Named]| {
-            let matches = named.iter().map(|n| n.matches(arch, release));
-            matches.max().unwrap_or(0)
+        let is_gone = |entry: &&Entry| match &entry.finding.behaviour {
+            Some(row) => !behaviours.contains(row),
+            None => {
+                let runs = held.get(&entry.finding.id).copied().unwrap_or(0);
+                entry.would_show_in(runs)
+            }
         };
         self.findings
             .iter()
-            .filter(|(_, with, without)| best(with) > best(without))
-            .map(|(finding, _, _)| finding)
-            .filter(|finding| {
-                let row = finding.behaviour.as_ref();
-                row.is_some_and(|row| !behaviours.contains(row))
-            })
+            .filter(|entry| entry.is_on(arch, release))
+            .filter(is_gone)
+            .map(|entry| &entry.finding)
             .collect()
+    }
+
+    /// Findings that this program is the program of.
+    pub fn shown_by<'k>(&'k self, program: &'k Program) -> impl Iterator<Item = &'k Finding> {
+        let own = self.findings.iter().filter(|e| e.program == *program);
+        own.map(|entry| &entry.finding)
+    }
+
+    /// The finding of this id.
+    pub fn get(&self, id: &str) -> Option<&Finding> {
+        self.iter().find(|finding| finding.id == id)
     }
 
     /// All findings.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().map(|(finding, _, _)| finding)
+        self.findings.iter().map(|entry| &entry.finding)
     }
+}
+
+/// `3/10`: hits and runs.
+fn reliability(text: &str) -> Result<Reliability, String> {
+    let numbers = text.split_once('/').and_then(|(hits, runs)| {
+        Some(Reliability {
+            hits: hits.parse().ok()?,
+            runs: runs.parse().ok()?,
+        })
+    });
+    numbers
+        .filter(|rate| rate.hits > 0 && rate.hits <= rate.runs)
+        .ok_or_else(|| format!("`reliability` says `{text}`, which is no share such as `3/10`"))
 }
 
 /// Whether the profile has the behaviour that the finding is about.

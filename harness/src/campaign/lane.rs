@@ -5,7 +5,7 @@ use super::judge::{judge, outlived, Judged, ProgramVerdict};
 use super::row::Row;
 use super::run::{Context, Notice};
 use super::story::{death_story, Story};
-use super::{differences, Block, BlockResult, Difference, Met, Place, Tally};
+use super::{differences, needs, Block, BlockResult, Difference, Met, Place, Tally};
 use crate::kernel::{Event, Execution, Kernel, KernelError, KernelInfo, Prepared};
 use oracle::judge::ByOp;
 use oracle::profile::Profile;
@@ -266,7 +266,16 @@ impl<'a> Lane<'a> {
         result.rules.merge(&judged.rules);
         result.by_op += &judged.by_op;
         match judged.verdict {
-            ProgramVerdict::Fine | ProgramVerdict::Poisoned => {}
+            ProgramVerdict::Fine => {
+                let program = &work.prepared.program;
+                let is_whole = || needs::lacks(program, &self.profile, &self.info).is_none();
+                if matches!(block, Block::Corpus(_)) && is_whole() {
+                    for finding in self.ctx.settings.known.shown_by(program) {
+                        result.held(&finding.id);
+                    }
+                }
+            }
+            ProgramVerdict::Poisoned => {}
             ProgramVerdict::Infra(why) => {
                 let why = format!("{}: {why}", work.name);
                 self.row.error(self.ctx, &why);
@@ -275,7 +284,11 @@ impl<'a> Lane<'a> {
             ProgramVerdict::Suspect(story) => {
                 let known = self.row.known(self.ctx, &story.bucket, &self.profile);
                 match known {
-                    Some(finding) => result.known(&finding.id),
+                    Some(finding) => {
+                        result.known(&finding.id);
+                        self.row
+                            .known_met(self.ctx, &self.info, &finding, &work, &story);
+                    }
                     None => {
                         result.suspect(story.kind, &story.bucket, work.place, &work.name, through);
                         self.suspect(work, *story);

@@ -1,7 +1,7 @@
 //! What a campaign comes to, where it goes, and who looks on.
 
 use super::story::Story;
-use super::{Block, BlockResult, Booted, Bucket, Change, Place, Suspect, Tally};
+use super::{Block, BlockResult, Booted, Bucket, Change, Finding, Place, Suspect, Tally};
 use crate::kernel::{JudgeBy, KernelInfo};
 use oracle::judge::ByOp;
 use oracle::program::Program;
@@ -71,6 +71,12 @@ pub struct RowResult {
     pub changes: Vec<Change>,
     /// Known findings that were met, with the number of programs.
     pub known_met: BTreeMap<String, u64>,
+    /// Runs of known findings' own programs in which nothing went wrong, by the finding.
+    #[serde(default)]
+    pub held: BTreeMap<String, u64>,
+    /// Known findings that are said to be on the kernel and were found not to be, where somebody has asked ([`Known::gone`](super::Known::gone)).
+    #[serde(default)]
+    pub fixed: Vec<String>,
     /// Why the kernel was not run at all.
     pub skipped_because: Option<String>,
     /// Tightness op by op.
@@ -149,6 +155,11 @@ pub trait Sink: Sync {
 
     /// The infrastructure failed, and no program is at fault.
     fn lost(&self, _row: &RowResult, _why: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A known finding was met, for the first time on this kernel.
+    fn known(&self, _finding: &Finding, _met: &Reported) -> io::Result<()> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use super::results::{Progress, Reported, RowResult};
 use super::run::{lock, Amount, Context, Settings};
 use super::{
     divergence_id, needs, smaps, Block, BlockResult, Booted, Bucket, Earlier, Finding, Place,
-    Standing, Suspect,
+    Standing, Story, Suspect,
 };
 use crate::kernel::{probe, BootError, Kernel, KernelInfo, KernelSource, Prepared};
 use oracle::geometry::Geometry;
@@ -47,6 +47,8 @@ struct State {
     started: Option<Instant>,
     ended: Option<Instant>,
     profile: Option<Profile>,
+    /// Known findings that the sink has heard of.
+    shown: BTreeSet<String>,
 }
 
 impl State {
@@ -112,6 +114,7 @@ impl<'a> Row<'a> {
                 started: None,
                 ended: None,
                 profile,
+                shown: BTreeSet::new(),
             }),
             full: AtomicBool::new(false),
             before: before.map(|(row, _)| row),
@@ -456,8 +459,38 @@ impl<'a> Row<'a> {
     pub fn report(&self, ctx: &Context<'_>, info: &KernelInfo, confirm: &Confirm) -> Suspect {
         let (story, hits) = confirm.story();
         let work = &confirm.subject.work;
+        let reported = self.reported(ctx, info, work, story, (hits, confirm.runs));
+        ctx.wrote(ctx.sink.reported(&reported));
+        ctx.listener.event(&Progress::Reported(&reported));
+        reported.suspect()
+    }
+
+    /// Hands a known finding that was met to the sink, the first time.
+    pub fn known_met(
+        &self,
+        ctx: &Context<'_>,
+        info: &KernelInfo,
+        finding: &Finding,
+        work: &Work,
+        story: &Story,
+    ) {
+        if !lock(&self.state).shown.insert(finding.id.clone()) {
+            return;
+        }
+        let met = self.reported(ctx, info, work, story, (1, 1));
+        ctx.wrote(ctx.sink.known(finding, &met));
+    }
+
+    fn reported(
+        &self,
+        ctx: &Context<'_>,
+        info: &KernelInfo,
+        work: &Work,
+        story: &Story,
+        (hits, runs): (u32, u32),
+    ) -> Reported {
         let program = &work.prepared.program;
-        let reported = Reported {
+        Reported {
             id: divergence_id(&story.bucket, &program.to_string()),
             kernel: info.clone(),
             by: ctx.settings.by.clone(),
@@ -466,11 +499,8 @@ impl<'a> Row<'a> {
             program: program.clone(),
             story: story.clone(),
             hits,
-            runs: confirm.runs,
-        };
-        ctx.wrote(ctx.sink.reported(&reported));
-        ctx.listener.event(&Progress::Reported(&reported));
-        reported.suspect()
+            runs,
+        }
     }
 
     /// Called by each lane at its end; the last one closes the row.

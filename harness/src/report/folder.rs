@@ -5,11 +5,12 @@ use super::boundaries::boundaries_csv;
 use super::divergence::{divergence_row, report_text, Sighting, DIVERGENCE_COLUMNS};
 use super::journal::{Disk, Journal, Line, Sum};
 use super::matrix::matrix_csv;
-use super::picture::Picture;
+use super::picture::{KnownPicture, Picture};
 use super::tightness::tightness_csv;
 use super::Record;
 use crate::campaign::{
-    Block, BlockResult, Booted, Bucket, Earlier, Reported, RowResult, Sink, Suspect, EXAMPLES,
+    Block, BlockResult, Booted, Bucket, Earlier, Finding, Reported, RowResult, Sink, Suspect,
+    EXAMPLES,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -232,7 +233,7 @@ impl Folder {
 
 /// Removes the halves of files that a killed run was replacing.
 fn sweep(path: &Path) -> io::Result<()> {
-    for folder in [path.to_path_buf(), path.join("divergences")] {
+    for folder in ["", "divergences", "known"].map(|name| path.join(name)) {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
@@ -244,7 +245,7 @@ fn sweep(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn make_folders(path: &Path) -> io::Result<()> {
-    for folder in ["divergences", "consoles"] {
+    for folder in ["divergences", "known", "consoles"] {
         private_folder(&path.join(folder))
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
     }
@@ -313,6 +314,16 @@ impl Sink for Folder {
             r.program.to_string().as_bytes(),
         )?;
         self.replace(&format!("divergences/{}.txt", r.id), text.as_bytes())
+    }
+
+    fn known(&self, finding: &Finding, met: &Reported) -> io::Result<()> {
+        // One kernel's picture is enough: the first one's.
+        let name = format!("known/{}.json", finding.id);
+        if self.path.join(&name).exists() {
+            return Ok(());
+        }
+        let picture = serde_json::to_vec(&KnownPicture::of(finding, met))?;
+        self.replace(&name, &picture)
     }
 
     fn row(&self, row: &RowResult, rows: &[RowResult]) -> io::Result<()> {

@@ -64,6 +64,12 @@ pub fn ktap(rows: &[RowResult]) -> String {
             let _ = writeln!(text, "ok {number} {name} # SKIP {}", plain(why));
             continue;
         }
+        for id in &row.fixed {
+            let _ = writeln!(
+                text,
+                "# {name}: known finding {id} did not happen: fixed there?"
+            );
+        }
         let checks = checks(row);
         text += "  KTAP version 1\n  1..4\n";
         let t = &row.tally;
@@ -103,6 +109,9 @@ pub fn junit(rows: &[RowResult]) -> Result<String, quick_junit::SerializeError> 
         suite.set_time(Duration::from_secs_f64(row.seconds.max(0.0)));
         suite.add_property(("programs", row.tally.programs.to_string().as_str()));
         suite.add_property(("ops", row.tally.ops.to_string().as_str()));
+        for id in &row.fixed {
+            suite.add_property(("fixed", id.as_str()));
+        }
         if let Some(why) = &row.skipped_because {
             let mut status = TestCaseStatus::skipped();
             status.set_message(why.as_str());
@@ -222,6 +231,24 @@ mod tests {
             ok 5 6.17 x86_64 # SKIP not to be had _ anywhere
         "#]]
         .assert_eq(&ktap(&rows()));
+    }
+
+    #[test]
+    fn what_is_fixed_is_said() {
+        let row = RowResult {
+            fixed: vec!["a-finding".into()],
+            ..rows().remove(0)
+        };
+        let text = ktap(std::slice::from_ref(&row));
+        assert!(
+            text.contains("# 7.3.4 x86_64: known finding a-finding did not happen"),
+            "{text}"
+        );
+        let text = junit(&[row]).unwrap();
+        assert!(
+            text.contains(r#"<property name="fixed" value="a-finding"/>"#),
+            "{text}"
+        );
     }
 
     #[test]

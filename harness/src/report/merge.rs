@@ -74,6 +74,7 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> io::Result<(Folder, Merged)> {
     merged.doubts.extend(manifest.mixture());
     merged.machines.clone_from(&manifest.machines);
     copy_divergences(folders, out, &merged.divergences)?;
+    copy_known(folders, out, &merged.rows)?;
     let folder = Folder::merged(out, std::mem::take(&mut merged.suspects))?;
     Ok((folder, merged))
 }
@@ -433,6 +434,21 @@ fn copy_divergences(folders: &[PathBuf], out: &Path, ids: &BTreeSet<String>) -> 
             if let Some(text) = texts.max_by_key(|text| (text.len(), text.clone())) {
                 replace(&out.join(&name), &text, Readers::Owner)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Copies the pictures of known findings that were met: of several the same one, whatever the order.
+fn copy_known(folders: &[PathBuf], out: &Path, rows: &[RowResult]) -> io::Result<()> {
+    let ids: BTreeSet<&String> = rows.iter().flat_map(|row| row.known_met.keys()).collect();
+    for id in ids {
+        let name = format!("known/{id}.json");
+        let texts = folders
+            .iter()
+            .filter_map(|folder| std::fs::read(folder.join(&name)).ok());
+        if let Some(text) = texts.min() {
+            std::fs::write(out.join(&name), text)?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::divergence::{place, rule_text};
 use super::words::outcome_words;
-use crate::campaign::{Bucket, Reported};
+use crate::campaign::{Bucket, Finding, Reported, Status};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{strip, windows, Count, Item};
 use oracle::judge::{Observation, SpaceSeen};
@@ -31,6 +31,33 @@ pub struct Picture {
     pub steps: Vec<Step>,
     /// Console excerpt or kernel stack.
     pub console: String,
+}
+
+/// A known finding as a run met it: `known/ID.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownPicture {
+    pub id: String,
+    pub status: Status,
+    pub link: Option<String>,
+    pub same_as: Option<String>,
+    pub reasoning: String,
+    pub source: String,
+    pub picture: Picture,
+}
+
+impl KnownPicture {
+    /// Draws what was met of a finding.
+    pub fn of(finding: &Finding, met: &Reported) -> KnownPicture {
+        KnownPicture {
+            id: finding.id.clone(),
+            status: finding.status,
+            link: finding.link.clone(),
+            same_as: finding.same_as.clone(),
+            reasoning: finding.reasoning.trim().to_string(),
+            source: finding.source.clone(),
+            picture: Picture::of(met),
+        }
+    }
 }
 
 /// One op.

@@ -40,6 +40,40 @@ pub struct RanRecord {
     pub machines: Vec<Machine>,
     /// Of mmdiff and QEMU.
     pub versions: BTreeMap<String, String>,
+    /// The kernels, once the run has come to its end.
+    #[serde(default, rename = "rows")]
+    pub ends: Vec<RanEnd>,
+}
+
+/// What run.json alone says of a kernel.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RanEnd {
+    pub arch: String,
+    pub release: String,
+    /// Known findings that it was found not to have any more.
+    #[serde(default)]
+    pub fixed: Vec<String>,
+}
+
+impl RanRecord {
+    /// Reads run.json of a folder.
+    ///
+    /// # Errors
+    /// There is none, or another version of mmdiff wrote it.
+    pub fn read(folder: &Path) -> Result<RanRecord, RanError> {
+        let fail = |what: String| RanError {
+            path: folder.join("run.json"),
+            what,
+        };
+        let text = std::fs::read_to_string(folder.join("run.json"))
+            .map_err(|e| fail(format!("{e}; is this the folder of a run of vm-matrix?")))?;
+        serde_json::from_str(&text).map_err(|e| fail(format!("{e}; {OTHER_VERSION}")))
+    }
+
+    /// Whether the run came to its end.
+    pub fn is_finished(&self) -> bool {
+        self.end == "finished"
+    }
 }
 
 /// A confirmed suspect of a run. Its program is `divergences/ID.prog`.

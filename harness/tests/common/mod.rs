@@ -2,8 +2,8 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 use harness::campaign::{
-    run, Amount, Block, BlockResult, Known, Notice, Part, Quiet, Reported, RowResult, Settings,
-    Sink, Summary,
+    run, Amount, Block, BlockResult, Finding, Known, Notice, Part, Quiet, Reported, RowResult,
+    Settings, Sink, Summary,
 };
 use harness::kernel::simulated::Simulated;
 use harness::kernel::KernelSource;
@@ -16,11 +16,18 @@ use std::sync::{Arc, Mutex};
 pub struct Memory {
     pub blocks: Mutex<Vec<(Block, BlockResult)>>,
     pub reported: Mutex<Vec<Reported>>,
+    /// Ids of known findings that were told of.
+    pub known: Mutex<Vec<String>>,
 }
 
 impl Sink for Memory {
     fn block(&self, _: &RowResult, block: Block, result: &BlockResult) -> io::Result<()> {
         self.blocks.lock().unwrap().push((block, result.clone()));
+        Ok(())
+    }
+
+    fn known(&self, finding: &Finding, _: &Reported) -> io::Result<()> {
+        self.known.lock().unwrap().push(finding.id.clone());
         Ok(())
     }
 

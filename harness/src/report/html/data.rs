@@ -1,8 +1,8 @@
 //! What the page shows, read from the run's folder.
 
 use crate::campaign::Bucket;
-use crate::report::picture::Picture;
-use crate::report::read::{Ran, RanError, RanRow};
+use crate::report::picture::{KnownPicture, Picture};
+use crate::report::read::{Ran, RanError};
 use crate::report::Machine;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,8 @@ pub struct Page {
     pub hosts: Vec<String>,
     pub matrix: Vec<MatrixRow>,
     pub entries: Vec<Entry>,
+    /// Known findings that did not happen where they are said to be: the finding, and the kernels.
+    pub fixed: Vec<(String, Vec<String>)>,
     pub boundary_columns: Vec<String>,
     pub boundaries: Vec<Vec<String>>,
 }
@@ -37,8 +39,8 @@ pub struct Entry {
     pub seen: Vec<String>,
     /// The first of its divergences.
     pub picture: Option<Picture>,
-    /// What stands in its place where there is none.
-    pub note: String,
+    /// What is said besides: paragraphs.
+    pub notes: Vec<String>,
 }
 
 impl Page {
@@ -92,8 +94,9 @@ impl Page {
             hosts.extend((more > 0).then(|| format!("and {more} more machines (run.json)")));
         }
         let mut entries = new(&ran)?;
-        entries.extend(known(&ran.rows));
+        entries.extend(known(&ran)?);
         Ok(Page {
+            fixed: fixed(&ran),
             hosts,
             matrix,
             entries,
@@ -164,15 +167,19 @@ fn new(ran: &Ran) -> Result<Vec<Entry>, RanError> {
             kernels: set(places.iter().map(|p| p.0)),
             ops: vec![bucket.op.clone()],
             seen: seen.collect(),
+            notes: match picture {
+                None => vec![format!("{name} is not there: the steps cannot be drawn.")],
+                Some(_) => Vec::new(),
+            },
             picture,
-            note: format!("{name} is not there: the steps cannot be drawn."),
         });
     }
     Ok(entries)
 }
 
-/// The known findings that were met.
-fn known(rows: &[RanRow]) -> Vec<Entry> {
+/// The known findings that were met, each with a picture of it.
+fn known(ran: &Ran) -> Result<Vec<Entry>, RanError> {
+    let rows = &ran.rows;
     let ids: BTreeSet<&String> = rows.iter().flat_map(|row| row.known_met.keys()).collect();
     let entry = |id: &String| {
         let met = || rows.iter().filter(|row| row.known_met.contains_key(id));
@@ -180,21 +187,56 @@ fn known(rows: &[RanRow]) -> Vec<Entry> {
             let programs = row.known_met[id];
             format!("{} {}: {programs} programs", row.arch, row.kernel)
         });
-        Entry {
+        let name = format!("known/{id}.json");
+        let drawn: Option<KnownPicture> = match std::fs::read_to_string(ran.folder.join(&name)) {
+            Ok(text) => {
+                Some(serde_json::from_str(&text).map_err(|e| ran.wrong(&name, &e.to_string()))?)
+            }
+            Err(_) => None,
+        };
+        let mut notes = vec![format!(
+            "Known: corpus/findings/known.toml has `{id}`, docs/findings.md explains it."
+        )];
+        let mut title = id.clone();
+        match &drawn {
+            Some(known) => {
+                title += &format!(" ({})", known.status.name());
+                let link = known.link.iter().map(|link| format!("See: {link}"));
+                notes.extend(link);
+                let same = known.same_as.iter();
+                notes.extend(same.map(|other| format!("The same cause as {other}.")));
+                notes.push(known.reasoning.clone());
+                notes.push(format!("Known from: {}", known.source));
+            }
+            None => notes.push(format!("{name} is not there: the steps cannot be drawn.")),
+        }
+        let picture = drawn.map(|known| known.picture);
+        Ok(Entry {
             id: format!("known-{id}"),
-            title: id.clone(),
+            title,
             kind: "known",
             archs: set(met().map(|row| row.arch.as_str())),
             kernels: set(met().map(|row| row.kernel.as_str())),
-            ops: Vec::new(),
+            ops: picture.iter().map(|p| p.bucket.op.clone()).collect(),
             seen: seen.collect(),
-            picture: None,
-            note: format!(
-                "Known: corpus/findings/known.toml has `{id}`, docs/findings.md explains it."
-            ),
-        }
+            picture,
+            notes,
+        })
     };
     ids.into_iter().map(entry).collect()
+}
+
+/// The known findings that kernels were found not to have any more, by the finding.
+fn fixed(ran: &Ran) -> Vec<(String, Vec<String>)> {
+    let mut fixed: BTreeMap<&String, Vec<String>> = BTreeMap::new();
+    for end in &ran.record.ends {
+        for id in &end.fixed {
+            let name = format!("{} {}", end.arch, end.release);
+            fixed.entry(id).or_default().push(name);
+        }
+    }
+    let owned = |(id, kernels): (&String, Vec<String>)| (id.clone(), kernels);
+    fixed.into_iter().map(owned).collect()
 }
 
 fn set<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {

@@ -41,6 +41,7 @@ fn whole(page: &Page) -> Markup {
                 (matrix(page))
                 h2 id="buckets" { "Buckets" }
                 (buckets(page))
+                (fixed(page))
                 h2 id="boundaries" { "Boundaries: what changed from one kernel to the next" }
                 (boundaries(page))
                 h2 id="throughput" { "Throughput" }
@@ -112,6 +113,18 @@ fn buckets(page: &Page) -> Markup {
     }
 }
 
+/// What is known and did not happen.
+fn fixed(page: &Page) -> Markup {
+    html! {
+        @if !page.fixed.is_empty() {
+            h2 id="fixed" { "Known findings that did not happen" }
+            ul { @for (id, kernels) in &page.fixed {
+                li { code { (id) } ": fixed on " (kernels.join(", ")) "? (corpus/findings/known.toml says that it is there)" }
+            } }
+        }
+    }
+}
+
 fn bucket(entry: &Entry) -> Markup {
     html! {
         article id=(entry.id) data-arch=(entry.archs.join(" ")) data-kernel=(entry.kernels.join(" ")) data-op=(entry.ops.join(" ")) data-kind=(entry.kind) {
@@ -121,14 +134,13 @@ fn bucket(entry: &Entry) -> Markup {
                     span.where { (entry.seen.join("; ")) }
                 }
                 div.inside {
+                    @for note in &entry.notes { p { (note) } }
                     @if let Some(picture) = &entry.picture {
                         p { (picture.text) }
                         pre { (picture.rule) }
                         p.where { "program " (picture.program) " on " (picture.kernel) ": divergences/" (picture.id) ".prog" }
                         (strips::steps(picture))
                         @if !picture.console.trim().is_empty() { pre { (picture.console) } }
-                    } @else {
-                        p { (entry.note) }
                     }
                 }
             }

@@ -96,6 +96,52 @@ fn a_run_becomes_one_page_and_a_guest_writes_none_of_it() {
 }
 
 #[test]
+fn a_known_finding_is_drawn_with_what_it_is() {
+    let dir = folder();
+    let page = html_report(dir.path()).unwrap();
+    assert!(
+        page.contains("known/some-finding.json is not there"),
+        "{page}"
+    );
+    let drawn = std::fs::read_to_string(dir.path().join("divergences/d-1.json")).unwrap();
+    let known = format!(
+        r#"{{"id":"some-finding","status":"oracle-gap","link":"commit 0123","same_as":null,"reasoning":"Because <i>so</i>.",
+            "source":"a run","picture":{drawn}}}"#
+    );
+    std::fs::create_dir(dir.path().join("known")).unwrap();
+    let path = dir.path().join("known/some-finding.json");
+    std::fs::write(&path, known).unwrap();
+    let page = html_report(dir.path()).unwrap();
+    let article = page.split("id=\"known-some-finding\"").nth(1).unwrap();
+    for wanted in [
+        "some-finding (oracle-gap)",
+        "See: commit 0123",
+        "Because &lt;i&gt;so&lt;/i&gt;.",
+        "c guard marked",
+        "data-op=\"fork\"",
+    ] {
+        assert!(article.contains(wanted), "{wanted} is missing:\n{article}");
+    }
+    std::fs::write(path, "{").unwrap();
+    let error = html_report(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("some-finding.json"), "{error}");
+}
+
+#[test]
+fn what_is_fixed_is_listed() {
+    let dir = folder();
+    let path = dir.path().join("run.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let rows = r#""rows":[{"arch":"x86_64","release":"7.3.4","fixed":["old-finding"]}],"end""#;
+    std::fs::write(&path, text.replacen("\"end\"", rows, 1)).unwrap();
+    let page = html_report(dir.path()).unwrap();
+    assert!(
+        page.contains("old-finding") && page.contains("fixed on x86_64 7.3.4?"),
+        "{page}"
+    );
+}
+
+#[test]
 fn a_bucket_without_its_picture_is_still_listed() {
     let dir = folder();
     std::fs::remove_file(dir.path().join("divergences/d-1.json")).unwrap();
