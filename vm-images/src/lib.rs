@@ -14,6 +14,7 @@ pub mod add;
 pub mod apt;
 mod arch;
 pub mod build;
+pub mod config;
 pub mod deb;
 mod error;
 pub mod fetch;

@@ -186,7 +186,7 @@ fn guest(args: &FaultsArgs, rig: &Rig, rows: &mut Vec<Vec<String>>) -> Result<()
         if interrupt::stop_flag().load(Ordering::Relaxed) {
             break;
         }
-        for row in notice(&settings(args), &rig.faulty(fault.fault()))? {
+        for row in notice(&settings(args), &rig.faulty(*fault))? {
             eprintln!("{}: {:?} programs", fault.name(), row.first_suspect);
             rows.push(line("guest", &fault.name(), &row));
         }

@@ -28,6 +28,17 @@ pub struct RulesOptions {
 }
 
 impl RulesOptions {
+    /// As words of a command line, an option and its value in turn.
+    pub fn words(&self) -> Vec<String> {
+        let profile = self.profile.iter().map(|name| ["--profile", name]);
+        let rows = self.without_row.iter();
+        profile
+            .chain(rows.map(|row| ["--without-row", row]))
+            .flatten()
+            .map(String::from)
+            .collect()
+    }
+
     /// As the harness wants it.
     ///
     /// # Errors
@@ -111,6 +122,8 @@ mod tests {
             by.options().join(" "),
             "--profile 7.3.0 --without-row ksm --without-row mseal"
         );
+        let words = "--profile 7.3 --without-row ksm --without-row mseal";
+        assert_eq!(options.words().join(" "), words);
         assert!(RulesOptions::default().judge_by().unwrap().is_own());
     }
 }

@@ -21,6 +21,7 @@ mod measured;
 mod merge;
 mod minimize;
 mod mutants;
+mod past;
 mod process;
 mod races;
 mod report;
@@ -131,12 +132,28 @@ pub fn main() -> std::process::ExitCode {
 /// # Errors
 /// This version of mmdiff does not understand them.
 fn matrix_args(command: &[String]) -> Result<vm_matrix::MatrixArgs, String> {
-    let words = std::iter::once("cargo xtask").chain(command.iter().map(String::as_str));
-    match Cli::try_parse_from(words).map(|cli| cli.verb) {
-        Ok(Verb::VmMatrix(args)) => Ok(*args),
-        Ok(_) => Err("it is not a run of vm-matrix".into()),
-        Err(error) => Err(error.to_string()),
+    match verb(command)? {
+        Verb::VmMatrix(args) => Ok(*args),
+        _ => Err("it is not a run of vm-matrix".into()),
     }
+}
+
+/// The options that a run of `races` was given, likewise.
+///
+/// # Errors
+/// This version of mmdiff does not understand them.
+fn races_args(command: &[String]) -> Result<races::RacesArgs, String> {
+    match verb(command)? {
+        Verb::Races(args) => Ok(args),
+        _ => Err("it is not a run of races".into()),
+    }
+}
+
+/// What the words of a command line say, the verb first.
+fn verb(command: &[String]) -> Result<Verb, String> {
+    let words = std::iter::once("cargo xtask").chain(command.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+    Ok(cli.verb)
 }
 
 /// What the words of a command line say otherwise than those of an earlier run of vm-matrix, an option each; options that are `free`

@@ -5,8 +5,8 @@ use crate::{folders, known};
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::report::{
-    boundaries_text, distinct, html_report, matrix_table, merge, observations_csv, Folder, Manifest,
-    Merged, Ran,
+    boundaries_text, distinct, html_report, matrix_table, merge, observations_csv, Folder,
+    Manifest, Merged, Ran,
 };
 use std::io;
 use std::path::{Path, PathBuf};

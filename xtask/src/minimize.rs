@@ -145,7 +145,7 @@ fn sources(args: &MinimizeArgs, workspace: &Path) -> Result<Vec<Arc<dyn KernelSo
         &|line| eprintln!("{line}"),
     )?;
     Ok(match args.guest_fault {
-        Some(name) => rig.faulty(name.fault()),
+        Some(name) => rig.faulty(name),
         None => rig.sources,
     })
 }

@@ -7,7 +7,7 @@ use crate::folders::Held;
 use crate::judge_by::RulesOptions;
 use crate::rig::{newest_unless_named, rig, KernelOptions};
 use crate::vm_matrix::GuestFaultName;
-use crate::{interrupt, known, measured};
+use crate::{folders, interrupt, known, measured};
 use anyhow::{Context, Result};
 use clap::Args;
 use found::{suspects, Found, Reporting, Suspect};
@@ -19,6 +19,7 @@ use harness::kernel::{
     probe, BootError, JudgeBy, Kernel, KernelError, KernelSource, Prepared, Repeat, Smaps,
 };
 use harness::race::{judge_raced, Fate, Row, Seconds, WayRow};
+use harness::report::{Host, NamedKernel, Record};
 use harness::triage::Reliability;
 use oracle::profile::Profile;
 use oracle::program::generate::generate_race;
@@ -39,7 +40,7 @@ const CPUS: u32 = 2;
 /// are the ways that were met, how often (`known`: a fault that the kernel is known to have led there), and every execution that no way explains or that breaks a promise of guard regions.
 /// The VMs have two processors; under TCG QEMU runs each in a thread of its own, so they work at once where the host has two.
 ///
-/// The run's folder gets races.csv (a row for each program and kernel), ways.csv (a row for each allowed way, with how often it was
+/// The run's folder gets run.json, races.csv (a row for each program and kernel), ways.csv (a row for each allowed way, with how often it was
 /// met), divergences.csv with a text and the program for each forbidden outcome, and for each bucket that corpus/findings/known.toml does
 /// not explain a report in buckets/ID/: the outcome is confirmed by repetition, its program minimized, every kernel of the run asked about
 /// the result, with rates and how sure they are. Exit code 1: there is such a bucket. Without --kernels and --kernel: the newest of the
@@ -60,7 +61,7 @@ pub struct RacesArgs {
     #[command(flatten)]
     kernels: KernelOptions,
     #[command(flatten)]
-    rules: RulesOptions,
+    pub rules: RulesOptions,
     /// How often each program is run on each kernel.
     #[arg(long, value_name = "N", default_value_t = 500)]
     repetitions: u32,
@@ -86,6 +87,16 @@ pub struct RacesArgs {
     /// The run's folder. Default: a new one under target/mmdiff/runs
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+}
+
+impl RacesArgs {
+    /// The option of a deliberate fault, as words.
+    fn planted(&self) -> Vec<String> {
+        let words = self
+            .guest_fault
+            .map(|fault| ["--guest-fault".into(), fault.name()]);
+        words.into_iter().flatten().collect()
+    }
 }
 
 const HEADER: [&str; 12] = [
@@ -116,9 +127,27 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
     let rig = rig(&kernels, workspace, &consoles, &|line| eprintln!("{line}"))?;
     let faulty = |machine: &VmSource| VmSource {
         guest_fault: args.guest_fault.map(GuestFaultName::fault),
+        options: [machine.options.clone(), args.planted()].concat(),
         ..machine.clone()
     };
     let machines: Vec<VmSource> = rig.machines.iter().map(faulty).collect();
+    let started = Instant::now();
+    let mut record = Record {
+        versions: rig.versions.clone(),
+        command: std::env::args().skip(1).collect(),
+        seed: args.seed,
+        started: folders::timestamp(),
+        accel: format!("{:?}", kernels.accel).to_lowercase(),
+        profile: by.profile.map(|named| named.to_string()),
+        without_rows: by.names(),
+        jobs: 1,
+        host: Host::look(),
+        kernels: rig.origins.clone(),
+        named: machines.iter().map(|m| NamedKernel::of(m)).collect(),
+        end: "running".into(),
+        ..Record::default()
+    };
+    write_record(&record, &folder)?;
     let mut run = Run {
         args,
         versions: &rig.versions,
@@ -134,18 +163,27 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
     }
     say!("{}", measured::table(&HEADER, &run.shown));
     run.found.write(&folder)?;
+    for suspect in &run.found.suspects {
+        let info = &suspect.info;
+        record.found(&info.label, &info.arch, &info.release);
+    }
     if !args.no_reports && !stopped() {
         let reporting = Reporting {
             folder: &folder,
             machines: &machines,
             images: &rig.origins,
             by: &run.by,
-            append: &kernels.append,
             seconds: args.seconds,
             stop,
         };
         reporting.write(&run.found)?;
     }
+    record.seconds = started.elapsed().as_secs_f64();
+    record.end = match stopped() {
+        true => "interrupted".into(),
+        false => "finished".into(),
+    };
+    write_record(&record, &folder)?;
     say!("{}\n", folder.display());
     Ok(match (run.found.is_new(), run.failed) {
         (true, _) => Exit::Found,
@@ -154,6 +192,14 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
         (false, 0) if run.shown.is_empty() => Exit::Infrastructure,
         (false, 0) => Exit::Fine,
     })
+}
+
+/// run.json, as a run of vm-matrix has it.
+fn write_record(record: &Record, folder: &Path) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(record)?;
+    text.push(b'\n');
+    vm_images::files::write_atomically(&folder.join("run.json"), &text)?;
+    Ok(())
 }
 
 /// Those of the corpus, and the generated ones.

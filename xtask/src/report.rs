@@ -3,9 +3,10 @@
 mod bucket;
 
 use crate::exit::{say, Exit, UsageError};
+use crate::past::{newest, Kind, Past};
 use crate::rig::rig;
 use crate::vm_matrix::{default_jobs, simulated, MatrixArgs};
-use crate::{folders, interrupt, minimize, triage};
+use crate::{folders, interrupt, minimize};
 use anyhow::Result;
 pub use bucket::{write, Cut, Site};
 use clap::Args;
@@ -33,7 +34,7 @@ const TRIED: usize = 3;
 /// the rules say; when it stopped earlier, went another way, or lacks what the program needs, it is listed as not told. Reports go
 /// to buckets/ID/ in the run's folder, with the program, the same in C, as a kselftest, and reproduce.sh, which boots it.
 ///
-/// Without a folder: the newest run under target/mmdiff/runs/. Exit code 1 when there is any bucket, 0 when there is none.
+/// Without a folder: the newest run of vm-matrix under target/mmdiff/runs/. Exit code 1 when there is any bucket, 0 when there is none.
 ///
 /// Examples:
 ///   cargo xtask report
@@ -69,8 +70,18 @@ pub struct ReportArgs {
 pub fn run(args: &ReportArgs, workspace: &Path) -> Result<Exit> {
     let folder = match &args.run {
         Some(folder) => folder.clone(),
-        None => triage::newest(&folders::target(workspace).join("mmdiff/runs"))?,
+        None => newest(
+            &folders::target(workspace).join("mmdiff/runs"),
+            Some(Kind::Matrix),
+        )?,
     };
+    if Past::of(&folder).kind == Kind::Races {
+        return Err(UsageError(format!(
+            "{0}: a run of `races` writes its own reports while it runs: they are in {0}/buckets",
+            folder.display()
+        ))
+        .into());
+    }
     let ran = Ran::read(&folder).map_err(|e| UsageError(e.to_string()))?;
     if let Some(what) = &ran.left_out {
         eprintln!("{what}");
@@ -144,7 +155,7 @@ pub fn run(args: &ReportArgs, workspace: &Path) -> Result<Exit> {
             images: &ran.record.images,
             race: None,
         };
-        let written = write(&site, cut, &told, &by, &matrix.kernels.append)?;
+        let written = write(&site, cut, &told, &by)?;
         say!("{}", wrap(&written.line));
     }
     Ok(Exit::Found)
@@ -194,7 +205,7 @@ fn sources(
     let consoles = folders::consoles(workspace)?;
     let rig = rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?;
     Ok(match matrix.guest_fault {
-        Some(name) => rig.faulty(name.fault()),
+        Some(name) => rig.faulty(name),
         None => rig.sources,
     })
 }

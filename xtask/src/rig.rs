@@ -1,6 +1,7 @@
 //! From the options that name kernels to kernels that can be booted: set-up, fetching, the guest, the initramfs.
 
 use crate::exit::UsageError;
+use crate::vm_matrix::GuestFaultName;
 use crate::{built, kernels, setup};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -55,6 +56,38 @@ pub enum AccelChoice {
     Tcg,
 }
 
+impl KernelOptions {
+    /// How kernels are booted, as words of a command line: an option and its value in turn.
+    fn booting(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let (true, Some(accel)) = (
+            self.accel != AccelChoice::Auto,
+            self.accel.to_possible_value(),
+        ) {
+            words.extend(["--accel".to_string(), accel.get_name().into()]);
+        }
+        if !self.append.is_empty() {
+            words.extend(["--append".to_string(), self.append.clone()]);
+        }
+        words
+    }
+}
+
+/// One kernel, by its name in the lock or by the path of its image, on all architectures that are wanted and booted as `like` says.
+///
+/// # Errors
+/// As [`rig`].
+pub fn one(name: &str, like: &KernelOptions, workspace: &Path, consoles: &Path) -> Result<Rig> {
+    let path = PathBuf::from(name);
+    let is_path = name.contains('/') || path.is_file();
+    let options = KernelOptions {
+        kernels: (!is_path).then(|| name.to_string()),
+        kernel: is_path.then_some(path).into_iter().collect(),
+        ..like.clone()
+    };
+    rig(&options, workspace, consoles, &|line| eprintln!("{line}"))
+}
+
 /// The kernels that `options` name; where they name none, the newest of the lock, on x86-64 unless they say otherwise.
 ///
 /// # Errors
@@ -90,6 +123,10 @@ pub struct Named {
     pub release: Option<String>,
     /// Bytes per page, where that is known.
     pub page_size: Option<u32>,
+    /// The options that name it again.
+    pub options: Vec<String>,
+    /// The file with its configuration.
+    pub config: Option<PathBuf>,
     /// Package or path, and hash, for run.json.
     pub origin: String,
 }
@@ -157,6 +194,8 @@ impl Rig {
         let source = VmSource {
             label: named.label,
             release: named.release,
+            options: [named.options, options.booting()].concat(),
+            build_config: named.config,
             config,
             consoles: consoles.to_path_buf(),
             guest_fault: None,
@@ -176,8 +215,13 @@ impl Rig {
     }
 
     /// The kernels, with a guest that has a deliberate fault.
-    pub fn faulty(&self, fault: wire::GuestFault) -> Vec<Arc<dyn KernelSource>> {
-        self.with(|machine| machine.guest_fault = Some(fault))
+    pub fn faulty(&self, fault: GuestFaultName) -> Vec<Arc<dyn KernelSource>> {
+        self.with(|machine| {
+            machine.guest_fault = Some(fault.fault());
+            machine
+                .options
+                .extend(["--guest-fault".into(), fault.name()]);
+        })
     }
 
     /// The kernels, with a guest that panics when a file appears.
@@ -383,6 +427,8 @@ impl Builder<'_> {
             label,
             release: Some(fetched.kernel.release.clone()),
             page_size: Some(fetched.kernel.page_size),
+            options: named_in_lock(kernel),
+            config: fetched.config.clone(),
             origin,
         };
         self.add(named, &fetched.image, arch, &modules, say)
@@ -394,6 +440,8 @@ impl Builder<'_> {
             label,
             release: None,
             page_size: image.page_size,
+            options: vec!["--kernel".into(), from_the_root(&image.path)],
+            config: vm_images::config::beside(&image.path),
             origin,
         };
         self.add(named, image, image.arch, &[], say)
@@ -432,6 +480,33 @@ impl Builder<'_> {
         }
         Ok(path)
     }
+}
+
+/// The options that name a kernel of the lock and no other, today and when the series has gone on.
+fn named_in_lock(kernel: &LockedKernel) -> Vec<String> {
+    let name = match kernel.flavour.as_str() {
+        "cloud" => kernel.point.clone(),
+        flavour => format!("{}-{flavour}", kernel.point),
+    };
+    let arch = kernel.arch.name().to_string();
+    vec!["--kernels".into(), name, "--arch".into(), arch]
+}
+
+/// Of the options of a kernel those that name it, without those that say how it is booted.
+pub fn naming(options: &[String]) -> Vec<String> {
+    let names = ["--kernels", "--arch", "--kernel"];
+    let pairs = options.chunks(2);
+    let naming = pairs.filter(|pair| names.contains(&pair[0].as_str()));
+    naming.flatten().cloned().collect()
+}
+
+/// A path that means the same in another folder.
+fn from_the_root(path: &Path) -> String {
+    let whole = std::path::absolute(path);
+    whole.map_or_else(
+        |_| path.display().to_string(),
+        |whole| whole.display().to_string(),
+    )
 }
 
 /// `7.3` for the newest of a series, `6.18.5` for an older one, `7.3-16k` for an unusual flavour.

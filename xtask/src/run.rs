@@ -3,6 +3,7 @@
 use crate::exit::{say, Exit};
 use crate::judge_by::RulesOptions;
 use crate::rig::{rig, KernelOptions};
+use crate::vm_matrix::{simulated, GuestFaultName};
 use crate::{folders, interrupt};
 use anyhow::Result;
 use clap::Args;
@@ -32,6 +33,13 @@ pub struct RunArgs {
     kernels: KernelOptions,
     #[command(flatten)]
     rules: RulesOptions,
+    /// A deliberate fault of the guest (tests of mmdiff itself).
+    #[arg(long, value_name = "NAME", value_enum)]
+    guest_fault: Option<GuestFaultName>,
+    /// Run on the model instead of on kernels, with a deliberate fault by its `family/name` or with `none`
+    /// (tests of mmdiff itself).
+    #[arg(long, value_name = "FAULT", conflicts_with_all = ["kernels", "kernel", "guest_fault"])]
+    simulated: Option<String>,
 }
 
 /// Carries out `run`.
@@ -39,12 +47,9 @@ pub fn run(args: &RunArgs, workspace: &Path) -> Result<Exit> {
     let entry = load_program(&args.program)?;
     let by = args.rules.judge_by()?;
     let stop = interrupt::stop_flag();
-    let consoles = folders::consoles(workspace)?;
-    let rig = rig(&args.kernels, workspace, &consoles, &|line| {
-        eprintln!("{line}")
-    })?;
+    let sources = sources(args, workspace)?;
     let (mut found, mut failed, mut ran) = (false, false, false);
-    for source in &rig.sources {
+    for source in &sources {
         if stop.load(Ordering::Relaxed) {
             return Ok(Exit::Interrupted);
         }
@@ -66,6 +71,20 @@ pub fn run(args: &RunArgs, workspace: &Path) -> Result<Exit> {
         Exit::Infrastructure
     } else {
         Exit::Fine
+    })
+}
+
+fn sources(args: &RunArgs, workspace: &Path) -> Result<Vec<Arc<dyn KernelSource>>> {
+    if let Some(fault) = &args.simulated {
+        return simulated(fault);
+    }
+    let consoles = folders::consoles(workspace)?;
+    let rig = rig(&args.kernels, workspace, &consoles, &|line| {
+        eprintln!("{line}")
+    })?;
+    Ok(match args.guest_fault {
+        Some(name) => rig.faulty(name),
+        None => rig.sources,
     })
 }
 
@@ -112,7 +131,7 @@ fn one(
         id: 1,
         program: program.clone(),
         smaps: Smaps::Every,
-        fault: None,
+        fault: source.guest_fault(),
     };
     let execution = match kernel.run(&[prepared]) {
         Ok(mut executions) if executions.len() == 1 => executions.remove(0),

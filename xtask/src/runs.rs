@@ -4,7 +4,7 @@ use crate::exit::{say, Exit, UsageError};
 use crate::{farm, folders, measured};
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args, Subcommand};
-use harness::report::Manifest;
+use harness::report::{Manifest, RanRecord};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -73,12 +73,14 @@ pub fn run(args: &RunsArgs, workspace: &Path) -> Result<Exit> {
 fn list(base: &Path) -> Result<Exit> {
     let runs = runs(&base.join("runs"))?;
     let row = |run: &Run| {
-        let command = Manifest::read(&run.path).map(|manifest| manifest.command.join(" "));
+        let manifest = Manifest::read(&run.path).map(|manifest| manifest.command);
+        // A run of races has no campaign.
+        let command = manifest.or_else(|_| RanRecord::read(&run.path).map(|record| record.command));
         vec![
             run.path.display().to_string(),
             size(run.bytes),
             format!("{:.1}", age(run).as_secs_f64() / 86_400.0),
-            command.unwrap_or_default(),
+            command.unwrap_or_default().join(" "),
         ]
     };
     let rows: Vec<Vec<String>> = runs.iter().map(row).collect();

@@ -32,6 +32,8 @@ struct Staged {
     arch: Arch,
     release: Option<String>,
     page_size: Option<u32>,
+    /// The options that name it.
+    options: Vec<String>,
     /// Package or path, and hash; or why it is not to be had.
     origin: String,
     /// `None`: it is not to be had.
@@ -67,6 +69,7 @@ pub fn stage(rig: &Rig, folder: &Path) -> Result<()> {
             arch: arch.parse().map_err(anyhow::Error::msg)?,
             release: source.release().map(String::from),
             page_size: machine.and_then(|machine| machine.config.page_size),
+            options: rig::naming(&source.options()),
             origin: origin.cloned().unwrap_or_default(),
             files: machine.map(files).transpose()?,
         })
@@ -129,6 +132,8 @@ pub fn rig(folder: &Path, options: &KernelOptions, consoles: &Path) -> Result<Ri
             label: kernel.label,
             release: kernel.release,
             page_size: kernel.page_size,
+            options: kernel.options,
+            config: None,
             origin: kernel.origin,
         };
         let files = [image.as_path(), initramfs.as_path()];
@@ -176,6 +181,8 @@ mod tests {
             label: "7.3".into(),
             release: Some("7.3.4-cloud-amd64".into()),
             page_size: Some(4096),
+            options: ["--kernels", "7.3.4"].map(String::from).to_vec(),
+            config: None,
             origin: "linux 7.3.4-1 sha256:abc (locked)".into(),
         };
         let files = [at("image"), at("cpio")];
@@ -205,6 +212,7 @@ mod tests {
         assert_eq!(back.origins, made.origins);
         let (one, other) = (&back.machines[0], &made.machines[0]);
         assert_eq!((&one.label, &one.release), (&other.label, &other.release));
+        assert_eq!(one.options, other.options);
         assert_eq!(one.config.page_size, Some(4096));
         assert_eq!(one.config.append, "quiet");
         assert_eq!(std::fs::read(&one.config.image).unwrap(), b"a kernel");

@@ -1,14 +1,17 @@
 //! `cargo xtask triage`: what a run found, bucket by bucket, and what to do about it.
 
+mod mark;
 mod prompt;
 
 use crate::exit::{say, Exit, UsageError};
+use crate::past::{newest, Kind, Past};
 use crate::{folders, interrupt};
 use anyhow::{bail, Context, Result};
 use clap::builder::PossibleValuesParser;
 use clap::Args;
-use harness::campaign::{Bucket, Known, Status};
-use harness::report::{wrap, DIVERGENCE_COLUMNS};
+use harness::campaign::{Bucket, Status};
+use harness::report::{command, options, quoted, wrap, DIVERGENCE_COLUMNS};
+use harness::triage::Reliability;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -17,8 +20,9 @@ use std::process::Command;
 /// Lists the buckets of a run, those met on most kernels first, and asks what to do with them: show, minimize, reproduce, mark as known.
 ///
 /// Where it cannot ask, because input or output is no terminal, it prints the list with the commands that do the same.
+/// Of a run of `races`, minimizing is racing it again: that confirms, minimizes and reports.
 ///
-/// Without a folder: the newest run under target/mmdiff/runs/. Exit code 1 when there is any bucket, 0 when there is none.
+/// Without a folder: the newest run of vm-matrix or races under target/mmdiff/runs/. Exit code 1 when there is any bucket, 0 when there is none.
 ///
 /// Examples:
 ///   cargo xtask triage
@@ -33,8 +37,8 @@ pub struct TriageArgs {
     /// Print the report of this divergence.
     #[arg(long, value_name = "ID", conflicts_with = "known")]
     show: Option<String>,
-    /// Mark the bucket of this divergence as known on the kernels where the run met it: an entry in corpus/findings/known.toml, and
-    /// the program beside it. Minimize it first.
+    /// Mark the bucket of this divergence as known on the releases on which the run met it: an entry in corpus/findings/known.toml,
+    /// and the program beside it: a minimized one where `minimize` or `report` left one. Minimize it first.
     #[arg(long, value_name = "ID", requires_all = ["name", "reasoning", "source"])]
     known: Option<String>,
     /// Short name of the new entry and its program.
@@ -49,7 +53,13 @@ pub struct TriageArgs {
     /// Where this is known from: a commit, a thread, a run.
     #[arg(long, value_name = "TEXT", requires = "known")]
     source: Option<String>,
-    /// The program that goes beside the entry. Default: the run's.
+    /// What mended it, or where it is talked about: a commit, an address.
+    #[arg(long, value_name = "TEXT", requires = "known")]
+    link: Option<String>,
+    /// Name the series of the kernels (6.18) instead of their releases (6.18.5): older and newer releases of them are explained, too.
+    #[arg(long, requires = "known")]
+    whole_series: bool,
+    /// The program that goes beside the entry. Default: the shortest of this bucket that the run's folder has.
     #[arg(long, value_name = "FILE", requires = "known")]
     program: Option<PathBuf>,
     /// The findings' folder, other than corpus/findings.
@@ -72,7 +82,7 @@ struct Row {
 pub fn run(args: &TriageArgs, workspace: &Path) -> Result<Exit> {
     let folder = match &args.run {
         Some(folder) => folder.clone(),
-        None => newest(&folders::target(workspace).join("mmdiff/runs"))?,
+        None => newest(&folders::target(workspace).join("mmdiff/runs"), None)?,
     };
     let rows = read(&folder)?;
     if let Some(id) = &args.show {
@@ -84,19 +94,20 @@ pub fn run(args: &TriageArgs, workspace: &Path) -> Result<Exit> {
         return Ok(Exit::Fine);
     }
     if let Some(id) = &args.known {
-        return mark(args, &rows, find(&rows, id, &folder)?, &folder, workspace);
+        return mark::mark(args, &rows, find(&rows, id, &folder)?, &folder, workspace);
     }
-    if !is_finished(&folder) {
-        say!("the run did not come to its end: this is what it had\n");
+    let past = Past::of(&folder);
+    for note in &past.notes {
+        say!("{}", wrap(note));
     }
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         // From here on Ctrl-C is for the verb that runs; twice ends the prompt too.
         interrupt::stop_flag();
         let (mut lines, mut out) = (std::io::stdin().lock(), std::io::stdout());
-        return prompt::ask(&rows, &folder, &mut lines, &mut out, &mut verb);
+        return prompt::ask(&rows, &folder, &past, &mut lines, &mut out, &mut verb);
     }
     say!("{}\n", folder.display());
-    say!("{}", wrap(&list(&rows, &folder)));
+    say!("{}", list(&rows, &folder, &past));
     Ok(if rows.is_empty() {
         Exit::Fine
     } else {
@@ -114,28 +125,6 @@ fn verb(words: &[String]) -> Result<()> {
     }
 }
 
-/// The newest run that has results: runs are named after the time.
-pub(crate) fn newest(runs: &Path) -> Result<PathBuf> {
-    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
-    let newest = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.join("divergences.csv").is_file())
-        .max();
-    newest.ok_or_else(|| {
-        UsageError(format!(
-            "there is no run under {}: `cargo xtask vm-matrix` makes one",
-            runs.display()
-        ))
-        .into()
-    })
-}
-
-/// Whether run.json says that the run came to its end.
-fn is_finished(folder: &Path) -> bool {
-    let text = std::fs::read_to_string(folder.join("run.json")).unwrap_or_default();
-    text.contains("\"end\": \"finished\"")
-}
-
 /// Reads divergences.csv. A last line that was cut off in the middle is left out, and said.
 fn read(folder: &Path) -> Result<Vec<Row>> {
     let path = folder.join("divergences.csv");
@@ -143,7 +132,11 @@ fn read(folder: &Path) -> Result<Vec<Row>> {
     let mut table = csv::ReaderBuilder::new()
         .flexible(true)
         .from_path(&path)
-        .map_err(|e| usage(format!("{e}; is this the folder of a run of vm-matrix?")))?;
+        .map_err(|e| {
+            usage(format!(
+                "{e}; is this the folder of a run of vm-matrix or races?"
+            ))
+        })?;
     let header = table.headers().map_err(|e| usage(e.to_string()))?.clone();
     if header.iter().ne(DIVERGENCE_COLUMNS) {
         let found: Vec<&str> = header.iter().collect();
@@ -210,113 +203,92 @@ fn buckets(rows: &[Row]) -> Vec<(&Bucket, Vec<&Row>)> {
 }
 
 /// Each bucket with the commands that act on it.
-fn list(rows: &[Row], folder: &Path) -> String {
+fn list(rows: &[Row], folder: &Path, past: &Past) -> String {
     let buckets = buckets(rows);
     let mut text = format!("{} buckets\n", buckets.len());
     for (bucket, rows) in &buckets {
         let first = rows[0];
-        text += &format!("\n{bucket}\n");
+        text += &wrap(&format!("\n{bucket}\n"));
         for row in rows {
             text += &format!(
                 "    {} {} {} ({} re-runs)\n",
                 row.id, row.arch, row.release, row.reliability
             );
         }
-        let program = folder.join(&first.program);
-        let (program, series) = (program.display(), series(&first.release));
-        text += &format!(
-            "    cargo xtask triage {} --show {}\n",
-            folder.display(),
-            first.id
-        );
-        for verb in ["minimize", "reproducer", "bisect"] {
-            let on = match verb {
-                "bisect" => String::new(),
-                _ => format!(" --kernels {series} --arch {}", first.arch),
+        let show = [
+            "cargo xtask triage".to_string(),
+            quoted(&folder.display().to_string()),
+            format!("--show {}", first.id),
+        ];
+        text += &command(&show);
+        for action in [Action::Minimize, Action::Reproducer, Action::Bisect] {
+            let Some(words) = action.words(first, folder, past) else {
+                continue;
             };
-            text += &format!("    cargo xtask {verb} {program}{on} --bucket '{bucket}'\n");
+            let mut shown = vec![format!("cargo xtask {}", words[0]), quoted(&words[1])];
+            shown.extend(options(&words[2..]));
+            text += &command(&shown);
         }
     }
     text
 }
 
-/// `6.18` of `6.18.5+deb13-cloud-amd64`.
-fn series(release: &str) -> String {
-    vm_images::version::series(release).unwrap_or_else(|| release.to_string())
+/// What can be done with a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    /// Cut its program down.
+    Minimize,
+    /// Run its program again on the kernel that showed it.
+    Reproduce,
+    /// The program in C.
+    Reproducer,
+    /// Since which kernel.
+    Bisect,
 }
 
-/// Writes an entry of known.toml and its program; both or none.
-fn mark(args: &TriageArgs, rows: &[Row], row: &Row, run: &Path, workspace: &Path) -> Result<Exit> {
-    let (Some(name), Some(reasoning), Some(source)) = (&args.name, &args.reasoning, &args.source)
-    else {
-        return Err(UsageError("--known wants --name, --reasoning and --source".into()).into());
-    };
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || !name.chars().all(plain) {
-        return Err(
-            UsageError(format!("--name {name}: small letters, digits and `-` only")).into(),
-        );
+/// Repetitions of a race that is looked for again, at most.
+const MOST_AGAIN: u32 = 20_000;
+
+impl Action {
+    /// The verb that does it to a row's program on the kernel that showed it, judged as then: verb, program, options with their values.
+    /// `None`: there is none.
+    fn words(self, row: &Row, folder: &Path, past: &Past) -> Option<Vec<String>> {
+        let on = past.options(&row.release, &row.arch);
+        // What is wrong on purpose came with no kernel, and is in none that could be handed on.
+        let planted = ["--simulated", "--guest-fault"];
+        let is_planted = on.iter().any(|word| planted.contains(&word.as_str()));
+        let bucket = ["--bucket".to_string(), row.bucket.to_string()];
+        let (verb, options) = match (past.kind, self) {
+            (Kind::Races, Action::Minimize) => ("races", [on, row.repetitions()].concat()),
+            (Kind::Races, Action::Reproduce) => {
+                let only = ["--no-reports".to_string()];
+                ("races", [on, row.repetitions(), only.to_vec()].concat())
+            }
+            (Kind::Races, Action::Reproducer | Action::Bisect) => return None,
+            (Kind::Matrix, Action::Minimize) => ("minimize", [on, bucket.to_vec()].concat()),
+            (Kind::Matrix, Action::Reproduce) => ("run", on),
+            (Kind::Matrix, _) if is_planted => return None,
+            (Kind::Matrix, Action::Reproducer) => ("reproducer", [on, bucket.to_vec()].concat()),
+            (Kind::Matrix, Action::Bisect) => {
+                ("bisect", [past.rules(), &bucket.to_vec()[..]].concat())
+            }
+        };
+        let program = folder.join(&row.program).display().to_string();
+        Some([vec![verb.to_string(), program], options].concat())
     }
-    let findings = match &args.findings {
-        Some(findings) => findings.clone(),
-        None => workspace.join("corpus/findings"),
-    };
-    let known = findings.join("known.toml");
-    let before = std::fs::read_to_string(&known).with_context(|| known.display().to_string())?;
-    let from = match &args.program {
-        Some(program) => program.clone(),
-        None => run.join(&row.program),
-    };
-    let program = std::fs::read_to_string(&from)
-        .map_err(|e| UsageError(format!("{}: {e}", from.display())))?;
-    let beside = findings.join(format!("{name}.prog"));
-    if beside.exists() {
-        return Err(UsageError(format!("{} is there already", beside.display())).into());
-    }
-    let mut kernels: Vec<String> = rows
-        .iter()
-        .filter(|other| other.bucket == row.bucket)
-        .map(|other| toml_text(&format!("{} {}", other.arch, series(&other.release))))
-        .collect();
-    kernels.sort();
-    kernels.dedup();
-    let bucket = &row.bucket;
-    let mut entry = String::from("\n[[finding]]\n");
-    for (key, value) in [
-        ("id", name.as_str()),
-        ("op", &bucket.op),
-        ("rule", &bucket.rule),
-        ("expected", &bucket.expected),
-        ("observed", &bucket.observed),
-        ("bucket", &bucket.to_string()),
-    ] {
-        entry += &format!("{key} = {}\n", toml_text(value));
-    }
-    entry += &format!(
-        "kernels_with = [{}]\nkernels_without = []\n",
-        kernels.join(", ")
-    );
-    for (key, value) in [
-        ("program", format!("{name}.prog").as_str()),
-        ("reasoning", reasoning),
-        ("source", source),
-        ("status", args.status.as_str()),
-    ] {
-        entry += &format!("{key} = {}\n", toml_text(value));
-    }
-    vm_images::files::write_atomically(&beside, program.as_bytes())?;
-    vm_images::files::write_atomically(&known, (before.clone() + &entry).as_bytes())?;
-    if let Err(error) = Known::load(&known) {
-        // As it was: an entry that cannot be used would stop every campaign.
-        vm_images::files::write_atomically(&known, before.as_bytes())?;
-        std::fs::remove_file(&beside).with_context(|| beside.display().to_string())?;
-        return Err(error.into());
-    }
-    say!("{}\n{entry}", known.display());
-    Ok(Exit::Fine)
 }
 
-/// A string as TOML has it.
-fn toml_text(text: &str) -> String {
-    toml::Value::from(text).to_string()
+impl Row {
+    /// Enough repetitions to meet a race again with a chance of 95 %.
+    fn repetitions(&self) -> Vec<String> {
+        let numbers = self.reliability.split_once('/');
+        let seen = numbers.and_then(|(hits, runs)| {
+            Some(Reliability {
+                hits: hits.parse().ok()?,
+                runs: runs.parse().ok()?,
+            })
+        });
+        let times = seen.map_or(MOST_AGAIN, |seen| seen.runs_to_see(MOST_AGAIN));
+        vec!["--repetitions".into(), times.to_string()]
+    }
 }

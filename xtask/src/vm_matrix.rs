@@ -15,7 +15,7 @@ use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
 use harness::report::{
     boundaries_text, html_report, junit, ktap, matrix_table, wrap, Bars, Folder, Machine, Manifest,
-    Record, Resumed, MANIFEST,
+    NamedKernel, Record, Resumed, MANIFEST,
 };
 use oracle::program::stats::Stats;
 use oracle::rules::RULES;
@@ -244,7 +244,7 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
             };
             let machine = Machine::here(&rig.versions, rig.accel(), shard);
             let sources = match (args.guest_fault, &args.panic_when) {
-                (Some(name), _) => rig.faulty(name.fault()),
+                (Some(name), _) => rig.faulty(name),
                 (None, Some(file)) => rig.panicking(file),
                 (None, None) => rig.sources,
             };
@@ -280,6 +280,10 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
         host: machine.host,
         machines: manifest.machines.clone(),
         kernels: origins,
+        named: sources
+            .iter()
+            .map(|source| NamedKernel::of(source.as_ref()))
+            .collect(),
         end: "running".into(),
         generating_cpu_seconds: 0.0,
         judging_cpu_seconds: 0.0,

@@ -47,6 +47,17 @@ fn a_run_is_listed_shown_and_marked() {
         text.contains("xtask minimize") && !text.contains("did not come"),
         "{text}"
     );
+    // With the kernel that the run had; a model is in no image that could be handed on.
+    assert!(
+        text.contains("--simulated fork/loses-guards") && !text.contains("xtask bisect"),
+        "{text}"
+    );
+    let program = run.join(format!("divergences/{id}.prog"));
+    let program = program.to_str().unwrap();
+    let on = ["--simulated", "fork/loses-guards"];
+    xtask(1, &[&["run", program], &on[..]].concat());
+    xtask(0, &["run", program, "--simulated", "none"]);
+    xtask(0, &[&["minimize", program], &on[..]].concat());
     let report = xtask(0, &["triage", run_text, "--show", &id]);
     assert!(report.contains("Rule "), "{report}");
     let text = xtask(2, &["triage", run_text, "--show", "d-x"]);
@@ -68,7 +79,14 @@ fn a_run_is_listed_shown_and_marked() {
     xtask(2, &[&mark[..], &["--reasoning", " "]].concat());
     assert_eq!(std::fs::read_to_string(&known).unwrap(), "# mine\n");
     assert!(!findings.join("loses.prog").exists());
-    let more = ["--reasoning", "it does", "--status", "oracle-gap"];
+    let more = [
+        "--reasoning",
+        "it does",
+        "--status",
+        "oracle-gap",
+        "--link",
+        "commit 0123",
+    ];
     let mark = [&mark[..], &more].concat();
     xtask(0, &mark);
     let text = std::fs::read_to_string(&known).unwrap();
@@ -76,6 +94,11 @@ fn a_run_is_listed_shown_and_marked() {
         text.starts_with("# mine\n") && text.contains("status = \"oracle-gap\""),
         "{text}"
     );
+    assert!(text.contains("link = \"commit 0123\""), "{text}");
+    assert!(text.contains("kernels_with = [\"x86_64 7.3.4\"]"), "{text}");
+    // What `minimize` left there, which says of itself what it is.
+    let kept = std::fs::read_to_string(findings.join("loses.prog")).unwrap();
+    assert!(kept.contains("ops of"), "{kept}");
     let text = xtask(2, &mark);
     assert!(text.contains("there already"), "{text}");
 }

@@ -16,6 +16,8 @@ pub struct Reported {
     /// The same on every machine: made from bucket and program.
     pub id: String,
     pub kernel: KernelInfo,
+    /// How a command names it; see [`KernelSource::options`](crate::kernel::KernelSource::options).
+    pub options: Vec<String>,
     /// By whose rules it is one.
     pub by: JudgeBy,
     /// File name or `seed/block/index`.

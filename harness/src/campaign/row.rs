@@ -493,6 +493,7 @@ impl<'a> Row<'a> {
         Reported {
             id: divergence_id(&story.bucket, &program.to_string()),
             kernel: info.clone(),
+            options: self.source.options(),
             by: ctx.settings.by.clone(),
             program_name: work.name.clone(),
             place: work.place,

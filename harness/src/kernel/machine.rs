@@ -1,7 +1,7 @@
 //! Kernels in VMs: binds the VM's messages to programs and observations.
 
 use super::convert::{from_wire, to_wire, Views};
-use super::vm::{Accel, Vm, VmConfig, VmError};
+use super::vm::{command_line, Accel, Vm, VmConfig, VmError};
 use super::{
     BootError, Event, Execution, Kernel, KernelError, KernelInfo, KernelSource, Meetings, Prepared,
     Raced, Repeat,
@@ -27,6 +27,10 @@ pub struct VmSource {
     pub label: String,
     /// Its uname release, where the lock says it.
     pub release: Option<String>,
+    /// How a command line names it; see [`KernelSource::options`]. Empty: by label and architecture.
+    pub options: Vec<String>,
+    /// The file with the configuration that it was built with, where there is one.
+    pub build_config: Option<PathBuf>,
     /// Everything but the console log.
     pub config: VmConfig,
     /// Folder for console logs.
@@ -115,6 +119,23 @@ impl KernelSource for VmSource {
 
     fn release(&self) -> Option<&str> {
         self.release.as_deref()
+    }
+
+    fn options(&self) -> Vec<String> {
+        match self.options.is_empty() {
+            true => ["--kernels", &self.label, "--arch", self.arch()]
+                .map(String::from)
+                .to_vec(),
+            false => self.options.clone(),
+        }
+    }
+
+    fn command_line(&self) -> Option<String> {
+        Some(command_line(&self.config))
+    }
+
+    fn build_config(&self) -> Option<String> {
+        std::fs::read_to_string(self.build_config.as_ref()?).ok()
     }
 
     fn guest_fault(&self) -> Option<wire::GuestFault> {

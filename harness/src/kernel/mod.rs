@@ -307,6 +307,23 @@ pub trait KernelSource: Send + Sync {
         None
     }
 
+    /// The options of a command that name this kernel, booted likewise: words, an option and its value in turn.
+    fn options(&self) -> Vec<String> {
+        ["--kernels", self.label(), "--arch", self.arch()]
+            .map(String::from)
+            .to_vec()
+    }
+
+    /// What it is told when it boots, where it is told anything.
+    fn command_line(&self) -> Option<String> {
+        None
+    }
+
+    /// The configuration that it was built with, where that is to be had.
+    fn build_config(&self) -> Option<String> {
+        None
+    }
+
     /// A deliberate fault of the guest in every program that is not a probe.
     fn guest_fault(&self) -> Option<wire::GuestFault> {
         None

@@ -2,7 +2,7 @@
 //! op did, what was expected, who stands alone, and how to see it again.
 
 use super::divergence::{actor_strips, actors, outcomes, place, program_with_mark, rule_text};
-use super::words::{outcome_words, wrap, WIDTH};
+use super::words::{command, options, outcome_words, wrap};
 use crate::campaign::{piece_of, Story};
 use crate::kernel::{Execution, KernelInfo};
 use crate::triage::{Reliability, Standing};
@@ -43,9 +43,12 @@ pub struct BucketReport<'a> {
     pub story: &'a Story,
     /// The kernel that `program` and `story` are from.
     pub shown_on: &'a KernelInfo,
-    /// Where its image is from, and what else it was given.
+    /// Where its image is from, what it was told when it booted, and what it was built with.
     pub image: Option<String>,
-    pub append: String,
+    pub command_line: Option<String>,
+    pub build_config: Option<String>,
+    /// How a command names it; see [`KernelSource::options`](crate::kernel::KernelSource::options).
+    pub on: Vec<String>,
     /// All kernels that were asked, that one among them.
     pub kernels: Vec<KernelPart>,
     /// Options that the verdict depends on.
@@ -171,8 +174,15 @@ impl BucketReport<'_> {
                 false => "no transparent huge pages",
             }
         );
-        if !self.append.is_empty() {
-            text += &format!("  append  {}\n", self.append);
+        if let Some(line) = &self.command_line {
+            text += &format!("  told    {line}\n");
+        }
+        if let Some(config) = &self.build_config {
+            let (set, unset) = vm_images::config::bearing(config);
+            text += &format!("  config  {}\n", set.join(" "));
+            if !unset.is_empty() {
+                text += &format!("          not set: {}\n", unset.join(" "));
+            }
         }
         text
     }
@@ -341,11 +351,7 @@ impl BucketReport<'_> {
     }
 
     fn again(&self) -> String {
-        let info = self.shown_on;
-        let on = [
-            format!("--kernels {}", info.label),
-            format!("--arch {}", info.arch),
-        ];
+        let on = options(&self.on);
         if self.race.is_some() {
             return self.again_in_threads(&on);
         }
@@ -354,6 +360,24 @@ impl BucketReport<'_> {
             .to_vec();
         let bisect = ["cargo xtask bisect", &self.prog_file].map(String::from);
         let bucket = format!("--bucket '{}'", self.story.bucket);
+        // An image of the user's own is one more among the kernels of the matrix.
+        let is_own = on.iter().any(|option| option.starts_with("--kernel "));
+        // What is wrong on purpose came with no kernel.
+        let planted = ["--simulated ", "--guest-fault "];
+        let is_planted = on
+            .iter()
+            .any(|option| planted.iter().any(|name| option.starts_with(name)));
+        let mut walked: Vec<String> = on
+            .iter()
+            .filter(|option| is_own || !is_of_the_lock(option))
+            .cloned()
+            .collect();
+        if is_own {
+            walked.extend([
+                "--kernels all".to_string(),
+                format!("--arch {}", self.shown_on.arch),
+            ]);
+        }
         let mut text = "\nTo see it again, in the folder of this report:\n".to_string();
         match &self.c_file {
             Ok(file) => {
@@ -366,8 +390,10 @@ impl BucketReport<'_> {
         }
         text += "  step by step, the oracle and the kernel side by side\n";
         text += &command(&[&run[..], &on, &self.options].concat());
-        text += "  since which kernel\n";
-        text += &command(&[&bisect[..], &self.options, &[bucket]].concat());
+        if !is_planted {
+            text += "  since which kernel\n";
+            text += &command(&[&bisect[..], &walked, &self.options, &[bucket]].concat());
+        }
         text
     }
 
@@ -386,6 +412,11 @@ impl BucketReport<'_> {
         text += "  every way that the threads may end, by the rules\n";
         text + &command(&show)
     }
+}
+
+/// Whether an option names a kernel of the lock, or says how that is to be had.
+fn is_of_the_lock(option: &str) -> bool {
+    option.starts_with("--kernels ") || option.starts_with("--arch ")
 }
 
 /// How often, and how often in truth.
@@ -408,20 +439,6 @@ fn percent(share: f64) -> String {
         some if some >= 1.0 => format!("{some:.1}"),
         small => format!("{small:.2}"),
     }
-}
-
-/// A command line, folded as a shell reads it.
-fn command(words: &[String]) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for word in words {
-        match lines.last_mut() {
-            // The backslash wants two columns.
-            Some(line) if line.len() + 1 + word.len() + 2 <= WIDTH => *line += &format!(" {word}"),
-            Some(_) => lines.push(format!("      {word}")),
-            None => lines.push(format!("    {word}")),
-        }
-    }
-    lines.join(" \\\n") + "\n"
 }
 
 fn name(part: &KernelPart) -> String {

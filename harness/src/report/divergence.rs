@@ -1,6 +1,6 @@
 //! One divergence: its row in divergences.csv, and its report for mail and people, at most 80 columns wide.
 
-use super::words::{outcome_words, wrap};
+use super::words::{command, options, outcome_words, wrap};
 use crate::campaign::{Booted, Kind, Reported, Story, Suspect};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{contents, render, side_by_side, windows};
@@ -107,19 +107,16 @@ pub fn report_text(r: &Reported, sightings: &[Sighting]) -> String {
         );
     }
     text += "\nTo see it again:\n";
-    text += format!(
-        "  cargo xtask run {}.prog --kernels {} --arch {} {}",
-        r.id,
-        r.kernel.label,
-        r.kernel.arch,
-        r.by.options().join(" ")
-    )
-    .trim_end();
-    text.push('\n');
-    text += &format!("\nProgram ({}):\n", r.program_name);
-    text += &program_with_mark(&r.program, story.step);
-    text += &rule_text(&story.bucket.rule);
-    text += &outcomes(story, g);
+    let again = [
+        vec![format!("cargo xtask run {}.prog", r.id)],
+        options(&r.options),
+        r.by.options(),
+    ];
+    let text = wrap(&text) + &command(&again.concat());
+    let mut rest = format!("\nProgram ({}):\n", r.program_name);
+    rest += &program_with_mark(&r.program, story.step);
+    rest += &rule_text(&story.bucket.rule);
+    rest += &outcomes(story, g);
     let mut strips = String::new();
     for actor in actors(story) {
         strips += &actor_strips(story, actor, g);
@@ -130,7 +127,7 @@ pub fn report_text(r: &Reported, sightings: &[Sighting]) -> String {
             strips += &format!("  {line}\n");
         }
     }
-    wrap(&(text + &strips))
+    text + &wrap(&(rest + &strips))
 }
 
 /// The program's text with an arrow at the op in question.

@@ -1,6 +1,6 @@
 //! A run's folder, read back. `results.jsonl` is what a killed run still has.
 
-use super::{Host, Machine};
+use super::{Host, Machine, NamedKernel};
 use crate::campaign::Bucket;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,9 @@ pub struct RanRecord {
     /// `package version sha256:...` or the path, by label and architecture.
     #[serde(rename = "kernels")]
     pub images: BTreeMap<String, String>,
+    /// How each kernel is named again; nothing in runs of versions that did not write it.
+    #[serde(default)]
+    pub named: Vec<NamedKernel>,
     pub started: String,
     /// `finished`, `running`, or why it ended early.
     pub end: String,
@@ -143,16 +146,7 @@ impl Ran {
             path: folder.join(name),
             what,
         };
-        let read = |name: &str| {
-            std::fs::read_to_string(folder.join(name)).map_err(|e| {
-                fail(
-                    name,
-                    format!("{e}; is this the folder of a run of vm-matrix?"),
-                )
-            })
-        };
-        let record = serde_json::from_str(&read("run.json")?)
-            .map_err(|e| fail("run.json", format!("{e}; {OTHER_VERSION}")))?;
+        let record = RanRecord::read(folder)?;
         let name = "results.jsonl";
         // Line by line: it may be larger than memory.
         let results =
@@ -211,7 +205,7 @@ impl Ran {
 
     /// Whether it came to its end.
     pub fn is_finished(&self) -> bool {
-        self.record.end == "finished"
+        self.record.is_finished()
     }
 
     /// An error about a file of the folder.

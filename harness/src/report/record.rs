@@ -2,6 +2,7 @@
 
 use super::Machine;
 use crate::campaign::{RowResult, Summary};
+use crate::kernel::KernelSource;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -38,8 +39,32 @@ impl Host {
     }
 }
 
+/// How a command names a kernel of a run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedKernel {
+    /// How the user named it, and its architecture.
+    pub label: String,
+    pub arch: String,
+    /// Its uname release, where that is known.
+    pub release: Option<String>,
+    /// See [`KernelSource::options`].
+    pub options: Vec<String>,
+}
+
+impl NamedKernel {
+    /// As a run's kernel is named.
+    pub fn of(source: &dyn KernelSource) -> NamedKernel {
+        NamedKernel {
+            label: source.label().into(),
+            arch: source.arch().into(),
+            release: source.release().map(String::from),
+            options: source.options(),
+        }
+    }
+}
+
 /// The whole record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Record {
     /// Versions of mmdiff, of its commit (`unknown` outside git), of the compiler that built it, of QEMU for each architecture.
     pub versions: BTreeMap<String, String>,
@@ -57,6 +82,8 @@ pub struct Record {
     pub machines: Vec<Machine>,
     /// Where each kernel came from: label and architecture to package, hash or path.
     pub kernels: BTreeMap<String, String>,
+    /// How each is named again.
+    pub named: Vec<NamedKernel>,
     /// `finished`, `interrupted`, or what stopped it.
     pub end: String,
     /// CPU seconds of generating and judging.
@@ -75,6 +102,9 @@ impl Record {
         self.generating_cpu_seconds = summary.generating;
         self.judging_cpu_seconds = summary.judging;
         self.rows = summary.rows.clone();
+        for row in summary.rows.iter().filter(|row| !row.release.is_empty()) {
+            self.found(&row.kernel, &row.arch, &row.release);
+        }
         self.end = if summary.interrupted {
             "interrupted".into()
         } else {
@@ -84,6 +114,14 @@ impl Record {
         self.cpu_seconds = usage.own;
         self.vm_cpu_seconds = usage.children;
         self.peak_memory_mib = usage.peak_mib;
+    }
+
+    /// Takes over what a kernel, by its label and architecture, calls itself.
+    pub fn found(&mut self, label: &str, arch: &str, release: &str) {
+        let here = |named: &&mut NamedKernel| named.label == label && named.arch == arch;
+        if let Some(named) = self.named.iter_mut().find(here) {
+            named.release = Some(release.into());
+        }
     }
 }
 

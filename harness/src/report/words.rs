@@ -78,6 +78,38 @@ fn fault_words(fault: &Fault, g: Geometry) -> String {
     }
 }
 
+/// A word as a shell reads it back.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_string();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Words of a command line, an option and its value in turn, as a shell reads them: each option with its value in one.
+pub fn options(words: &[String]) -> Vec<String> {
+    let pair = |pair: &[String]| {
+        let words: Vec<String> = pair.iter().map(|word| quoted(word)).collect();
+        words.join(" ")
+    };
+    words.chunks(2).map(pair).collect()
+}
+
+/// A command line, folded as a shell reads it.
+pub fn command(words: &[String]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            // The backslash wants two columns.
+            Some(line) if line.len() + 1 + word.len() + 2 <= WIDTH => *line += &format!(" {word}"),
+            Some(_) => lines.push(format!("      {word}")),
+            None => lines.push(format!("    {word}")),
+        }
+    }
+    lines.join(" \\\n") + "\n"
+}
+
 /// Folds every line of `text` that is wider than [`WIDTH`]; what follows is indented like the line, and a comment stays a
 /// comment. A word that is too long stays whole.
 pub fn wrap(text: &str) -> String {
@@ -144,6 +176,14 @@ mod tests {
             comment.lines().all(|l| l.starts_with("   # word")),
             "{comment}"
         );
+    }
+
+    #[test]
+    fn options_stand_by_their_values() {
+        let words = ["--kernel", "/my kernels/bzImage", "--arch", "x86_64"].map(String::from);
+        let shown = ["--kernel '/my kernels/bzImage'", "--arch x86_64"];
+        assert_eq!(options(&words), shown);
+        assert_eq!(quoted("a'b"), r"'a'\''b'");
     }
 
     #[test]

@@ -26,6 +26,8 @@ fn boot(arch: Arch) -> Machine {
     let source = VmSource {
         label: "newest".to_owned(),
         release: None,
+        options: Vec::new(),
+        build_config: None,
         consoles: rig.dir.path().to_path_buf(),
         config: rig.config,
         guest_fault: None,

@@ -6,6 +6,7 @@ use crate::folders::Held;
 use crate::vm_matrix::MatrixArgs;
 use crate::{merge, rig, staged};
 use anyhow::{Context, Result};
+pub use harness::report::quoted;
 use harness::report::{through, Through, MANIFEST};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
@@ -266,15 +267,6 @@ pub fn progress(out: &Path, shard: u64) -> Result<Option<Through>> {
 /// Writes a file of a farm.
 pub fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| path.display().to_string())
-}
-
-/// A word as a shell reads it back.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_string();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A command as a shell reads it back.

@@ -97,7 +97,7 @@ fn all(kernels: &KernelOptions, workspace: &Path) -> Result<Vec<Planted>> {
         if DEADLY.contains(name) {
             continue;
         }
-        all.extend(rig.faulty(name.fault()).into_iter().map(|source| Planted {
+        all.extend(rig.faulty(*name).into_iter().map(|source| Planted {
             kind: "guest",
             name: name.name(),
             source,

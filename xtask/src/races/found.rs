@@ -185,8 +185,6 @@ pub struct Reporting<'a> {
     /// Label and architecture to where an image is from.
     pub images: &'a BTreeMap<String, String>,
     pub by: &'a JudgeBy,
-    /// What the kernels were given besides.
-    pub append: &'a str,
     /// Seconds for minimizing one program.
     pub seconds: u64,
     pub stop: &'a AtomicBool,
@@ -258,7 +256,7 @@ impl Reporting<'_> {
                 race: Some(self.race_part(suspect, &cut, &told)),
             };
             reported.push(cut.minimized.story.bucket.clone());
-            let written = write(&site, &cut, &told, self.by, self.append)?;
+            let written = write(&site, &cut, &told, self.by)?;
             say!("{}", wrap(&written.line));
         }
         Ok(())

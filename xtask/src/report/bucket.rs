@@ -60,16 +60,16 @@ pub fn write(
     cut: &Cut,
     told: &[(&dyn KernelSource, &Told)],
     by: &JudgeBy,
-    append: &str,
 ) -> Result<Written> {
     let minimized = &cut.minimized;
     let bucket = &minimized.story.bucket;
     let (id, info) = (bucket.id(), &minimized.kernel);
+    let here = told
+        .iter()
+        .find(|(source, _)| source.label() == info.label && source.arch() == info.arch);
+    let source = here.map(|(source, _)| *source);
     // The story of the runs that are compared, where they show it: a rare one may have hidden.
-    let same = told.iter().find(|(source, told)| {
-        let here = source.label() == info.label && source.arch() == info.arch;
-        here && matches!(told.answer, Answer::Diverges { .. })
-    });
+    let same = here.filter(|(_, told)| matches!(told.answer, Answer::Diverges { .. }));
     let (story, execution) = match same.map(|(_, told)| (&told.answer, &told.execution)) {
         Some((Answer::Diverges { story, .. }, execution)) => (story.as_ref(), execution.as_ref()),
         _ => (&minimized.story, None),
@@ -110,7 +110,16 @@ pub fn write(
             .images
             .get(&format!("{} {}", info.label, info.arch))
             .cloned(),
-        append: append.into(),
+        command_line: source.and_then(KernelSource::command_line),
+        build_config: source.and_then(KernelSource::build_config),
+        on: source.map_or_else(
+            || {
+                ["--kernels", &info.label, "--arch", &info.arch]
+                    .map(String::from)
+                    .to_vec()
+            },
+            KernelSource::options,
+        ),
         kernels,
         options: by.options(),
         prog_file,

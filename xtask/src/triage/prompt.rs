@@ -1,7 +1,8 @@
 //! Triage by hand: a prompt at which each bucket of a run is shown, minimized, reproduced or marked as known, by its number.
 
-use super::{buckets, series, Row};
+use super::{buckets, Action, Row};
 use crate::exit::Exit;
+use crate::past::{point, Past};
 use anyhow::Result;
 use harness::report::wrap;
 use std::io::{BufRead, Write};
@@ -58,6 +59,7 @@ fn wish(line: &str, count: usize) -> Result<Wish, String> {
 pub fn ask(
     rows: &[Row],
     folder: &Path,
+    past: &Past,
     lines: &mut dyn BufRead,
     out: &mut dyn Write,
     verb: &mut dyn FnMut(&[String]) -> Result<()>,
@@ -65,15 +67,12 @@ pub fn ask(
     let buckets = buckets(rows);
     let list = |out: &mut dyn Write| -> Result<()> {
         for (n, (bucket, rows)) in buckets.iter().enumerate() {
-            let met: Vec<String> = rows
-                .iter()
-                .map(|row| format!("{} {}", row.arch, series(&row.release)))
-                .collect();
-            let text = format!("{:>3}  {bucket}\n       {}\n", n + 1, met.join(", "));
+            let text = format!("{:>3}  {bucket}\n       {}\n", n + 1, names(rows));
             write!(out, "{}", wrap(&text))?;
         }
         Ok(())
     };
+    let act = |action: Action, row: &Row| action.words(row, folder, past).unwrap_or_default();
     writeln!(out, "{}", folder.display())?;
     list(out)?;
     if buckets.is_empty() {
@@ -104,15 +103,11 @@ pub fn ask(
             }
             Wish::Nothing => continue,
             Wish::Show(n) => triage(folder, "--show", buckets[n].1[0]),
-            Wish::Minimize(n) => {
-                let row = buckets[n].1[0];
-                let mut words = on_its_kernel("minimize", folder, row);
-                words.extend(["--bucket".into(), row.bucket.to_string()]);
-                words
-            }
-            Wish::Reproduce(n) => on_its_kernel("run", folder, buckets[n].1[0]),
+            Wish::Minimize(n) => act(Action::Minimize, buckets[n].1[0]),
+            Wish::Reproduce(n) => act(Action::Reproduce, buckets[n].1[0]),
             Wish::Known(n) => {
-                let mut words = triage(folder, "--known", buckets[n].1[0]);
+                let (_, rows) = &buckets[n];
+                let mut words = triage(folder, "--known", rows[0]);
                 for (option, question) in [
                     ("--name", "short name (small letters, digits, -): "),
                     (
@@ -141,6 +136,21 @@ pub fn ask(
                     // One word, so that what begins with `-` is no option.
                     words.push(format!("{option}={said}"));
                 }
+                if !words.is_empty() {
+                    let question = "commit or address that it is talked about at, if any: ";
+                    let said = answer(lines, out, question)?.unwrap_or_default();
+                    if !said.trim().is_empty() {
+                        words.push(format!("--link={}", said.trim()));
+                    }
+                    let met = names(rows);
+                    let question = format!(
+                        "for {met}, or for their whole series? releases or series [releases]: "
+                    );
+                    let said = answer(lines, out, &question)?.unwrap_or_default();
+                    if said.trim() == "series" {
+                        words.push("--whole-series".into());
+                    }
+                }
                 words
             }
         };
@@ -168,20 +178,32 @@ fn triage(folder: &Path, option: &str, row: &Row) -> Vec<String> {
     vec!["triage".into(), folder, option.into(), row.id.clone()]
 }
 
-/// A verb about a row's program, on a kernel of the series that has it.
-fn on_its_kernel(verb: &str, folder: &Path, row: &Row) -> Vec<String> {
-    let program = folder.join(&row.program).display().to_string();
-    let series = series(&row.release);
-    let arch = row.arch.clone();
-    let mut words = vec![verb.to_string(), program];
-    words.extend(["--kernels".into(), series, "--arch".into(), arch]);
-    words
+/// The kernels of these rows.
+fn names(rows: &[&Row]) -> String {
+    let mut names: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{} {}", row.arch, point(&row.release)))
+        .collect();
+    names.sort();
+    names.dedup();
+    names.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use harness::campaign::Bucket;
+
+    /// A run of these kernels, started with these words.
+    fn past(command: &str, named: &str) -> Past {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            r#"{{"command": {command}, "end": "finished", "kernels": {{}}, "named": [{named}], "started": "now", "accel": "auto",
+               "versions": {{}}, "host": {{"cpu": "", "cores": 2, "memory_mib": 1, "os": "", "kernel": ""}}}}"#
+        );
+        std::fs::write(folder.path().join("run.json"), text).expect("writes");
+        Past::of(folder.path())
+    }
 
     fn row(id: &str, op: &str, release: &str) -> Row {
         Row {
@@ -201,6 +223,10 @@ mod tests {
 
     /// What is printed and which verbs are carried out when a user types these lines.
     fn session(rows: &[Row], typed: &str) -> (String, Vec<Vec<String>>, Exit) {
+        session_of(rows, &past(r#"["vm-matrix"]"#, ""), typed)
+    }
+
+    fn session_of(rows: &[Row], past: &Past, typed: &str) -> (String, Vec<Vec<String>>, Exit) {
         let (mut out, mut verbs) = (Vec::new(), Vec::new());
         let mut verb = |words: &[String]| {
             verbs.push(words.to_vec());
@@ -212,6 +238,7 @@ mod tests {
         let exit = ask(
             rows,
             Path::new("run"),
+            past,
             &mut typed.as_bytes(),
             &mut out,
             &mut verb,
@@ -227,7 +254,7 @@ mod tests {
             row("d-2", "fork", "6.18.5+deb13-cloud-amd64"),
             row("d-3", "fork", "7.3.4+deb13-cloud-amd64"),
         ];
-        let typed = "1\n\nm 2\nr 1\nk 2\nloses\n--why\ncommit 1\n\nq\nm 1\n";
+        let typed = "1\n\nm 2\nr 1\nk 2\nloses\n--why\ncommit 1\n\n\n\nk 1\na\nb\nc\noracle-gap\nhttps://x\nseries\nq\nm 1\n";
         let (out, verbs, exit) = session(&rows, typed);
         assert_eq!(exit, Exit::Found);
         let said: Vec<String> = verbs.iter().map(|words| words.join(" ")).collect();
@@ -236,16 +263,58 @@ mod tests {
             [
                 // The bucket met on two kernels comes first.
                 "triage run --show d-2",
-                "minimize run/divergences/d-1.prog --kernels 7.3 --arch x86_64 \
+                "minimize run/divergences/d-1.prog --kernels 7.3.4 --arch x86_64 \
                  --bucket read: fork/copies-guards: guard -> empty",
-                "run run/divergences/d-2.prog --kernels 6.18 --arch x86_64",
+                "run run/divergences/d-2.prog --kernels 6.18.5 --arch x86_64",
                 "triage run --known d-1 --name=loses --reasoning=--why --source=commit 1 \
                  --status=kernel-bug",
+                "triage run --known d-2 --name=a --reasoning=b --source=c --status=oracle-gap \
+                 --link=https://x --whole-series",
             ]
         );
-        assert!(out.contains("x86_64 6.18, x86_64 7.3"), "{out}");
+        assert!(out.contains("x86_64 6.18.5, x86_64 7.3.4"), "{out}");
         // What fails is said, and the prompt comes back.
         assert!(out.contains("error: no such kernel\ntriage> "), "{out}");
+    }
+
+    #[test]
+    fn verbs_get_the_kernel_and_the_rules_of_the_run() {
+        let rows = [row("d-1", "read", "7.4.0-rc1+")];
+        let own = r#"{"label": "bzImage", "arch": "x86_64", "release": "7.4.0-rc1+", "options": ["--kernel", "/a b/bzImage"]}"#;
+        let of_matrix = past(r#"["vm-matrix", "--profile", "7.3"]"#, own);
+        let (_, verbs, _) = session_of(&rows, &of_matrix, "r 1\nm 1\n");
+        let on = ["--kernel", "/a b/bzImage", "--profile", "7.3"];
+        assert_eq!(verbs[0][2..], on);
+        assert_eq!(verbs[1][2..6], on);
+        let listed = super::super::list(&rows, Path::new("run"), &of_matrix);
+        assert!(listed.contains("--kernel '/a b/bzImage'"), "{listed}");
+        assert!(
+            listed.contains("cargo xtask bisect") && listed.contains("--profile 7.3"),
+            "{listed}"
+        );
+        // Threads have a verb of their own.
+        let of_races = past(r#"["races", "--without-row", "flags_read_early"]"#, own);
+        let (_, verbs, _) = session_of(&rows, &of_races, "r 1\nm 1\n");
+        assert_eq!(verbs[0][0], "races");
+        assert_eq!(verbs[0].last().map(String::as_str), Some("--no-reports"));
+        let words = verbs[1].join(" ");
+        assert!(
+            words.contains("--without-row flags_read_early --repetitions "),
+            "{words}"
+        );
+        assert!(!words.contains("--no-reports"), "{words}");
+        let listed = super::super::list(&rows, Path::new("run"), &of_races);
+        assert!(
+            !listed.contains("bisect") && !listed.contains("minimize"),
+            "{listed}"
+        );
+        // The model has no image that could be handed on.
+        let model = r#"{"label": "simulated", "arch": "x86_64", "release": "7.4.0-rc1+", "options": ["--simulated", "fork/loses-guards"]}"#;
+        let listed = super::super::list(&rows, Path::new("run"), &past(r#"["vm-matrix"]"#, model));
+        assert!(
+            listed.contains("minimize") && !listed.contains("reproducer"),
+            "{listed}"
+        );
     }
 
     #[test]

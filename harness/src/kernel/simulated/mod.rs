@@ -107,6 +107,11 @@ impl KernelSource for Simulated {
         Some(&self.release)
     }
 
+    fn options(&self) -> Vec<String> {
+        let fault = self.fault.map_or("none".into(), SimFault::full_name);
+        vec!["--simulated".into(), fault]
+    }
+
     fn boot(&self, _name: &str) -> Result<Box<dyn Kernel>, BootError> {
         Ok(Box::new(SimulatedKernel {
             info: KernelInfo {

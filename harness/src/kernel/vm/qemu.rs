@@ -203,6 +203,31 @@ pub struct Given {
     pub initramfs: i32,
 }
 
+/// What the kernel is told.
+pub fn command_line(config: &VmConfig) -> String {
+    let (console, more) = match (config.arch, config.accel) {
+        // Each setting of the local APIC's timer wakes another thread of QEMU: a periodic tick needs none.
+        (Arch::X86_64, Accel::Tcg) => (
+            "ttyS0",
+            "nokaslr mitigations=off tsc=reliable nohz=off highres=off",
+        ),
+        (Arch::X86_64, Accel::Kvm) => ("ttyS0", "nokaslr mitigations=off"),
+        (Arch::Aarch64, Accel::Tcg) => ("ttyAMA0", "nokaslr mitigations=off kpti=off"),
+        (Arch::Aarch64, Accel::Kvm) => ("ttyAMA0", "nokaslr"),
+    };
+    let mut line =
+        format!("console={console} quiet panic=-1 rdinit=/init {TRIM} {SWITCH_ON} {more}");
+    // With the vDSO go three VMAs of each process. Threads of sections, which have more than one CPU, want its clock.
+    if config.arch == Arch::X86_64 && config.cpus == 1 {
+        line.push_str(" vdso=0");
+    }
+    if !config.append.is_empty() {
+        line.push(' ');
+        line.push_str(&config.append);
+    }
+    line
+}
+
 /// QEMU's arguments.
 pub fn arguments(config: &VmConfig, given: Given, sandbox: bool) -> Vec<String> {
     let file = |fd: i32| format!("/proc/self/fd/{fd}");
@@ -216,27 +241,21 @@ pub fn arguments(config: &VmConfig, given: Given, sandbox: bool) -> Vec<String> 
         (Accel::Kvm, _) => "kvm",
     };
     add("-accel", accel.to_owned());
-    let (machine, cpu, console, more) = match (config.arch, config.accel) {
+    let (machine, cpu) = match (config.arch, config.accel) {
         // rep movsb and stosb are slow under TCG: without ERMS and FSRM the kernel uses plain loops. Without LA57 a walk
         // has a level less. With SMAP the kernel has a second TLB for what it reads of user memory, and each stac and clac
-        // goes back to QEMU's main loop. Each setting of the local APIC's timer wakes another thread of QEMU: a periodic
-        // tick needs none.
-        (Arch::X86_64, Accel::Tcg) => (
-            "pc",
-            "max,-erms,-fsrm,-la57,-smap",
-            "ttyS0",
-            "nokaslr mitigations=off tsc=reliable nohz=off highres=off",
-        ),
-        (Arch::X86_64, Accel::Kvm) => ("pc", "host", "ttyS0", "nokaslr mitigations=off"),
+        // goes back to QEMU's main loop.
+        (Arch::X86_64, Accel::Tcg) => ("pc", "max,-erms,-fsrm,-la57,-smap"),
+        (Arch::X86_64, Accel::Kvm) => ("pc", "host"),
         (Arch::Aarch64, Accel::Tcg) => {
             // cortex-a57 is the fastest, and has no 16 KiB pages.
             let cpu = match config.page_size {
                 Some(16384) => "cortex-a76",
                 _ => "cortex-a57",
             };
-            ("virt", cpu, "ttyAMA0", "nokaslr mitigations=off kpti=off")
+            ("virt", cpu)
         }
-        (Arch::Aarch64, Accel::Kvm) => ("virt,gic-version=host", "host", "ttyAMA0", "nokaslr"),
+        (Arch::Aarch64, Accel::Kvm) => ("virt,gic-version=host", "host"),
     };
     add("-machine", machine.to_owned());
     add("-cpu", config.cpu.clone().unwrap_or_else(|| cpu.to_owned()));
@@ -257,17 +276,7 @@ pub fn arguments(config: &VmConfig, given: Given, sandbox: bool) -> Vec<String> 
     add("-device", "ivshmem-plain,memdev=shared".to_owned());
     add("-kernel", file(given.image));
     add("-initrd", file(given.initramfs));
-    let mut append =
-        format!("console={console} quiet panic=-1 rdinit=/init {TRIM} {SWITCH_ON} {more}");
-    // With the vDSO go three VMAs of each process. Threads of sections, which have more than one CPU, want its clock.
-    if config.arch == Arch::X86_64 && config.cpus == 1 {
-        append.push_str(" vdso=0");
-    }
-    if !config.append.is_empty() {
-        append.push(' ');
-        append.push_str(&config.append);
-    }
-    add("-append", append);
+    add("-append", command_line(config));
     if sandbox {
         add("-sandbox", SANDBOX.to_owned());
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::kernel::simulated::{fault_named, Simulated};
 use crate::kernel::JudgeBy;
+use crate::report::WIDTH;
 use crate::triage::{verdict, Answer, Reference, VerdictSettings};
 use expect_test::expect;
 use std::sync::Arc;
@@ -12,6 +13,10 @@ const PROGRAM: &str = "mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+2 tag 7\n\
 
 /// The report on kernels of which the first loses guards in a fork.
 fn report(others: &[(&str, Simulated)]) -> String {
+    report_on(&["--kernels", "7.3", "--arch", "x86_64"], others)
+}
+
+fn report_on(on: &[&str], others: &[(&str, Simulated)]) -> String {
     let fault = fault_named("fork/loses-guards");
     let wrong = Simulated {
         label: "7.3".into(),
@@ -60,7 +65,9 @@ fn report(others: &[(&str, Simulated)]) -> String {
         story,
         shown_on: info,
         image: None,
-        append: String::new(),
+        command_line: Some("console=ttyS0 quiet".into()),
+        build_config: Some("CONFIG_KSM=y\n# CONFIG_KASAN is not set\n".into()),
+        on: on.iter().map(|word| word.to_string()).collect(),
         kernels: kernels.collect(),
         options: vec!["--without-row mseal_stale_start".into()],
         prog_file: "b-0123456789.prog".into(),
@@ -95,6 +102,9 @@ fn who_stands_alone_is_told_by_three() {
         Seen below on x86_64 7.3.4-simulated:
           build   the model
           machine QEMU with none, 4 KiB pages, transparent huge pages built in
+          told    console=ttyS0 quiet
+          config  CONFIG_KSM=y
+                  not set: CONFIG_KASAN
 
         Program (4 ops of 9):
            thp madvise
@@ -165,6 +175,27 @@ fn who_stands_alone_is_told_by_three() {
               --bucket 'fork: fork/copies-guards: guard -> empty'
     "#]]
     .assert_eq(&report(&[("7.2", Simulated::default()), ("6.12", old)]));
+}
+
+#[test]
+fn an_image_of_ones_own_is_named_by_its_path() {
+    let on = [
+        "--kernel",
+        "/my trees/bzImage",
+        "--append",
+        "thp_anon=4K:always",
+    ];
+    let text = report_on(&on, &[]);
+    let again = text.split("To see it again").nth(1).unwrap();
+    for line in [
+        "cargo xtask run b-0123456789.prog --kernel '/my trees/bzImage' \\\n",
+        "cargo xtask bisect b-0123456789.prog --kernel '/my trees/bzImage' \\\n",
+        "--kernels all --arch x86_64",
+        "--append thp_anon=4K:always",
+    ] {
+        assert!(again.contains(line), "{line}\n{again}");
+    }
+    assert!(!again.contains("--kernels 7.3"), "{again}");
 }
 
 #[test]
