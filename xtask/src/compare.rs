@@ -2,14 +2,14 @@
 
 use crate::exit::{say, Exit, UsageError};
 use crate::folders::Held;
-use crate::rig::{rig, AccelChoice, KernelOptions, Rig};
+use crate::rig::{one, AccelChoice, KernelOptions, Rig};
 use crate::vm_matrix::corpus;
 use crate::{interrupt, known};
 use anyhow::{Context, Result};
 use clap::Args;
 use harness::campaign::{compare, divergence_id, Bucket, PairResult, PairSettings};
 use harness::kernel::KernelSource;
-use harness::report::{wrap, BOUNDARY_COLUMNS};
+use harness::report::{command, options, quoted, wrap, BOUNDARY_COLUMNS};
 use oracle::profile::BEHAVIOURS;
 use oracle::program::Program;
 use std::collections::BTreeMap;
@@ -80,9 +80,16 @@ pub fn run(args: &CompareArgs, workspace: &Path) -> Result<Exit> {
     let path = Held::run(workspace, args.out.as_deref())?;
     let consoles = path.make("consoles")?;
     path.make("programs")?;
+    let like = KernelOptions {
+        kernels: None,
+        arch: args.arch.clone(),
+        kernel: Vec::new(),
+        accel: args.accel,
+        append: args.append.clone(),
+    };
     let rigs = [
-        one(args, &args.a, workspace, &consoles)?,
-        one(args, &args.b, workspace, &consoles)?,
+        one(&args.a, &like, workspace, &consoles)?,
+        one(&args.b, &like, workspace, &consoles)?,
     ];
     let pairs = pairs([&args.a, &args.b], &rigs)?;
     let mut table = csv::Writer::from_path(path.join("compare.csv"))
@@ -107,7 +114,19 @@ pub fn run(args: &CompareArgs, workspace: &Path) -> Result<Exit> {
         found |= !result.unexplained.is_empty();
         stopped |= result.interrupted;
         say!("{}", text(&result));
-        write(&result, &path, &mut table)?;
+        let kept = write(&result, &path, &mut table)?;
+        if !kept.is_empty() {
+            say!("\nto cut a program down to what they differ in:\n");
+        }
+        for file in kept {
+            let mut words = vec![
+                "cargo xtask minimize".to_string(),
+                quoted(&file.display().to_string()),
+            ];
+            words.extend(options(&pair[0].options()));
+            words.push(format!("--against {}", quoted(&args.b)));
+            say!("{}", command(&words));
+        }
         table.flush()?;
         if result.interrupted {
             break;
@@ -119,20 +138,6 @@ pub fn run(args: &CompareArgs, workspace: &Path) -> Result<Exit> {
         (false, true) => Exit::Interrupted,
         (false, false) => Exit::Fine,
     })
-}
-
-/// Prepares one of the two kernels, on all architectures that are wanted.
-fn one(args: &CompareArgs, name: &str, workspace: &Path, consoles: &Path) -> Result<Rig> {
-    let path = PathBuf::from(name);
-    let is_path = name.contains('/') || path.is_file();
-    let options = KernelOptions {
-        kernels: (!is_path).then(|| name.to_string()),
-        arch: args.arch.clone(),
-        kernel: is_path.then_some(path).into_iter().collect(),
-        accel: args.accel,
-        append: args.append.clone(),
-    };
-    rig(&options, workspace, consoles, &|line| eprintln!("{line}"))
 }
 
 /// The kernels that can be compared: one of each side on the same architecture.
@@ -213,8 +218,13 @@ fn text(result: &PairResult) -> String {
     text
 }
 
-/// compare.csv, and the first program of each class under programs/.
-fn write(result: &PairResult, path: &Path, table: &mut csv::Writer<std::fs::File>) -> Result<()> {
+/// compare.csv, and the first program of each class under programs/. The programs of what nothing explains.
+fn write(
+    result: &PairResult,
+    path: &Path,
+    table: &mut csv::Writer<std::fs::File>,
+) -> Result<Vec<PathBuf>> {
+    let mut unexplained = Vec::new();
     let [a, b] = &result.kernels;
     let keep = |id: &str, program: &Program| {
         let file = path.join("programs").join(format!("{id}.prog"));
@@ -249,8 +259,9 @@ fn write(result: &PairResult, path: &Path, table: &mut csv::Writer<std::fs::File
         table.write_record([
             &a.release, &b.release, &a.arch, &one.what, &one.rule, &file, "no",
         ])?;
+        unexplained.push(path.join(file));
     }
-    Ok(())
+    Ok(unexplained)
 }
 
 #[cfg(test)]

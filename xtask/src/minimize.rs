@@ -2,7 +2,7 @@
 
 use crate::exit::{print, say, Exit, UsageError};
 use crate::judge_by::RulesOptions;
-use crate::rig::{newest_unless_named, rig, KernelOptions};
+use crate::rig::{newest_unless_named, one, rig, KernelOptions};
 use crate::vm_matrix::{simulated, GuestFaultName};
 use crate::{folders, interrupt};
 use anyhow::{Context, Result};
@@ -10,7 +10,9 @@ use clap::Args;
 use harness::campaign::{load_program, Bucket};
 use harness::kernel::KernelSource;
 use harness::report::wrap;
-use harness::triage::{minimize, Ended, Limits, Minimized, Progress, Settings, TriageError};
+use harness::triage::{
+    minimize, Against, Ended, Limits, Minimized, Progress, Settings, TriageError,
+};
 use oracle::program::Program;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +37,7 @@ const OTHERS: usize = 4;
 ///   cargo xtask minimize target/mmdiff/runs/.../divergences/d-0123456789.prog
 ///   cargo xtask minimize my.prog --kernels 6.12 --profile 7.3
 ///   cargo xtask minimize my.prog --kernel ~/linux/arch/x86/boot/bzImage --out short.prog
+///   cargo xtask minimize my.prog --kernels 7.3 --against 7.2      (in what do they differ?)
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct MinimizeArgs {
@@ -44,6 +47,10 @@ pub struct MinimizeArgs {
     kernels: KernelOptions,
     #[command(flatten)]
     rules: RulesOptions,
+    /// Another kernel (a series, a point release or the path of an image): keep what the program does otherwise there than on the
+    /// first, although the rules may permit both, as `compare` and the fuzz target vm_pair find it.
+    #[arg(long, value_name = "KERNEL", conflicts_with_all = ["simulated", "guest_fault"])]
+    against: Option<String>,
     /// The bucket to keep, as reports print it (`op: rule: expected -> observed`). Default: the one that the program ends in
     /// most often.
     #[arg(long, value_name = "BUCKET")]
@@ -138,16 +145,47 @@ fn sources(args: &MinimizeArgs, workspace: &Path) -> Result<Vec<Arc<dyn KernelSo
         return simulated(name);
     }
     let options = newest_unless_named(&args.kernels, workspace)?;
-    let rig = rig(
-        &options,
-        workspace,
-        &folders::consoles(workspace)?,
-        &|line| eprintln!("{line}"),
-    )?;
-    Ok(match args.guest_fault {
-        Some(name) => rig.faulty(name),
-        None => rig.sources,
-    })
+    let consoles = folders::consoles(workspace)?;
+    let rig = rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?;
+    match (&args.against, args.guest_fault) {
+        (Some(name), _) => {
+            let others = one(name, &options, workspace, &consoles)?;
+            against(rig.sources, &others.sources, name)
+        }
+        (None, Some(fault)) => Ok(rig.faulty(fault)),
+        (None, None) => Ok(rig.sources),
+    }
+}
+
+/// Each kernel with the other one of its architecture.
+fn against(
+    sources: Vec<Arc<dyn KernelSource>>,
+    others: &[Arc<dyn KernelSource>],
+    name: &str,
+) -> Result<Vec<Arc<dyn KernelSource>>> {
+    let mut pairs: Vec<Arc<dyn KernelSource>> = Vec::new();
+    for first in sources {
+        let mut there = others.iter().filter(|other| other.arch() == first.arch());
+        match (there.next(), there.next()) {
+            (Some(second), None) => pairs.push(Arc::new(Against {
+                first,
+                second: second.clone(),
+            })),
+            (None, _) => {}
+            (Some(_), Some(_)) => {
+                let what = format!(
+                    "--against {name} is several kernels on {}: name one",
+                    first.arch()
+                );
+                return Err(UsageError(what).into());
+            }
+        }
+    }
+    if pairs.is_empty() {
+        let what = format!("--against {name}: no such kernel on the architecture of the others");
+        return Err(UsageError(what).into());
+    }
+    Ok(pairs)
 }
 
 /// Says what happens; `last` is the number of ops when something was said last, and when that was. When nobody takes it the work goes
@@ -357,6 +395,20 @@ mod tests {
             assert!(error.downcast_ref::<UsageError>().is_some(), "{error:#}");
         }
         assert!(!folder.path().join("a.min.prog").exists());
+    }
+
+    #[test]
+    fn a_kernel_is_held_against_one_of_its_architecture() {
+        use harness::kernel::simulated::Simulated;
+        let model = || Arc::new(Simulated::default()) as Arc<dyn KernelSource>;
+        let pairs = against(vec![model(), model()], &[model()], "7.2").expect("pairs");
+        assert_eq!(pairs.len(), 2);
+        let error = against(vec![model()], &[], "7.2").err().expect("none");
+        assert!(error.to_string().contains("no such kernel"), "{error}");
+        let error = against(vec![model()], &[model(), model()], "all")
+            .err()
+            .expect("many");
+        assert!(error.to_string().contains("name one"), "{error}");
     }
 
     #[test]

@@ -129,7 +129,9 @@ pub fn outlived(
 ) -> Judged {
     let infra = |why: &str| ProgramVerdict::Infra(why.to_string());
     let verdict = match &execution.end {
-        End::Done | End::Died { .. } | End::ViewsDisagree { .. } => ProgramVerdict::Fine,
+        End::Done | End::Died { .. } | End::ViewsDisagree { .. } | End::Parted(_) => {
+            ProgramVerdict::Fine
+        }
         End::Failed { why } => infra(why),
         End::Garbage { what } => infra(what),
         End::Hang { stack } => {

@@ -89,7 +89,7 @@ impl From<(&Expect, String)> for Stop {
 pub(super) struct Unreturned {
     class: Class,
     rule: &'static str,
-    expected: &'static str,
+    expected: String,
     observed: String,
     text: String,
     console: String,
@@ -112,7 +112,7 @@ pub(super) fn ending(execution: &Execution) -> Ending {
         End::Hang { stack } => Unreturned {
             class: Class::Hang,
             rule: "op/returns",
-            expected: "returns",
+            expected: "returns".into(),
             observed: "hangs".to_string(),
             text: "The op did not return within its limit.".to_string(),
             console: stack.clone(),
@@ -120,7 +120,7 @@ pub(super) fn ending(execution: &Execution) -> Ending {
         End::Died { status } => Unreturned {
             class: Class::Signal,
             rule: "actor/lives",
-            expected: "lives",
+            expected: "lives".into(),
             observed: died(*status),
             text: format!("The actor ended although no op told it to (wait status {status:#x})."),
             console: String::new(),
@@ -128,9 +128,20 @@ pub(super) fn ending(execution: &Execution) -> Ending {
         End::ViewsDisagree { what } => Unreturned {
             class: Class::ViewsDisagree,
             rule: "views/agree",
-            expected: "views agree",
+            expected: "views agree".into(),
             observed: format!("{}: {}, {}", what.views, what.left, what.right),
             text: what.to_string(),
+            console: String::new(),
+        },
+        End::Parted(parting) => Unreturned {
+            class: parting.class,
+            rule: "kernels/alike",
+            expected: parting.first.clone(),
+            observed: parting.second.clone(),
+            text: format!(
+                "The two kernels part: {} on the first, {} on the other.",
+                parting.first, parting.second
+            ),
             console: String::new(),
         },
     })
@@ -236,7 +247,7 @@ fn fill(story: &mut Story, what: Unreturned) {
     story.text = what.text;
     story.console = what.console;
     story.bucket.rule = what.rule.to_string();
-    story.bucket.expected = what.expected.to_string();
+    story.bucket.expected = what.expected;
     story.bucket.observed = what.observed;
 }
 
@@ -288,7 +299,7 @@ pub(super) fn crash_story(
         Unreturned {
             class,
             rule: "op/returns",
-            expected: "returns",
+            expected: "returns".into(),
             observed: "hangs".to_string(),
             text: format!("The whole guest stopped answering during this op: {what}"),
             console,
@@ -297,7 +308,7 @@ pub(super) fn crash_story(
         Unreturned {
             class: Class::Crash,
             rule: "kernel/survives",
-            expected: "no report",
+            expected: "no report".into(),
             observed: what.to_string(),
             text: "The kernel's console reports a fault during this op.".to_string(),
             console,

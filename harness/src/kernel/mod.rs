@@ -21,6 +21,7 @@ pub mod vm;
 
 pub use judge_by::JudgeBy;
 
+use crate::triage::Parting;
 use oracle::geometry::Geometry;
 use oracle::judge::Observation;
 use oracle::profile::Profile;
@@ -139,6 +140,8 @@ pub enum End {
     Died { status: i32 },
     /// Two views of the kernel contradict each other.
     ViewsDisagree { what: Disagreement },
+    /// Another kernel, with which this one is compared, did otherwise.
+    Parted(Parting),
     /// The guest could not run the program for a reason of its own.
     Failed { why: String },
     /// What the guest sent makes no sense.

@@ -227,9 +227,10 @@ impl Judge<'_> {
                 End::Done => Fate::Allowed(rule),
                 End::Failed { why } => Fate::Infra(why.clone()),
                 End::Garbage { what } => Fate::Infra(what.clone()),
-                End::Hang { .. } | End::Died { .. } | End::ViewsDisagree { .. } => {
-                    self.forbidden(execution)
-                }
+                End::Hang { .. }
+                | End::Died { .. }
+                | End::ViewsDisagree { .. }
+                | End::Parted(_) => self.forbidden(execution),
             },
         }
     }

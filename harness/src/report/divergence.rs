@@ -168,6 +168,7 @@ fn harness_rule(name: &str) -> &'static str {
         "op/returns" => "Every op returns within its limit.",
         "actor/lives" => "An actor ends by its own exit op only.",
         "kernel/survives" => "No program makes the kernel report a fault of its own.",
+        "kernels/alike" => "Two kernels do the same, or what one way through the program explains.",
         "views/agree" => "Two views of one page (pagemap, PAGEMAP_SCAN, VMAs) say the same.",
         "corpus/expectation" => {
             "What the author of a corpus program wrote down holds wherever the program runs."

@@ -10,8 +10,10 @@
 //! | `standing` | which kernels have a bucket, which have not, and of which it cannot be told |
 //! | `verdict` | whether a program goes wrong on a kernel, or cannot be told |
 //! | `padded` | longer programs to minimize |
+//! | `against` | two kernels as one, which goes wrong where they part |
 //! | `lab` | runs candidates in batches on a kernel that may die |
 
+mod against;
 mod lab;
 mod minimize;
 mod padded;
@@ -24,6 +26,7 @@ mod trust;
 mod verdict;
 mod weight;
 
+pub use against::{Against, Parting};
 pub use minimize::minimize;
 pub use padded::padded;
 pub use standing::{Reference, Standing};
