@@ -27,6 +27,11 @@ const MOST_WAYS: usize = 40;
 /// Pages that are free, so that huge pages are to be had.
 const FREE_PAGES: u64 = 1 << 20;
 
+/// The program that bytes make.
+pub fn made_of(bytes: &[u8]) -> Program {
+    program(&mut Unstructured::new(bytes))
+}
+
 /// Checks the section of the program that the bytes make. `mark` hears of what was reached. `false`: too large to go through.
 ///
 /// # Errors
@@ -37,7 +42,7 @@ pub fn race(bytes: &[u8], mark: &mut dyn FnMut(u64)) -> Result<bool, String> {
         let named = RELEASES.iter().filter_map(|name| Named::parse(name));
         named.map(|named| named.profile(Arch::X86_64)).collect()
     });
-    let program = program(&mut Unstructured::new(bytes));
+    let program = made_of(bytes);
     let profile = &profiles[number(bytes) as usize % profiles.len()];
     check(&program, profile, mark).map_err(|what| format!("{what}\n\n{program}"))
 }

@@ -52,10 +52,15 @@ pub fn simulated_arbitrary(
     choice: Choice,
     mark: &mut dyn FnMut(u64),
 ) -> Result<Option<Ran>, String> {
-    match from_unstructured(&mut Unstructured::new(bytes)) {
-        Ok(program) => run(program, choice, mark).map(Some),
-        Err(_) => Ok(None),
+    match made_of(bytes) {
+        Some(program) => run(program, choice, mark).map(Some),
+        None => Ok(None),
     }
+}
+
+/// The program that the generator makes of bytes, if it makes one.
+pub fn made_of(bytes: &[u8]) -> Option<Program> {
+    from_unstructured(&mut Unstructured::new(bytes)).ok()
 }
 
 /// The fault with this `family/name`.

@@ -12,32 +12,40 @@ pub struct Folders {
     pub corpus: PathBuf,
     /// The programs of the repository, as the target reads them.
     pub seeds: PathBuf,
-    /// What this run finds to be new.
+    /// What is found to be new. It stays until it is merged, however long that takes.
     pub new: PathBuf,
     /// Inputs that went wrong.
     pub findings: PathBuf,
 }
 
 impl Folders {
-    /// Makes them; `new` is empty.
+    /// Makes them. `new` has what earlier runs left that did not come to merging.
     ///
     /// # Errors
     /// They cannot be made.
     pub fn of(workspace: &Path, target: &str) -> Result<Folders> {
-        let work = crate::folders::target(workspace)
-            .join("mmdiff/fuzz")
-            .join(target);
+        Folders::below("mmdiff/fuzz", workspace, target)
+    }
+
+    /// Those of a measurement, which starts from nothing and leaves what fuzzing has found alone.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn of_figures(workspace: &Path, target: &str) -> Result<Folders> {
+        let work = crate::folders::target(workspace).join("mmdiff/fuzz-figures");
+        empty(&work.join(target).join("new"))?;
+        Folders::below("mmdiff/fuzz-figures", workspace, target)
+    }
+
+    fn below(name: &str, workspace: &Path, target: &str) -> Result<Folders> {
+        let work = crate::folders::target(workspace).join(name).join(target);
         let folders = Folders {
             corpus: workspace.join("fuzz/corpus").join(target),
             seeds: work.join("seeds"),
             new: work.join("new"),
             findings: work.join("findings"),
         };
-        for folder in [&folders.seeds, &folders.new] {
-            if folder.exists() {
-                std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
-            }
-        }
+        empty(&folders.seeds)?;
         for folder in [
             &folders.corpus,
             &folders.seeds,
@@ -54,7 +62,7 @@ impl Folders {
         [&self.new, &self.corpus, &self.seeds]
     }
 
-    /// Adds to the corpus those new inputs that reach what it does not; how many.
+    /// Adds to the corpus those new inputs that reach what it does not, and forgets the others; how many.
     ///
     /// # Errors
     /// The target fails on one of them.
@@ -67,10 +75,24 @@ impl Folders {
             .context("the target cannot be run")?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            bail!("merging failed ({}):\n{said}", output.status);
+            bail!(
+                "merging failed ({}), what is new stays in {}:\n{said}",
+                output.status,
+                self.new.display()
+            );
         }
-        Ok(count()? - before)
+        empty(&self.new)?;
+        std::fs::create_dir_all(&self.new).with_context(|| self.new.display().to_string())?;
+        Ok(count()?.saturating_sub(before))
     }
+}
+
+/// Removes a folder, if it is there.
+fn empty(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// Writes the programs of the repository as seeds: for targets that mutate programs the ops alone, for those that read any text

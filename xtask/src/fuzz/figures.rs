@@ -158,7 +158,7 @@ fn rates(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
             false => &["seeds", "nothing"],
         };
         for from in starts {
-            let folders = Folders::of(workspace, target)?;
+            let folders = Folders::of_figures(workspace, target)?;
             if *from == "seeds" {
                 seed(workspace, target, &folders.seeds)?;
             }
@@ -279,7 +279,7 @@ fn mutation(args: &FiguresArgs, workspace: &Path) -> Result<()> {
             if interrupt::stop_flag().load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let folders = Folders::of(workspace, target)?;
+            let folders = Folders::of_figures(workspace, target)?;
             for start in 0..START {
                 // The same programs: as text, and as the bytes that the generator makes them of.
                 let chosen = u64::from(number) * START + start;
@@ -355,7 +355,7 @@ fn one_fault(
     fault: &'static SimFault,
 ) -> Result<[String; 9]> {
     let name = fault.full_name();
-    let folders = Folders::of(workspace, "simulated")?;
+    let folders = Folders::of_figures(workspace, "simulated")?;
     for start in 0..START {
         let text = generate(start).to_string();
         std::fs::write(folders.seeds.join(start.to_string()), text)?;

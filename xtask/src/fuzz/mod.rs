@@ -2,6 +2,7 @@
 
 mod corpus;
 pub mod figures;
+mod finding;
 mod minimizer;
 pub mod tool;
 
@@ -21,7 +22,11 @@ const INTERRUPTED: i32 = 72;
 ///
 /// Installs cargo-fuzz when it is missing, builds the target with the sanitizer, starts from the target's corpus
 /// (fuzz/corpus/TARGET) and the programs of corpus/, and afterwards adds to the target's corpus what is new and no input
-/// there reaches. A finding ends it with exit code 1: its input is a program's file, for `cargo xtask show`, `run` and `minimize`.
+/// there reaches, however it ended. A finding ends it with exit code 1. It is made shorter where that takes no kernel; its input
+/// is a program's file, for `cargo xtask show`, `run` and `minimize`, or (race, simulated_arbitrary) has one beside it.
+///
+/// The programs of corpus/ are no seeds for race and simulated_arbitrary, whose inputs are choices that a generator reads, and for wire
+/// they are the messages that a guest sends of them.
 ///
 /// Targets:
 ///   oracle_laws          model and judge against laws that hold whatever the rules say; programs are mutated as programs
@@ -75,9 +80,15 @@ pub fn run(args: &FuzzArgs, workspace: &Path) -> Result<Exit> {
     let program = tool::program(workspace, target)?;
     // Ctrl-C goes to the target as well: it ends, we tidy up.
     interrupt::stop_flag();
+    session(args, &program, &folders, workspace)
+}
+
+/// Runs the target that was built, and takes care of what it leaves.
+fn session(args: &FuzzArgs, program: &Path, folders: &Folders, workspace: &Path) -> Result<Exit> {
+    let target = args.target.as_str();
     let before = findings(&folders.findings)?;
     let seconds = (args.minutes * 60.0).ceil() as u64;
-    let mut command = tool::run(&program, &folders.inputs());
+    let mut command = tool::run(program, &folders.inputs());
     command
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", folders.findings.display()))
@@ -89,15 +100,16 @@ pub fn run(args: &FuzzArgs, workspace: &Path) -> Result<Exit> {
     let mut found = findings(&folders.findings)?;
     found.retain(|path| !before.contains(path));
     let exit = exit(status, &found, target);
-    if matches!(exit, Exit::Fine | Exit::Interrupted) {
-        let added = folders.merge(&program)?;
-        say!("{added} new inputs in {}\n", folders.corpus.display());
+    // Where the infrastructure failed it would fail again: what is new stays for the next run.
+    if exit != Exit::Infrastructure {
+        match folders.merge(program) {
+            Ok(added) => say!("{added} new inputs in {}\n", folders.corpus.display()),
+            Err(why) if exit == Exit::Found => eprintln!("{why:#}"),
+            Err(why) => return Err(why),
+        }
     }
     for path in &found {
-        say!("finding: {}\n", path.display());
-    }
-    if let (Some(path), false) = (found.first(), target == "wire") {
-        say!("  cargo xtask show {}\n", path.display());
+        finding::tell(target, program, path, workspace)?;
     }
     Ok(exit)
 }
@@ -124,4 +136,130 @@ fn findings(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn how_a_target_ends_says_what_it_was() {
+        let ended =
+            |code: i32, found: &[PathBuf]| exit(ExitStatus::from_raw(code << 8), found, "t");
+        assert_eq!(ended(0, &[]), Exit::Fine);
+        assert_eq!(ended(INTERRUPTED, &[]), Exit::Interrupted);
+        for code in FOUND {
+            assert_eq!(ended(code, &[]), Exit::Found);
+        }
+        assert_eq!(ended(69, &[]), Exit::Infrastructure);
+        // Whatever it says: there is a finding.
+        assert_eq!(ended(1, &["crash-1".into()]), Exit::Found);
+        let killed = ExitStatus::from_raw(nix::sys::signal::Signal::SIGKILL as i32);
+        assert_eq!(exit(killed, &[], "t"), Exit::Infrastructure);
+    }
+
+    /// A target that finds an input worth keeping and one that goes wrong, and ends with this status.
+    struct Fake {
+        folder: tempfile::TempDir,
+        folders: Folders,
+        program: PathBuf,
+    }
+
+    impl Fake {
+        fn ending_with(code: i32, merges: bool) -> Fake {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| {
+                let path = folder.path().join(name);
+                std::fs::create_dir_all(&path).unwrap();
+                path
+            };
+            let folders = Folders {
+                corpus: at("corpus"),
+                seeds: at("seeds"),
+                new: at("new"),
+                findings: at("findings"),
+            };
+            let program = folder.path().join("oracle_laws");
+            let finds = if FOUND.contains(&code) {
+                "echo long >$prefix/crash-1"
+            } else {
+                ":"
+            };
+            let merge = if merges {
+                "cp $2/* $1/; exit 0"
+            } else {
+                "exit 1"
+            };
+            let script = format!(
+                "#!/bin/sh\nfor word; do case $word in\n-merge=1) {merge};;\n\
+                 -exact_artifact_path=*) echo x >${{word#*=}}; exit 0;;\n-artifact_prefix=*) prefix=${{word#*=}};;\nesac; done\n\
+                 echo input >$1/input\n{finds}\nexit {code}\n"
+            );
+            std::fs::write(&program, script).unwrap();
+            let runs = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(&program, runs).unwrap();
+            Fake {
+                folder,
+                folders,
+                program,
+            }
+        }
+
+        fn run(&self) -> Result<Exit> {
+            let args = FuzzArgs {
+                target: "oracle_laws".into(),
+                minutes: 0.1,
+                seed: None,
+            };
+            session(&args, &self.program, &self.folders, self.folder.path())
+        }
+
+        /// Whether the new input is in the corpus, and whether it is still said to be new.
+        fn kept(&self) -> (bool, bool) {
+            let has = |folder: &Path| folder.join("input").exists();
+            (has(&self.folders.corpus), has(&self.folders.new))
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_kept_however_a_run_ends() {
+        for (code, wanted) in [
+            (0, Exit::Fine),
+            (INTERRUPTED, Exit::Interrupted),
+            (FOUND[0], Exit::Found),
+        ] {
+            let fake = Fake::ending_with(code, true);
+            assert_eq!(fake.run().unwrap(), wanted);
+            assert_eq!(fake.kept(), (true, false), "{code}");
+        }
+        let fake = Fake::ending_with(69, true);
+        assert_eq!(fake.run().unwrap(), Exit::Infrastructure);
+        assert_eq!(fake.kept(), (false, true), "for the next run");
+    }
+
+    #[test]
+    fn what_cannot_be_merged_stays_and_hides_no_finding() {
+        let fake = Fake::ending_with(FOUND[0], false);
+        assert_eq!(fake.run().unwrap(), Exit::Found);
+        assert_eq!(fake.kept(), (false, true));
+        let fake = Fake::ending_with(0, false);
+        assert!(fake
+            .run()
+            .unwrap_err()
+            .to_string()
+            .contains("merging failed"));
+        assert_eq!(fake.kept(), (false, true));
+    }
+
+    #[test]
+    fn a_finding_is_made_shorter() {
+        let fake = Fake::ending_with(FOUND[0], true);
+        fake.run().unwrap();
+        let short = fake.folders.findings.join("crash-1.min");
+        assert_eq!(std::fs::read_to_string(short).unwrap(), "x\n");
+        // That of an earlier run is none of this one.
+        assert_eq!(findings(&fake.folders.findings).unwrap().len(), 2);
+    }
 }

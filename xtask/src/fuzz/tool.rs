@@ -13,7 +13,8 @@ const TRIPLE: &str = if cfg!(target_arch = "aarch64") {
 };
 
 /// No red zones on stacks and no stacks of allocations: safe code cannot leave its variables, the two unsafe lines that targets run take
-/// no pointers to any, and a fourth of the time of `oracle_laws` went there. The heap and what is static are watched.
+/// no pointers to any, and a fourth of the time of `oracle_laws` went there. What is static is watched, and the heap but in `oracle_laws`, which
+/// takes its memory from another allocator than the sanitizer's.
 const STACKS_APART: &str = "-Cllvm-args=-asan-stack=0 -Cllvm-args=-asan-use-after-return=never";
 
 /// What is written in C++ and C is libFuzzer itself and an allocator: nothing of ours. The compiler crate hands the sanitizer of Rust's flags
