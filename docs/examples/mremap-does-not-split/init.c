@@ -1,11 +1,15 @@
 /*
- * PID 1 of a virtual machine: runs every program in /repro, says how each ended, and switches off.
+ * PID 1 of a virtual machine: runs every program in /repro, says how each ended, and switches off. A program that hangs in a call says so
+ * itself; one that cannot even do that is given up.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
@@ -24,8 +28,43 @@ static void set(const char *path, const char *value)
 	}
 }
 
+/* Seconds after which a program is given up: three times what it gives a call. */
+#define GIVEN_UP 90
+
+/* Waits for a child, for so many seconds without one that ends. */
+static int has_ended(pid_t child, int *status, int seconds)
+{
+	struct timespec limit = { .tv_sec = seconds };
+	sigset_t ends;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGCHLD);
+	while (waitpid(child, status, WNOHANG) != child)
+		if (sigtimedwait(&ends, NULL, &limit) < 0 && errno == EAGAIN)
+			return waitpid(child, status, WNOHANG) == child;
+	return 1;
+}
+
+/* Prints what the kernel tells of where a process is. */
+static void tell(pid_t pid, const char *name)
+{
+	char path[64], text[4096];
+	FILE *file;
+	size_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	file = fopen(path, "r");
+	if (!file)
+		return;
+	n = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[n] = 0;
+	printf("%s: %s\n", name, text);
+}
+
 int main(void)
 {
+	sigset_t ends;
 	struct dirent **names;
 	int fd, count;
 
@@ -47,6 +86,9 @@ int main(void)
 	set("/proc/sys/kernel/numa_balancing", "0");
 	set("/proc/sys/kernel/randomize_va_space", "0");
 	set("/proc/sys/debug/exception-trace", "0");
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
 	count = scandir("/repro", &names, NULL, alphasort);
 	for (int i = 0; i < count; i++) {
 		char path[512];
@@ -56,13 +98,24 @@ int main(void)
 		if (names[i]->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "/repro/%s", names[i]->d_name);
+		printf("\nreproducer: %s begins\n", names[i]->d_name);
+		fflush(stdout);
 		child = fork();
 		if (child == 0) {
+			sigprocmask(SIG_UNBLOCK, &ends, NULL);
 			prctl(PR_SET_PDEATHSIG, 9);
 			execl(path, path, (char *)NULL);
 			_exit(126);
 		}
-		waitpid(child, &status, 0);
+		if (!has_ended(child, &status, GIVEN_UP)) {
+			printf("\n%s does not end\n", names[i]->d_name);
+			tell(child, "syscall");
+			tell(child, "stack");
+			kill(child, SIGKILL);
+			if (!has_ended(child, &status, 5))
+				printf("and cannot be killed\n");
+			status = 1 << 8;
+		}
 		printf("\nreproducer: %s %d\n", names[i]->d_name,
 		       WIFEXITED(status) ? WEXITSTATUS(status) :
 					   128 + WTERMSIG(status));
