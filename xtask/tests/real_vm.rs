@@ -171,3 +171,19 @@ fn a_qemu_without_a_sandbox_is_used_and_told_of() {
     assert!(record.contains(", without sandbox\""), "{record}");
     assert_eq!(column(&out, "programs"), 1);
 }
+
+/// A kernel that finds no init panics before the guest is up: neither a pass nor a finding.
+#[test]
+fn a_real_kernel_that_does_not_boot_is_69() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out");
+    let more = ["--programs", "64", "--append", "rdinit=/nonexistent"];
+    let mut run = matrix(&out, &more);
+    let output = run.stderr(Stdio::piped()).output().expect("a run");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{err}");
+    assert!(err.contains("panics while it boots"), "{err}");
+    assert_eq!(column(&out, "programs"), 0, "{err}");
+    assert!(column(&out, "infra_errors") > 0, "{err}");
+    assert_eq!(column(&out, "divergences"), 0, "{err}");
+}
