@@ -59,8 +59,54 @@ mmap 2+0..2+9 rw shared fixed
 uffd-register-missing 2+0..2+9
 ";
 
+/// Leaves two actors for whom huge pages are switched off, each otherwise than the other.
+const SWITCHED: &str = "\
+thp always
+
+thp-disable
+mmap 0+0..2+0 rw private fixed
+hugepage 0+0..1+0
+write 1-9..1+9 tag 1
+fork 1
+1: thp-disable-except-advised
+1: write 1+0..1+20 tag 2
+";
+
+/// Leaves huge TLB memory, registered and not, and secret memory of two actors.
+const HUGETLB_AND_SECRET: &str = "\
+needs hugetlb uffd secret
+thp always
+
+mmap 0+0..1+0 rw private hugetlb fixed noreserve
+uffd-register-missing 0+0..1+0
+mmap 1+0..2+0 rw shared hugetlb fixed noreserve
+read 1+0..1+1
+mmap 2+0..2+8 rw shared secret0 fixed
+write 2+0..2+6 tag 3
+fork 1
+1: write 2+2..2+3 tag 4
+1: write 1+0..1+1 tag 5
+exit
+";
+
+/// Leaves pages that are swapped out, some of them twice mapped, a huge page among them.
+const SWAPPED: &str = "\
+needs swap
+thp always
+swap on
+
+mmap 0+0..2+0 rw private fixed
+write 0+0..0+40 tag 1
+write 1+0..1+8 tag 2
+pageout 0+0..1+4
+guard-install 0+2..0+5
+fork 1
+1: write 0+8..0+9 tag 2
+1: pageout 0+8..0+20
+";
+
 /// Programs that leave as much behind as a program can, and those that end badly.
-fn hostile(id: u64) -> Vec<Program> {
+fn hostile(id: u64, swaps: bool) -> Vec<Program> {
     let all = mmap(0, 1536, 3, PRIVATE | FIXED);
     let mut programs = vec![
         // The whole arena: huge, guarded, written, left as it is.
@@ -134,8 +180,16 @@ fn hostile(id: u64) -> Vec<Program> {
     let files = wire_form(id + 11, files);
     programs.extend([loud, root, wrong, files]);
     programs.extend(lasting(id + 12));
-    let registered = oracle::program::Program::load(REGISTERED).unwrap();
-    programs.push(wire_form(id + 15, registered));
+    let mut more = vec![REGISTERED, SWITCHED, HUGETLB_AND_SECRET];
+    if swaps {
+        more.push(SWAPPED);
+    } else {
+        eprintln!("no neighbour that swaps: the kernel's package has no RAM disk");
+    }
+    for (n, text) in more.into_iter().enumerate() {
+        let program = oracle::program::Program::load(text).unwrap();
+        programs.push(wire_form(id + 15 + n as u64, program));
+    }
     programs
 }
 
@@ -172,7 +226,7 @@ fn check(arch: Arch) {
         assert!(!execution.steps.is_empty());
     }
     // Between hostile neighbours: before each of them and after.
-    for (n, bad) in hostile(0).into_iter().enumerate() {
+    for (n, bad) in hostile(0, rig.swaps).into_iter().enumerate() {
         let (id, fault) = (bad.id, bad.fault);
         let mut mixed = vec![bad.clone()];
         mixed.extend(probes().into_iter().skip(n % 4).step_by(4));

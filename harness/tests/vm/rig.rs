@@ -4,7 +4,8 @@ use harness::kernel::vm::{Vm, VmConfig, VmError};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use vm_images::initramfs::Initramfs;
-use vm_images::{guest, Arch, Lock, Store};
+use vm_images::modules::modules;
+use vm_images::{guest, obtain, Arch, Lock, Manifest, Store};
 use wire::{Execution, GuestFault, Knobs, Mode, Op, Program, Request, Response, Step};
 
 pub const PAGE: u64 = 4096;
@@ -16,6 +17,8 @@ pub const FIXED: u32 = 0x10;
 pub struct Rig {
     pub config: VmConfig,
     pub dir: tempfile::TempDir,
+    /// The kernel's package has the RAM disk to swap to.
+    pub swaps: bool,
 }
 
 /// The newest kernel of an architecture, with 4 KiB pages, and a guest built from this checkout.
@@ -31,24 +34,34 @@ pub fn rig(arch: Arch) -> Rig {
         .filter(|k| k.arch == arch && k.flavour == "cloud")
         .max_by_key(newest)
         .unwrap();
+    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let store = Store::open_default().unwrap();
-    let fetched = store.fetch(kernel, &|_| ()).unwrap();
+    let suites = Manifest::load(&workspace.join("vm-images/kernels.toml"))
+        .unwrap()
+        .suites;
+    // What the mirror has of its series, once it has the locked one no more.
+    let fetched = obtain(&store, kernel, &suites, &|_| ()).unwrap();
+    let modules = modules(&store, &fetched.kernel, &["brd"], &|_| ()).unwrap();
     let image = fetched
         .image
         .unpacked(&store.root().join("images"))
         .unwrap();
-    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let init = guest::build(arch, &workspace, &|_| ()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let initramfs = dir.path().join("initramfs.cpio");
-    std::fs::write(&initramfs, Initramfs::with_init(&init).unwrap().finish()).unwrap();
+    let archive = Initramfs::with_init(&init).unwrap().modules(&modules);
+    std::fs::write(&initramfs, archive.finish()).unwrap();
     let config = VmConfig::new(
         &image.path,
         &initramfs,
         arch,
         &dir.path().join("console.log"),
     );
-    Rig { config, dir }
+    Rig {
+        config,
+        dir,
+        swaps: !modules.is_empty(),
+    }
 }
 
 impl Rig {
