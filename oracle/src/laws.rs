@@ -275,6 +275,7 @@ fn follow_judge(
                 true => taken.world.shown(),
                 false => taken.world.shown_without_sizes(),
             },
+            failing: None,
         };
         world = taken.world;
         match oracle.observe(&seen) {

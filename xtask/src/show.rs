@@ -123,6 +123,7 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
         let usual_seen = Observation {
             outcome: usual.outcome.clone(),
             spaces: usual.world.shown(),
+            failing: None,
         };
         for (actor, space) in &usual_seen.spaces {
             say!("{}", strips(*actor, space, geometry));
@@ -150,6 +151,7 @@ fn parting(program: &Program, profiles: [&Profile; 2], names: &[String; 2], g: G
             let observation = Observation {
                 outcome: usual.outcome.clone(),
                 spaces: usual.world.shown(),
+                failing: None,
             };
             oracle.observe(&observation);
             seen.push((observation, rules.join(" ")));

@@ -3,6 +3,7 @@
 
 use crate::bar::Bar;
 use crate::control::{Control, State, TooLong};
+use crate::failing::FailNth;
 use crate::files::Files;
 use crate::log::KernelLog;
 use crate::look::Eyes;
@@ -38,6 +39,8 @@ pub struct Actor {
     pub forked: bool,
     /// Our own: a child closes that of its parent.
     pub uffd: Uffd,
+    /// Our own, too: makes allocations fail.
+    pub fails: FailNth,
     /// What this process's ops have left behind.
     pub traces: Traces,
     /// Counts the kernel's walks over page tables for installs in sections, if that is wanted.
@@ -130,6 +133,7 @@ impl Actor {
     fn op(&mut self, program: &Program, number: u32, judged: bool) -> Result<(), Failure> {
         let step = program.steps[number as usize];
         self.progress(Phase::Op, number);
+        self.fails.begin(step.fail)?;
         if step.lane.is_some() {
             return self.section(program, number, judged);
         }
@@ -167,6 +171,7 @@ impl Actor {
                     me: self.me,
                     buffer: &mut scratch.values,
                     uffd: &mut self.uffd,
+                    fails: &self.fails,
                     traces: &mut self.traces,
                 }
                 .perform(op)?
@@ -176,7 +181,7 @@ impl Actor {
         if !judged {
             return self.next_step(program, number);
         }
-        self.stage_result(&[result])?;
+        self.stage_result(&[result], self.fails.left()?)?;
         self.look_next(program, number)
     }
 
@@ -200,7 +205,7 @@ impl Actor {
             return self.next_step(program, last);
         }
         for (number, results) in steps.zip(&ended.results) {
-            self.stage_result(results)?;
+            self.stage_result(results, None)?;
             if number as u32 != last {
                 // Nothing is looked at before all threads have ended.
                 self.control.stage_length(0)?;
@@ -210,8 +215,9 @@ impl Actor {
         self.look_next(program, last)
     }
 
-    /// Reports what the op of a step returned, all results that differ from the one before. The views are to follow.
-    fn stage_result(&self, results: &[OpResult]) -> Result<(), Failure> {
+    /// Reports what the op of a step returned, all results that differ from the one before, and what was left to go until an
+    /// allocation would have failed. The views are to follow.
+    fn stage_result(&self, results: &[OpResult], left: Option<u32>) -> Result<(), Failure> {
         let (first, more) = results
             .split_first()
             .ok_or_else(|| Failure("an op without a result".to_owned()))?;
@@ -220,6 +226,7 @@ impl Actor {
         for result in more {
             self.control.stage(result)?;
         }
+        self.control.stage(&left)?;
         Ok(())
     }
 
@@ -355,8 +362,9 @@ impl Actor {
         let parent = if self.me == 0 { 0 } else { libc::CLONE_PARENT };
         let flags = (parent | libc::SIGCHLD) as u64;
         // SAFETY: the child goes on with a copy of our memory, like fork(2), and nobody is at the heap meanwhile.
-        let made =
-            heap::undisturbed(|| unsafe { sys::call(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) });
+        let made = heap::undisturbed(|| unsafe {
+            self.fails.call(libc::SYS_clone, [flags, 0, 0, 0, 0, 0])
+        });
         match made {
             Ok(0) => Ok(None),
             Ok(pid) => {
@@ -384,6 +392,7 @@ impl Actor {
     fn be_born(&mut self, child: u8, fault: Option<GuestFault>) -> Result<(), Failure> {
         self.me = child;
         self.uffd.close();
+        self.fails.close();
         self.control.populate();
         self.eyes.reopen(self.user)?;
         if fault == Some(GuestFault::ForkLosesGuards) {

@@ -451,6 +451,7 @@ mod tests {
             let result = OpResult::Ret(ret);
             control.stage(&result).unwrap();
             control.stage_length(0).unwrap();
+            control.stage(&Some(3_u32)).unwrap();
             control.stage_length(2).unwrap();
             control.stage_view(0, &full).unwrap();
             control
@@ -464,6 +465,7 @@ mod tests {
             steps.push(StepSeen {
                 result,
                 more: vec![],
+                fail_left: Some(3),
                 actors: vec![(0, seen(&full)), (3, seen(&View::Full(Space::default())))],
             });
         }

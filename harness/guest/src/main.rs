@@ -21,6 +21,7 @@
 //! | [`walks`] | how often the kernel walks page tables |
 //! | [`files`] | files that programs map |
 //! | [`perform`] | the ops under test |
+//! | [`failing`] | allocations that are made to fail |
 //! | [`transfer`] | calls that have the kernel read and write memory |
 //! | [`access`] | loads and stores that may fault |
 //! | [`look`] | observation |
@@ -34,6 +35,7 @@ mod arena;
 mod bar;
 mod boot;
 mod control;
+mod failing;
 mod files;
 mod heap;
 mod host;

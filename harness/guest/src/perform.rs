@@ -2,6 +2,7 @@
 
 use crate::access;
 use crate::arena::Arena;
+use crate::failing::FailNth;
 use crate::files::Files;
 use crate::look::{self, value_runs};
 use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, MREMAP_DONTUNMAP};
@@ -30,6 +31,8 @@ pub struct Bench<'a> {
     pub buffer: &'a mut [u64],
     /// The actor's userfaultfd.
     pub uffd: &'a mut Uffd,
+    /// What is to fail within the op's call.
+    pub fails: &'a FailNth,
     /// What the ops have done to the process that unmapping the arena does not undo.
     pub traces: &'a mut Traces,
 }
@@ -152,7 +155,7 @@ impl Bench<'_> {
                 self.traces.locks |= flags & libc::MAP_LOCKED as u32 != 0;
                 let args = [start, len, prot.into(), flags.into(), fd, offset];
                 // SAFETY: above.
-                let result = unsafe { sys::call(libc::SYS_mmap, args) };
+                let result = unsafe { self.fails.call(libc::SYS_mmap, args) };
                 Ok(match result {
                     Ok(got) if got == start => OpResult::Ret(0),
                     Ok(got) => {
@@ -173,8 +176,9 @@ impl Bench<'_> {
                 if fault == Some(GuestFault::SkipMunmap) {
                     return Ok(OpResult::Ret(0));
                 }
+                let args = [start, len, 0, 0, 0, 0];
                 // SAFETY: above.
-                let result = unsafe { sys::call(libc::SYS_munmap, [start, len, 0, 0, 0, 0]) };
+                let result = unsafe { self.fails.call(libc::SYS_munmap, args) };
                 Ok(ret(result, fault))
             }
             Op::Mprotect { at, len, mut prot } => {
@@ -184,7 +188,7 @@ impl Bench<'_> {
                 }
                 let args = [start, len, prot.into(), 0, 0, 0];
                 // SAFETY: above.
-                let result = unsafe { sys::call(libc::SYS_mprotect, args) };
+                let result = unsafe { self.fails.call(libc::SYS_mprotect, args) };
                 Ok(ret(result, fault))
             }
             Op::Madvise { at, len, advice } => {
@@ -203,7 +207,7 @@ impl Bench<'_> {
                 }
                 let args = [start, len, advice as u64, 0, 0, 0];
                 // SAFETY: above.
-                let result = unsafe { sys::call(libc::SYS_madvise, args) };
+                let result = unsafe { self.fails.call(libc::SYS_madvise, args) };
                 Ok(ret(result, fault))
             }
             Op::Mlock { at, len, flags } => {
@@ -215,13 +219,14 @@ impl Bench<'_> {
                     flags => (libc::SYS_mlock2, flags.into()),
                 };
                 // SAFETY: above.
-                let result = unsafe { sys::call(number, [start, len, flags, 0, 0, 0]) };
+                let result = unsafe { self.fails.call(number, [start, len, flags, 0, 0, 0]) };
                 Ok(ret(result, fault))
             }
             Op::Munlock { at, len } => {
                 let start = self.range(at, len, true)?;
+                let args = [start, len, 0, 0, 0, 0];
                 // SAFETY: above.
-                let result = unsafe { sys::call(libc::SYS_munlock, [start, len, 0, 0, 0, 0]) };
+                let result = unsafe { self.fails.call(libc::SYS_munlock, args) };
                 Ok(ret(result, fault))
             }
             Op::Mlockall { flags } => {
@@ -373,7 +378,7 @@ impl Bench<'_> {
         self.traces.locks_lost |= self.traces.locks && flags & MREMAP_DONTUNMAP as u32 != 0;
         let args = [start, len, new_len, flags.into(), new, 0];
         // SAFETY: both ranges lie in the arena or its margins, or the kernel refuses them; see `range`.
-        let result = unsafe { sys::call(libc::SYS_mremap, args) };
+        let result = unsafe { self.fails.call(libc::SYS_mremap, args) };
         Ok(match result {
             Ok(got) if got == new => OpResult::Ret(0),
             Ok(got) => {
@@ -459,6 +464,7 @@ mod tests {
             me: 0,
             buffer: &mut [],
             uffd: &mut Uffd::default(),
+            fails: &FailNth::default(),
             traces: &mut Traces::default(),
         };
         let block = 2 << 20;

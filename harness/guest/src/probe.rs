@@ -104,6 +104,7 @@ pub fn probe(missing: Vec<String>) -> Result<(Hello, Features), String> {
         pagemap_guard,
         memory_failure: Path::new("/proc/sys/vm/memory_failure_early_kill").exists(),
         swap: crate::swap::is_possible(),
+        fail_nth: crate::failing::is_possible(),
         missing,
     };
     Ok((hello, features))

@@ -5,6 +5,7 @@
 //! actor reports what their ops returned.
 
 use crate::actor::Actor;
+use crate::failing::FailNth;
 use crate::heap;
 use crate::perform::{Bench, Traces};
 use crate::sys;
@@ -264,6 +265,8 @@ extern "C" fn work(argument: *mut c_void) {
         me: actor.me,
         buffer: &mut buffer,
         uffd: &mut uffd,
+        // Nothing is made to fail where threads run at once.
+        fails: &FailNth::default(),
         traces: &mut me.traces,
     };
     let storm = u64::from(actor.control.op_limit_ms.load(Relaxed)) * 1_000_000 / 2;

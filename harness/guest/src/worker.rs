@@ -15,6 +15,7 @@ use crate::actor::{tell_host, Actor, USER};
 use crate::arena::Arena;
 use crate::bar::{Bar, Device};
 use crate::control::{Control, State};
+use crate::failing::{self, FailNth};
 use crate::files::Files;
 use crate::knobs::KnobFiles;
 use crate::log::KernelLog;
@@ -47,6 +48,8 @@ struct Worker {
     bar: Bar,
     actor: Actor,
     played: u32,
+    /// A program has asked for allocations that fail.
+    fails: bool,
 }
 
 /// Runs until the host wants no more or the worker is to be replaced.
@@ -105,6 +108,7 @@ impl Worker {
             me: 0,
             forked: false,
             uffd: Uffd::default(),
+            fails: FailNth::default(),
             traces: Traces::default(),
             walks: None,
         };
@@ -113,6 +117,7 @@ impl Worker {
             bar,
             actor,
             played: 0,
+            fails: false,
         })
     }
 
@@ -324,6 +329,12 @@ impl Worker {
 
     fn prepare(&mut self, program: &Program) -> Result<(), String> {
         self.setup.knobs.set(self.setup.control, program.knobs)?;
+        if !self.fails && program.steps.iter().any(|step| step.fail.is_some()) {
+            if failing::is_possible() {
+                failing::set_up()?;
+            }
+            self.fails = true;
+        }
         let user = if program.knobs.root { 0 } else { USER };
         if user != self.actor.user {
             sys::set_user(user, user, 0).map_err(|e| format!("setresuid: {e}"))?;

@@ -42,6 +42,7 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::UffdMove => profile.uffd_move,
         Need::Swap => profile.swap_device,
         Need::Thp => info.thp,
+        Need::FailNth => info.fail_nth,
         Need::Page4K => info.geometry.page_size == 4096,
         Need::MremapMany => profile.mremap_moves_many,
     }

@@ -41,6 +41,7 @@ impl Piece<'_> {
                 Some(Cow::Owned(Observation {
                     outcome: Outcome::Together(outcomes.collect()),
                     spaces: last.spaces.clone(),
+                    failing: None,
                 }))
             }
         }
@@ -83,6 +84,7 @@ mod tests {
         let seen = |outcome| Observation {
             outcome,
             spaces: Vec::new(),
+            failing: None,
         };
         let all = [Outcome::Ok, Outcome::Elsewhere, Outcome::Errno(5)].map(seen);
         let section = piece_of(&program, 1).unwrap();

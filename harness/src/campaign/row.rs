@@ -191,6 +191,7 @@ impl<'a> Row<'a> {
             arch: self.source.arch().to_string(),
             geometry: Geometry::K4,
             thp: true,
+            fail_nth: false,
             accel: String::new(),
             boot_seconds: 0.0,
         }

@@ -324,10 +324,12 @@ fn expectation(allowed: &[Branch]) -> Observation {
         Observation {
             outcome: Outcome::Ok,
             spaces: Vec::new(),
+            failing: None,
         },
         |branch| Observation {
             outcome: branch.outcome.clone(),
             spaces: branch.world.shown(),
+            failing: None,
         },
     )
 }

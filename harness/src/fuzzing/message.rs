@@ -114,6 +114,7 @@ fn others() -> [Response; 5] {
             scan_guard: true,
             pagemap_guard: true,
             memory_failure: true,
+            fail_nth: false,
             swap: true,
             missing: vec!["/sys/kernel/mm/ksm/run (CONFIG_KSM)".into()],
         }),

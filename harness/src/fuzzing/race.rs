@@ -62,6 +62,7 @@ fn check(program: &Program, profile: &Profile, mark: &mut dyn FnMut(u64)) -> Res
         let seen = Observation {
             outcome: usual.outcome.clone(),
             spaces: usual.world.shown(),
+            failing: None,
         };
         let verdict = oracle.observe(&seen);
         if matches!(verdict, Verdict::Divergence(_)) {
@@ -77,6 +78,7 @@ fn check(program: &Program, profile: &Profile, mark: &mut dyn FnMut(u64)) -> Res
         .map(|branch| Observation {
             outcome: branch.outcome.clone(),
             spaces: branch.world.shown(),
+            failing: None,
         })
         .collect();
     mark(number(("ways", ways.len().checked_ilog2())));
@@ -116,6 +118,7 @@ fn check(program: &Program, profile: &Profile, mark: &mut dyn FnMut(u64)) -> Res
             let whole = Observation {
                 outcome: Outcome::Together(outcomes),
                 spaces: world.shown(),
+                failing: None,
             };
             if !ways.contains(&whole) {
                 return Err(format!(
@@ -143,6 +146,7 @@ fn apart(way: &Observation) -> Vec<Observation> {
             } else {
                 Vec::new()
             },
+            failing: None,
         })
         .collect()
 }
@@ -156,6 +160,7 @@ fn wrongs(way: &Observation) -> Vec<Observation> {
         wrongs.push(Observation {
             outcome: Outcome::Together(outcomes),
             spaces: way.spaces.clone(),
+            failing: None,
         });
     }
     let mut without = way.clone();

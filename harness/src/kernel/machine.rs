@@ -200,6 +200,7 @@ impl VmKernel {
             arch: arch.into(),
             geometry,
             thp: hello.pmd_size != 0,
+            fail_nth: hello.fail_nth,
             accel: accel.into(),
             boot_seconds: vm.boot_seconds(),
         };

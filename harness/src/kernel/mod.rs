@@ -43,6 +43,8 @@ pub struct KernelInfo {
     pub geometry: Geometry,
     /// Transparent huge pages are built in.
     pub thp: bool,
+    /// Allocations can be made to fail.
+    pub fail_nth: bool,
     /// `tcg`, `kvm`, or `none` for the simulated kernel.
     pub accel: String,
     /// Seconds from the start of QEMU until the guest answered.

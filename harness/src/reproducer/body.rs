@@ -69,6 +69,11 @@ struct Writer {
 
 impl Writer {
     fn step(&mut self, step: &Step) -> Result<(), Unsayable> {
+        if step.fail.is_some() {
+            return Err(Unsayable(format!(
+                "an allocation is to fail in `{step}`: /proc/thread-self/fail-nth, and what may fail, are not said here"
+            )));
+        }
         for line in &step.comments {
             self.body.text += &format!("\n\t/*{} */", line.trim_end().replace("*/", "* /"));
         }

@@ -85,6 +85,8 @@ fn needs(program: &Program) -> Vec<Need> {
         });
     }
     needs.extend(program.knobs.swap.then_some(Need::Swap));
+    let fails = program.steps.iter().any(|step| step.fail.is_some());
+    needs.extend(fails.then_some(Need::FailNth));
     needs.sort_unstable();
     needs.dedup();
     needs

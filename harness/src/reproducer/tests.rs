@@ -60,6 +60,10 @@ fn what_cannot_be_said_is_refused_by_name() {
             "khugepaged",
         ),
         ("fork 1\nexit\n", "ends before"),
+        (
+            "mmap 0+0..0+1 rw private fixed\nguard-install 0+0..0+1 fail 2\n",
+            "fail-nth",
+        ),
     ] {
         let program = Program::load(text).expect("parses");
         let error = reproducer("it", &program)

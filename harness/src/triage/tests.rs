@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::campaign::{judge, ProgramVerdict};
-use crate::kernel::simulated::{Mishap, SimFault, Simulated, Strike, FAULTS};
+use crate::kernel::simulated::{Mishap, SimFault, Simulated, Strike, FAILING, FAULTS};
 use crate::kernel::{Kernel, KernelSource, Prepared, Smaps};
 use oracle::geometry::Geometry;
 use oracle::profile::Profile;
@@ -453,6 +453,28 @@ fn failed_expectations_keep_their_words() {
         result.program.to_string(),
         "needs guards\nthp madvise\n\nmmap 0+0..0+1 r private fixed\n\
          guard-install 0+0..0+1\nread 0+0..0+1 => SIGSEGV ACCERR\n"
+    );
+}
+
+/// An allocation that fails and has nothing to do with it is left out, with what needs it; one that it is about stays.
+#[test]
+fn allocations_fail_only_where_they_must() {
+    let text = "needs guards fail-nth\n\nmmap 0+0..0+4 rw private fixed\nguard-install 0+1..0+2 fail 9\nfork 1\n";
+    let source = with_fault(fault("fork", "loses-guards"));
+    let result = minimized(&source, &Program::load(text).expect("parses"), &settings());
+    let steps = &result.program.steps;
+    assert!(
+        steps.iter().all(|step| step.fail.is_none()),
+        "{}",
+        result.program
+    );
+    assert!(result.program.needs.is_empty());
+    let text = "mmap 0+0..0+8 rw private fixed\nwrite 0+4..0+5 tag 1\nmmap 1+0..1+2 r private fixed\nguard-install 1+0..1+2 fail 2\n";
+    let source = with_fault(&FAILING[0]);
+    let result = minimized(&source, &Program::load(text).expect("parses"), &settings());
+    assert_eq!(
+        result.program.to_string(),
+        "thp madvise\n\nmmap 0+0..0+1 none private fixed\nguard-install 0+0..0+1 fail 1\n"
     );
 }
 

@@ -21,7 +21,7 @@ pub struct Weight {
     pub forks: usize,
     /// Ops that fail or fault on the newest kernel, as the model has it: what nobody has to wonder about is simpler.
     pub failing: usize,
-    /// Expectations, comment lines, needs, knobs that are not at their default.
+    /// Expectations, comment lines, needs, knobs that are not at their default, allocations that fail.
     pub extras: usize,
     /// Ranges that wrap around (2) or are empty (1).
     pub odd: usize,
@@ -73,6 +73,8 @@ impl Weight {
         let mut cuts = BTreeSet::new();
         for step in &program.steps {
             w.extras += step.expect.len() + step.comments.len();
+            w.extras += usize::from(step.fail.is_some());
+            w.tags += u64::from(step.fail.unwrap_or(0));
             w.actors += usize::from(step.actor);
             w.actors += step.lane.map_or(0, |lane| usize::from(lane.number));
             match step.op {

@@ -93,6 +93,7 @@ pub fn step(actor: u8, op: Op) -> Step {
         actor,
         lane: None,
         op,
+        fail: None,
         look: wire::Look::Full,
     }
 }

@@ -19,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 13;
+pub const VERSION: u32 = 14;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub struct Hello {
     pub memory_failure: bool,
     /// There can be swap space: the kernel has brd, built in or as a module of the initramfs, and swapping.
     pub swap: bool,
+    /// Allocations can be made to fail: the kernel has /proc/PID/fail-nth, and debugfs.
+    pub fail_nth: bool,
     /// Knob files that are missing, with the CONFIG option each needs.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_NAMES }>")]
     pub missing: Vec<String>,
@@ -326,6 +328,8 @@ pub struct Step {
     /// last step of a section is anything looked at.
     pub lane: Option<Lane>,
     pub op: Op,
+    /// The allocation within the op's system call that is made to fail, from 1 on, where [`Hello::fail_nth`] says that this can be.
+    pub fail: Option<u16>,
     /// What is looked at after it.
     pub look: Look,
 }
@@ -639,6 +643,9 @@ pub struct StepSeen {
     /// Of a thread that repeats its op: the results after the first that differ from the one before.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_MORE }>")]
     pub more: Vec<OpResult>,
+    /// What /proc/PID/fail-nth said after the call in which the allocation [`Step::fail`] was to fail: 0, it did; otherwise how many more
+    /// there would have had to be, so that 1 means that one more would have failed. `None` where nothing was to fail.
+    pub fail_left: Option<u32>,
     /// One per living actor, in the order in which they looked.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_ACTORS }>")]
     pub actors: Vec<(u8, View)>,

@@ -27,6 +27,7 @@ fn batch(programs: u64) -> Request {
                 actor: 0,
                 lane: None,
                 op: Op::Munmap { at: -4096, len: id },
+                fail: None,
                 look: wire::Look::Flags,
             };
             id as usize
@@ -116,6 +117,7 @@ fn examples() -> Vec<Response> {
     let step = StepSeen {
         result,
         more: vec![],
+        fail_left: Some(0),
         actors: vec![(0, View::Full(space)), (2, View::Unchanged)],
     };
     let moved = StepSeen {
@@ -125,6 +127,7 @@ fn examples() -> Vec<Response> {
             stray: 1,
         },
         more: vec![OpResult::Ret(-14)],
+        fail_left: None,
         actors: vec![(0, View::Unchanged)],
     };
     vec![
@@ -194,6 +197,7 @@ fn request() -> Request {
                     len: 1,
                     advice: 102,
                 },
+                fail: Some(7),
                 look: wire::Look::Full,
             }],
             fault: Some(wire::GuestFault::WrongPage),

@@ -2,6 +2,7 @@
 //! pages, residency, VmFlags, sizes; within each by actor, the one that the op works on first, then by page.
 
 mod sizes;
+pub(super) mod weak;
 
 use super::{
     words, Access, Class, Moved, Observation, Outcome, PageRun, PageSeen, SpaceSeen, ValueRun,

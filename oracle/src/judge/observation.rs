@@ -13,6 +13,18 @@ pub struct Observation {
     pub outcome: Outcome,
     /// The arena of every living actor, ascending by actor.
     pub spaces: Vec<(ActorId, SpaceSeen)>,
+    /// Of a step in which an allocation was to fail: whether it came to that. `None` where nothing was to, or the kernel cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Failing>,
+}
+
+/// What became of the allocation that was to fail within a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Failing {
+    /// It failed.
+    Failed,
+    /// The call made fewer: so many.
+    Fewer(u16),
 }
 
 /// What an op returned to its actor.

@@ -7,7 +7,8 @@ use super::{
 use crate::geometry::Geometry;
 use crate::profile::Profile;
 use crate::program::{ActorId, File, Knobs, Op, Step};
-use crate::rules::errno::{EAGAIN, EINVAL, ENOMEM};
+use crate::rules::errno::{EINVAL, ENOMEM};
+use crate::rules::failing::FAILED;
 use crate::rules::registry::{index_of, Rule};
 use crate::rules::report::{self, Contents, Smaps};
 use crate::rules::{
@@ -16,6 +17,7 @@ use crate::rules::{
 };
 use crate::space::{Branch, PageState, World};
 
+mod failing;
 mod together;
 
 /// Rules that permit more than one outcome.
@@ -25,6 +27,11 @@ const PERMISSIONS: [usize; 4] = [
     index_of(&collapse::MAY_FAIL),
     index_of(&collapse::WRITABLE_UNKNOWN),
 ];
+
+/// [`PERMISSIONS`], and what an allocation that fails permits, which comes first.
+fn permissions() -> impl Iterator<Item = usize> {
+    FAILED.into_iter().chain(PERMISSIONS)
+}
 
 /// Follows one run of a program: every world takes every allowed branch, observation keeps those that explain it.
 #[derive(Debug, Clone)]
@@ -82,6 +89,7 @@ impl Oracle {
         if !self.section.is_empty() {
             return self.observe_together(seen);
         }
+        self.keep_ways_that_came(&step, seen);
         // Whether branches agree about VmFlags counts even where nobody has looked.
         let smaps = smaps_of(seen).max(match self.branches.len() {
             0 | 1 => Smaps::Nothing,
@@ -128,11 +136,10 @@ impl Oracle {
             }
         } else if differences.iter().any(Option::is_none) {
             let fits = |i: &usize| differences[*i].is_none();
-            self.explained((0..differences.len()).filter(fits))
+            let explained = self.explained((0..differences.len()).filter(fits));
+            failing::did_without(explained, seen)
         } else if self.out_of_memory(&step, seen) {
-            Verdict::Poisoned {
-                rule: RuleId(limits::OUT_OF_MEMORY.name),
-            }
+            self.short_of_memory(&step, seen)
         } else {
             let best = (0..differences.len())
                 .rev()
@@ -204,7 +211,8 @@ impl Oracle {
         for before in self.worlds.iter().filter(|w| w.may_be_short()) {
             let earlier = free::taken(before, &seen.spaces);
             let any = earlier.is_some();
-            for mut branch in earlier.as_ref().unwrap_or(before).apply(step) {
+            let ways = earlier.as_ref().unwrap_or(before).apply(step).into_iter();
+            for mut branch in ways.filter(|way| failing::may_have_come(way, seen)) {
                 let later = free::taken(&branch.world, &seen.spaces);
                 let any = any || later.is_some();
                 if let Some(world) = later {
@@ -222,7 +230,8 @@ impl Oracle {
     /// The branches that explain what was seen if reclaim has left pages where they were, or taken them unasked.
     fn swapped_otherwise(&self, step: &Step, seen: &Observation) -> Vec<Branch> {
         let mut branches = Vec::new();
-        for mut branch in self.worlds.iter().flat_map(|world| world.apply(step)) {
+        let ways = self.worlds.iter().flat_map(|world| world.apply(step));
+        for mut branch in ways.filter(|way| failing::may_have_come(way, seen)) {
             let Some(world) = swap::otherwise(&branch.world, &seen.spaces) else {
                 continue;
             };
@@ -240,36 +249,15 @@ impl Oracle {
         let mut allowed = None;
         for branch in branches {
             let rules = &self.branches[branch].rules;
-            match PERMISSIONS.iter().find(|p| rules.contains_index(**p)) {
+            match permissions().find(|p| rules.contains_index(*p)) {
                 None => return Verdict::Agree,
-                Some(&permission) => allowed = allowed.or(Some(RuleId(RULES[permission].name))),
+                Some(permission) => allowed = allowed.or(Some(RuleId(RULES[permission].name))),
             }
         }
         match allowed {
             Some(rule) => Verdict::Allowed { rule },
             None => Verdict::Agree,
         }
-    }
-
-    /// Whether the call reports that memory ran out where success was expected.
-    fn out_of_memory(&self, step: &Step, seen: &Observation) -> bool {
-        let Outcome::Errno(errno) = seen.outcome else {
-            return false;
-        };
-        let told = match step.op {
-            Op::Fork { .. } => errno == ENOMEM || errno == EAGAIN,
-            // A VMA that cannot be split for want of memory is EAGAIN for advice.
-            Op::Madvise { .. } | Op::ProcessMadvise { .. } => errno == EAGAIN || errno == ENOMEM,
-            // ENOMEM is what mlock and mlockall say for other reasons.
-            Op::Mlock { .. } | Op::Mlockall { .. } => errno == EAGAIN,
-            _ => errno == ENOMEM,
-        };
-        let well = |b: &Branch| match &b.outcome {
-            Outcome::Ok => true,
-            Outcome::Moved(moved) => moved.all,
-            _ => false,
-        };
-        told && self.branches.iter().all(well)
     }
 
     fn divergence(

@@ -1,5 +1,7 @@
 //! The judge against runs of the model itself, whole and tampered with.
 
+mod failing;
+
 use super::*;
 use crate::geometry::Geometry;
 use crate::profile::{Arch, Profile, Release};
@@ -24,6 +26,7 @@ fn run(
         seen.push(Observation {
             outcome: branch.outcome,
             spaces: world.shown(),
+            failing: None,
         });
     }
     seen
@@ -65,6 +68,7 @@ fn before_the_section() -> (Oracle, Vec<crate::space::Branch>) {
         let seen = Observation {
             outcome: branch.outcome.clone(),
             spaces: branch.world.shown(),
+            failing: None,
         };
         oracle.observe(&seen);
     }
@@ -81,6 +85,7 @@ fn every_way_of_a_section_is_allowed_and_nothing_else() {
         let mut seen = Observation {
             outcome: way.outcome.clone(),
             spaces: way.world.shown(),
+            failing: None,
         };
         let mut allowed = oracle.clone();
         assert_eq!(allowed.observe(&seen), Verdict::Agree);
@@ -122,6 +127,7 @@ fn a_section_that_is_too_large_is_poisoned() {
     let seen = Observation {
         outcome: ways[0].outcome.clone(),
         spaces: ways[0].world.shown(),
+        failing: None,
     };
     let text = "mmap 0+0..2+0 rw private fixed\n|a guard-install 0+0..2+0\n|a guard-install 0+0..2+0\n|b* write 0+1..0+9 tag 1\n\
                 |c* write 1+1..1+9 tag 2\n|d* read 0+0..0+8\n";
@@ -131,6 +137,7 @@ fn a_section_that_is_too_large_is_poisoned() {
     oracle.observe(&Observation {
         outcome: branch.outcome.clone(),
         spaces: branch.world.shown(),
+        failing: None,
     });
     oracle.together(&program.steps[1..]);
     let rule = RuleId("limits/section-too-large");
@@ -523,6 +530,7 @@ fn observing_without_a_step_is_harmless() {
     let nothing = Observation {
         outcome: Outcome::Ok,
         spaces: vec![],
+        failing: None,
     };
     assert_eq!(oracle.observe(&nothing), Verdict::Agree);
     assert_eq!(oracle.worlds().len(), 1);

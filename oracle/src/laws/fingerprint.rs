@@ -2,7 +2,6 @@
 //! noticing. The same seed is to give the same program everywhere, and a change of one rule is not to change what others expect.
 
 use super::{Ground, GROUNDS};
-use crate::judge::Observation;
 use crate::profile::{Arch, Profile};
 use crate::program::generate::generate;
 use crate::program::Program;
@@ -71,11 +70,11 @@ fn expectations(program: &Program, ground: &Ground, digests: &mut BTreeMap<Strin
         let mut branches = world.apply(step);
         let mut text = String::new();
         for branch in &branches {
-            let seen = Observation {
-                outcome: branch.outcome.clone(),
-                spaces: branch.world.shown(),
-            };
-            let _ = write!(text, "{seen:?}");
+            let (outcome, spaces) = (&branch.outcome, branch.world.shown());
+            let _ = write!(
+                text,
+                "Observation {{ outcome: {outcome:?}, spaces: {spaces:?} }}"
+            );
         }
         digests
             .entry(word(&step.to_string()))

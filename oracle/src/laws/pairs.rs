@@ -118,7 +118,11 @@ impl Begun {
                 (world, outcome) = (branch.world, branch.outcome);
             }
             let spaces = world.shown();
-            [Observation { outcome, spaces }]
+            [Observation {
+                outcome,
+                spaces,
+                failing: None,
+            }]
         });
         self.pair.check(&left, &right)
     }
@@ -408,6 +412,7 @@ mod tests {
             seen.push(Observation {
                 outcome: branch.outcome,
                 spaces: world.shown(),
+                failing: None,
             });
         }
         seen

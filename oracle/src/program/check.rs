@@ -40,6 +40,8 @@ enum Actor {
     Unborn,
     Living,
     Exited,
+    /// An allocation fails in its fork.
+    Unsure,
 }
 
 impl Program {
@@ -152,6 +154,7 @@ fn comments(lines: &[String]) -> Result<(), String> {
 fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<(), String> {
     comments(&step.comments)?;
     living(step.actor, actors)?;
+    super::fail::check(step)?;
     for range in step.op.ranges() {
         position(range.start)?;
         position(range.end)?;
@@ -220,7 +223,12 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
         }
         Op::Uffd { range, call } => filled(range, call)?,
         Op::Fork { child } => match actors.get_mut(usize::from(child)) {
-            Some(state @ Actor::Unborn) => *state = Actor::Living,
+            Some(state @ Actor::Unborn) => {
+                *state = match step.fail {
+                    None => Actor::Living,
+                    Some(_) => Actor::Unsure,
+                };
+            }
             Some(_) => {
                 return Err(format!(
                     "actor {child} exists already; a child needs a number that was not used before"
@@ -265,6 +273,9 @@ fn living(actor: ActorId, actors: &[Actor]) -> Result<(), String> {
     match actors.get(usize::from(actor)) {
         Some(Actor::Living) => Ok(()),
         Some(Actor::Exited) => Err(format!("actor {actor} has exited")),
+        Some(Actor::Unsure) => Err(format!(
+            "actor {actor} may not live: an allocation fails in the fork that makes it"
+        )),
         _ => Err(format!(
             "there is no actor {actor} yet; `fork {actor}` makes it"
         )),

@@ -6,6 +6,7 @@
 //! | `file` | the files that programs map |
 //! | `remap` | how mremap is called |
 //! | `check` | what a program must satisfy beyond its grammar |
+//! | `fail` | allocations that fail within a call |
 //! | `lane` | threads that run at once |
 //! | `lock` | what is said to mlock and its kin |
 //! | `transfer` | memory that the kernel reads and writes for a caller |
@@ -15,6 +16,7 @@
 //! | `stats` | what a set of programs exercises |
 
 mod check;
+mod fail;
 mod file;
 pub mod generate;
 mod huge;
@@ -28,6 +30,7 @@ mod transfer;
 mod uffd;
 
 pub use check::{CheckError, MAX_ACCESS_PAGES, MAX_COPY_PAGES, MAX_TRANSFER_PAGES};
+pub use fail::MAX_FAIL;
 pub use file::{File, FileKind, FileStart, Seals};
 pub use huge::HugeSwitch;
 pub use lane::{Lane, MAX_LANES, MAX_LANE_OPS};
@@ -592,6 +595,8 @@ pub enum Need {
     Hugetlb,
     /// A swap device.
     Swap,
+    /// Allocations can be made to fail, through /proc/PID/fail-nth.
+    FailNth,
 }
 
 /// One line of a program: an actor performs an op.
@@ -601,6 +606,8 @@ pub struct Step {
     /// The thread that performs it, in a section where several threads of the actor run at once; `None`: the actor alone.
     pub lane: Option<Lane>,
     pub op: Op,
+    /// Which of the kernel's allocations within the op's system call fails, from 1 on; `None`: none.
+    pub fail: Option<u16>,
     /// What the author expects to see after it, on every kernel that has what the program needs.
     pub expect: Vec<Expect>,
     /// Comment lines that stand before it, without the `#`.
@@ -614,6 +621,7 @@ impl Step {
             actor,
             lane: None,
             op,
+            fail: None,
             expect: Vec::new(),
             comments: Vec::new(),
         }

@@ -412,6 +412,7 @@ mod tests {
             seen.push(Observation {
                 outcome,
                 spaces: world.shown(),
+                failing: None,
             });
         }
         (program, seen)

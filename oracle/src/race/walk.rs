@@ -248,7 +248,8 @@ fn install(
         state.lanes[lane].at = At::Before;
         return Taken::new(state, "lets go of the lock and starts over".into(), &rules);
     }
-    let walked = guard::install_walk(&mut ctx, part.at, to);
+    // No allocation is made to fail where threads run at once.
+    let walked = guard::install_walk(&mut ctx, part.at, to).unwrap_or_default();
     part.installed |= walked.installed;
     if !walked.complete {
         what = format!("finds an entry in use, walking from {from} on");

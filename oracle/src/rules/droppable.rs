@@ -74,15 +74,19 @@ pub(super) fn of_new(ctx: &mut Ctx, locked: Locked) -> Locked {
 }
 
 /// Puts a new mapping in its place that was to be locked as `asked`: its neighbours are compared with that.
-pub(super) fn add(ctx: &mut Ctx, new: Vma, asked: Locked) {
+///
+/// # Errors
+/// That of [`merge::add`].
+pub(super) fn add(ctx: &mut Ctx, new: Vma, asked: Locked) -> Result<(), i32> {
     let (start, stays) = (new.start, new.locked);
     let locked = asked;
-    merge::add(ctx, Vma { locked, ..new }, merge::Origin::Mapped);
+    merge::add(ctx, Vma { locked, ..new }, merge::Origin::Mapped)?;
     if stays != asked {
         // Nothing that it could have joined has ever been locked, so it stands alone.
         let made = ctx.mm.vmas.iter_mut().find(|vma| vma.start == start);
         made.into_iter().for_each(|vma| vma.locked = stays);
     }
+    Ok(())
 }
 
 /// Whether the flags of mlock pass a VMA over.

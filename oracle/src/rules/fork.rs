@@ -99,6 +99,9 @@ pub const EXIT: Rule = Rule {
 pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
     hit!(ctx, COPIES_VMAS);
     let g = ctx.geometry();
+    if let Err(errno) = ctx.allocate() {
+        return Outcome::Errno(errno);
+    }
     let mut mm = Mm {
         vmas: ctx.mm.vmas.clone(),
         lazy: ctx.mm.lazy.clone(),
@@ -120,6 +123,9 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
         hit!(ctx, mlock::FORK_UNLOCKS);
     }
     for vma in &mut mm.vmas {
+        if let Err(errno) = ctx.allocate() {
+            return Outcome::Errno(errno);
+        }
         if vma.locked != Locked::No {
             hit!(ctx, mlock::FORK_UNLOCKS);
             vma.locked = Locked::No;
@@ -151,6 +157,9 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
             hit!(ctx, COPIES_SHARED_GUARDS);
         }
         for (block, start, end) in by_block(vma.start, vma.end, g) {
+            if let Err(errno) = ctx.allocate() {
+                return Outcome::Errno(errno);
+            }
             match ctx.mm.tables[block] {
                 Table::None => continue,
                 Table::Huge => {
@@ -198,6 +207,9 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                 }
             }
         }
+    }
+    if let Err(errno) = ctx.allocate() {
+        return Outcome::Errno(errno);
     }
     ctx.world.folios.inherited(ctx.actor, child);
     if let Some(slot) = ctx.world.actors.get_mut(usize::from(child)) {

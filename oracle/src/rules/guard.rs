@@ -136,6 +136,7 @@ const ROUNDS: u32 = 3;
 const RFC_ROUNDS: u32 = 2;
 
 /// What a walk of guard install came to.
+#[derive(Default)]
 pub(crate) struct Walk {
     /// Every slot of the part holds a guard; otherwise a slot or a huge page was in use, and what lies before it is
     /// guarded.
@@ -147,18 +148,18 @@ pub(crate) struct Walk {
 /// GUARD_INSTALL on the part `[start, end)` of a VMA. Returns where the walk over VMAs goes on.
 ///
 /// # Errors
-/// EINVAL where this kind of memory cannot have guards.
+/// EINVAL where this kind of memory cannot have guards, ENOMEM.
 pub(crate) fn install(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u32, i32> {
     prepare(ctx, i)?;
     let late = ctx.world.profile.rfc_anon_vma_after;
     let mut installed = false;
     for _ in 0..rounds(ctx) {
-        let walk = install_walk(ctx, start, end);
+        let walk = install_walk(ctx, start, end)?;
         installed |= walk.installed;
         if walk.complete {
             if late && installed {
                 hit!(ctx, INSTALL_ANON_VMA_AFTER);
-                anon_vma::prepare(ctx, i);
+                give_anon_vma(ctx, i)?;
             }
             return Ok(end);
         }
@@ -195,7 +196,7 @@ pub(crate) fn zap(ctx: &mut Ctx, start: u32, end: u32) {
 /// What install does to the VMA before it looks at page tables.
 ///
 /// # Errors
-/// EINVAL where this kind of memory cannot have guards.
+/// EINVAL where this kind of memory cannot have guards, ENOMEM.
 pub(crate) fn prepare(ctx: &mut Ctx, i: usize) -> Result<(), i32> {
     valid_vma(ctx, i)?;
     hit!(ctx, INSTALL_FILLS);
@@ -206,25 +207,41 @@ pub(crate) fn prepare(ctx: &mut Ctx, i: usize) -> Result<(), i32> {
     let late = ctx.world.profile.rfc_anon_vma_after;
     if ctx.mm.vmas[i].is_anon() && !late {
         hit!(ctx, INSTALL_ANON_VMA);
-        anon_vma::prepare(ctx, i);
+        give_anon_vma(ctx, i)?;
     } else if !late && !ctx.world.profile.maybe_guard {
         hit!(ctx, INSTALL_FILE_ANON_VMA);
-        anon_vma::prepare(ctx, i);
+        give_anon_vma(ctx, i)?;
     }
     Ok(())
 }
 
+/// Gives a VMA an anon_vma if it has none.
+///
+/// # Errors
+/// ENOMEM: even one that is reused needs a link to it.
+fn give_anon_vma(ctx: &mut Ctx, i: usize) -> Result<(), i32> {
+    if ctx.mm.vmas[i].anon_vma.is_none() {
+        ctx.allocate()?;
+    }
+    anon_vma::prepare(ctx, i);
+    Ok(())
+}
+
 /// One walk: a marker into each empty slot, up to the first slot in use.
-pub(crate) fn install_walk(ctx: &mut Ctx, start: u32, end: u32) -> Walk {
+///
+/// # Errors
+/// ENOMEM when a page table cannot be allocated.
+pub(crate) fn install_walk(ctx: &mut Ctx, start: u32, end: u32) -> Result<Walk, i32> {
     let mut walk = Walk {
         complete: false,
         installed: false,
     };
     for (block, from, to) in by_block(start, end, ctx.geometry()) {
         match ctx.mm.tables[block] {
-            Table::Huge => return walk,
+            Table::Huge => return Ok(walk),
             Table::None => {
                 hit!(ctx, INSTALL_ALLOCATES_TABLES);
+                ctx.allocate()?;
                 ctx.mm.tables[block] = Table::Pte;
             }
             Table::Pte => {}
@@ -238,13 +255,13 @@ pub(crate) fn install_walk(ctx: &mut Ctx, start: u32, end: u32) -> Walk {
                     walk.installed = true;
                 }
                 Some(Slot::Guard) => hit!(ctx, INSTALL_IDEMPOTENT),
-                Some(_) => return walk,
+                Some(_) => return Ok(walk),
             }
             at = next;
         }
     }
     walk.complete = true;
-    walk
+    Ok(walk)
 }
 
 /// GUARD_REMOVE on the part `[start, end)` of a VMA. Returns where the walk over VMAs goes on.

@@ -6,11 +6,21 @@ use crate::program::{Knobs, ShmemThp};
 
 pub const OUT_OF_MEMORY: Rule = Rule {
     name: "limits/out-of-memory",
-    text: "Any call that allocates may fail with ENOMEM (fork and advice also with EAGAIN) when the machine is out of memory or at \
-           a limit. What it left is not specified: the rest of the program cannot be judged.",
+    text: "Any call that allocates may fail with ENOMEM (fork and advice also with EAGAIN, mlock and its kin with nothing else) when the \
+           machine is out of memory or at a limit. It leaves each page of its range as it was, as the call would have left it, or \
+           empty (what it unmaps, unmapped), VMAs likewise, and perhaps split at the ends of the range; outside nothing changes. Where \
+           an allocation was made to fail, that is said of mremap, and where memory is locked. The rest of the program cannot be \
+           judged.",
     source: "man-pages: mmap(2), madvise(2), fork(2)",
     since: "all",
-    about: &[Class::Errno],
+    about: &[
+        Class::Errno,
+        Class::PageState,
+        Class::Value,
+        Class::Vma,
+        Class::VmFlags,
+        Class::Residency,
+    ],
 };
 
 pub const KNOBS: Rule = Rule {

@@ -4,8 +4,8 @@ use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM};
 use super::registry::Rule;
 use super::{
-    collapse, free, guard, hints, hit, hugetlb, merge, mlock, mseal, reclaim, resize, swap, tables,
-    uffd, Ctx,
+    collapse, failing, free, guard, hints, hit, hugetlb, merge, mlock, mseal, reclaim, resize,
+    swap, tables, uffd, Ctx,
 };
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
@@ -142,7 +142,7 @@ pub(crate) fn treat(
         }
         Advice::HugePage => set_advice(ctx, i, start, end, HugeAdvice::Huge),
         Advice::NoHugePage => set_advice(ctx, i, start, end, HugeAdvice::NoHuge),
-        _ => hints::set(ctx, i, start, end, advice),
+        _ => hints::set(ctx, i, start, end, advice).map_err(failing::of_advice),
     }
 }
 
@@ -243,5 +243,5 @@ fn set_advice(
     }
     let mut new = vma.clone();
     new.advice = advice;
-    merge::modify(ctx, i, start, end, new)
+    merge::modify(ctx, i, start, end, new).map_err(failing::of_advice)
 }

@@ -1,7 +1,8 @@
 //! Splitting and merging VMAs. It is visible in /proc/PID/maps, and decides what later calls see as one VMA.
 
+use super::errno::ENOMEM;
 use super::registry::Rule;
-use super::{hit, hugetlb, soft_dirty, thp, Ctx};
+use super::{failing, hit, hugetlb, soft_dirty, thp, Ctx};
 use crate::judge::Class;
 use crate::space::mm::block_of;
 use crate::space::{AnonVma, Vma};
@@ -116,7 +117,7 @@ pub const ANON_VMA_BLOCKS: Rule = Rule {
 /// Splits the VMA that `page` lies inside of, if it does not start there.
 ///
 /// # Errors
-/// What the kernel says where this kind of memory cannot be split there.
+/// What the kernel says where this kind of memory cannot be split there, or ENOMEM.
 pub(crate) fn split(ctx: &mut Ctx, page: u32) -> Result<(), i32> {
     let Some(i) = ctx.mm.vma_index(page) else {
         return Ok(());
@@ -125,6 +126,7 @@ pub(crate) fn split(ctx: &mut Ctx, page: u32) -> Result<(), i32> {
         return Ok(());
     }
     hugetlb::may_split(ctx, i, page)?;
+    ctx.allocate()?;
     hit!(ctx, SPLIT);
     let lower = &mut ctx.mm.vmas[i];
     let mut upper = lower.clone();
@@ -219,12 +221,23 @@ fn sides_fit(left: &Vma, right: &Vma) -> bool {
 }
 
 /// Puts a new VMA, which nothing overlaps, in its place, merging it with its neighbours.
-pub(crate) fn add(ctx: &mut Ctx, new: Vma, origin: Origin) {
-    add_beside(ctx, new, origin, (true, true));
+///
+/// # Errors
+/// ENOMEM, and nothing has changed.
+pub(crate) fn add(ctx: &mut Ctx, new: Vma, origin: Origin) -> Result<(), i32> {
+    add_beside(ctx, new, origin, (true, true))
 }
 
 /// The same, where only some of the neighbours are looked at: the left one, the right one.
-pub(crate) fn add_beside(ctx: &mut Ctx, new: Vma, origin: Origin, look_at: (bool, bool)) {
+///
+/// # Errors
+/// ENOMEM, and nothing has changed.
+pub(crate) fn add_beside(
+    ctx: &mut Ctx,
+    new: Vma,
+    origin: Origin,
+    look_at: (bool, bool),
+) -> Result<(), i32> {
     let at = ctx.mm.first_vma_after(new.start);
     let fits = |ctx: &Ctx, side: &Vma, middle: Option<AnonVma>| {
         anon_vmas_fit(ctx, side.anon_vma, middle, origin)
@@ -268,6 +281,14 @@ pub(crate) fn add_beside(ctx: &mut Ctx, new: Vma, origin: Origin, look_at: (bool
             hit!(ctx, MOVED_FORKED);
         }
     }
+    if ctx.allocate().is_err() {
+        // What grows must be merged; what is new stands alone then, if it was to be merged.
+        if origin == Origin::Grown || !(left || right) {
+            return Err(ENOMEM);
+        }
+        hit!(ctx, failing::UNMERGED);
+        (left, right) = (false, false);
+    }
     let mut others = new.soft_dirty;
     let merged = match (left, right) {
         (true, true) => {
@@ -289,7 +310,7 @@ pub(crate) fn add_beside(ctx: &mut Ctx, new: Vma, origin: Origin, look_at: (bool
         }
         (false, false) => {
             ctx.mm.vmas.insert(at, new);
-            return;
+            return Ok(());
         }
     };
     match (origin, left, right) {
@@ -312,6 +333,7 @@ pub(crate) fn add_beside(ctx: &mut Ctx, new: Vma, origin: Origin, look_at: (bool
         vma.soft_dirty |= new.soft_dirty;
     }
     inherit_anon_vma(ctx, merged, new.anon_vma);
+    Ok(())
 }
 
 /// The VMA at `i` has taken in memory with this anon_vma.
@@ -362,7 +384,7 @@ fn join_soft_dirty(ctx: &mut Ctx, i: usize, marks: Marks, other: bool) {
 /// splitting. Returns the end of the VMA that the part then belongs to.
 ///
 /// # Errors
-/// That of [`split`]; then nothing is changed, but the VMA may be split at `start`.
+/// That of [`split`], or ENOMEM; then nothing is changed, but the VMA may be split at `start`.
 pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) -> Result<u32, i32> {
     let vma = &ctx.mm.vmas[i];
     let (whole_left, whole_right) = (start == vma.start, end == vma.end);
@@ -394,6 +416,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
         hit!(ctx, ANON_VMA_BLOCKS);
     }
     if left || right {
+        ctx.allocate()?;
         hit!(ctx, EXISTING);
     }
     let to = match (left, right) {

@@ -229,6 +229,7 @@ fn make(
         }
         Place::Hint if used => {
             hit!(ctx, HINT_TAKEN);
+            ctx.allocate().map_err(Outcome::Errno)?;
             if is_secret {
                 // It is made elsewhere, and asks about the limit there.
                 let pages = u32::try_from(span.end - span.start).unwrap_or(u32::MAX);
@@ -320,16 +321,16 @@ fn make(
         pgoff,
         anon_pgoff: start,
     };
-    if forbidden && prot.write {
-        seal::map_late(ctx, new).map_err(Outcome::Errno)?;
+    let made = if forbidden && prot.write {
+        seal::map_late(ctx, new)
     } else if is_secret {
-        secret::add(ctx, new);
+        secret::add(ctx, new)
     } else if droppable {
-        droppable::add(ctx, new, locked);
+        droppable::add(ctx, new, locked)
     } else {
-        merge::add(ctx, new, merge::Origin::Mapped);
-    }
-    Ok(locked)
+        merge::add(ctx, new, merge::Origin::Mapped)
+    };
+    made.map(|()| locked).map_err(Outcome::Errno)
 }
 
 /// Removes what MAP_FIXED replaces.

@@ -30,6 +30,7 @@
 //! | `merge` | splitting and merging VMAs |
 //! | `anon_vma` | where a VMA gets its anon_vma from |
 //! | `fork` | what a child gets, what an exit leaves |
+//! | `failing` | allocations that fail within a call |
 //! | `limits` | where the model ends |
 //! | `report` | how pagemap, mincore and smaps show it |
 //! | `sizes` | what smaps adds up |
@@ -43,6 +44,7 @@ pub(crate) mod args;
 pub(crate) mod collapse;
 pub(crate) mod droppable;
 pub(crate) mod errno;
+pub(crate) mod failing;
 pub(crate) mod file;
 pub(crate) mod folio;
 pub(crate) mod fork;
@@ -80,6 +82,7 @@ pub(crate) mod transfer;
 pub(crate) mod uffd;
 
 use access::Purpose;
+use failing::Failing;
 pub use registry::{Rule, RuleId, RuleSet, RULES};
 
 use crate::geometry::{Geometry, Range};
@@ -102,6 +105,8 @@ pub(crate) struct Ctx {
     ways: Vec<bool>,
     /// How many of them have been gone.
     gone: usize,
+    /// The allocation that fails, if one does.
+    failing: Failing,
 }
 
 impl Ctx {
@@ -144,6 +149,7 @@ impl Ctx {
             rules,
             ways: Vec::new(),
             gone: 0,
+            failing: Failing::default(),
         }
     }
 
@@ -203,6 +209,19 @@ pub(crate) fn touch_page(ctx: Ctx, page: i64, purpose: Purpose) -> Vec<Branch> {
 
 /// Every way a step may go.
 pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
+    let mut ways = perform(world, step, Failing::default());
+    if step.fail.is_some() {
+        if step.op.advice() == Some(Advice::GuardRemove) {
+            let rule = const { registry::index_of(&failing::REMOVE) };
+            ways.iter_mut().for_each(|way| way.rules.insert_index(rule));
+        }
+        ways.extend(failing::any(world, step));
+    }
+    ways
+}
+
+/// Every way a step may go, with an allocation that fails or without.
+fn perform(world: &World, step: &Step, failing: Failing) -> Vec<Branch> {
     let mut world = world.clone();
     world.swap.leaving = Ranges::default();
     let slot = world.actors.get_mut(usize::from(step.actor));
@@ -220,6 +239,7 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
         rules: RuleSet::EMPTY,
         ways: Vec::new(),
         gone: 0,
+        failing,
     };
     let outcome = match step.op {
         Op::Mmap {

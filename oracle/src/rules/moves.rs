@@ -2,7 +2,7 @@
 //! at the old place.
 
 use super::registry::Rule;
-use super::{hit, merge, munmap, thp, uffd, Ctx};
+use super::{failing, hit, merge, munmap, thp, uffd, Ctx};
 use crate::judge::Class;
 use crate::space::mm::{block_of, block_pages, Table};
 use crate::space::slots::{Run, Slot};
@@ -136,15 +136,18 @@ pub const TABLE_ELSEWHERE: Rule = Rule {
 
 /// Moves the pages `start..end`, which lie in one VMA, to `to..to_end`, where nothing is mapped. The new place may be longer; an
 /// empty `start..end` duplicates.
+///
+/// # Errors
+/// ENOMEM, and nothing has moved; but the VMA may be split.
 pub(super) fn relocate(
     ctx: &mut Ctx,
     (start, end): (u32, u32),
     (to, to_end): (u32, u32),
     keep_source: bool,
-) {
-    pre_split(ctx, (start, end), keep_source);
+) -> Result<(), i32> {
+    pre_split(ctx, (start, end), keep_source)?;
     let Some(i) = ctx.mm.vma_index(start) else {
-        return;
+        return Ok(());
     };
     hit!(ctx, COPIES_VMA);
     hit!(ctx, OFFSET);
@@ -160,6 +163,7 @@ pub(super) fn relocate(
         },
         ..vma.clone()
     };
+    let source = (vma.start, vma.end);
     let registered = vma.uffd != Uffd::default();
     let (touches_left, touches_right) = (vma.end == to, vma.start == to_end);
     let mut look_at = (true, true);
@@ -176,32 +180,39 @@ pub(super) fn relocate(
         hit!(ctx, uffd::lost::MOVED_APART);
         look_at = (false, false);
     }
-    merge::add_beside(ctx, copy, merge::Origin::Moved, look_at);
+    merge::add_beside(ctx, copy, merge::Origin::Moved, look_at)?;
     if start == end {
         uffd::lost::moved(ctx, to);
-        return;
+        return Ok(());
     }
     hit!(ctx, KEEPS_PAGES);
     move_tables(ctx, (start, end), to);
     uffd::lost::moved(ctx, to);
     if keep_source {
         complete(ctx, start, end);
-    } else {
-        // What is sealed does not move.
-        let _ = munmap::unmap(ctx, start, end);
+    } else if munmap::unmap(ctx, start, end).is_err() {
+        // What is sealed does not move: it was memory that was wanting.
+        hit!(ctx, failing::KEEPS_SOURCE);
+        let left = ctx.mm.vmas.iter_mut();
+        left.filter(|vma| source.0 <= vma.start && vma.end <= source.1)
+            .for_each(|vma| vma.account = false);
     }
+    Ok(())
 }
 
 /// Cuts `start..end` out of a locked VMA that MREMAP_DONTUNMAP is going to unlock.
-fn pre_split(ctx: &mut Ctx, (start, end): (u32, u32), keep_source: bool) {
+///
+/// # Errors
+/// ENOMEM. Memory that refuses to be split is never locked.
+fn pre_split(ctx: &mut Ctx, (start, end): (u32, u32), keep_source: bool) -> Result<(), i32> {
     let vma = ctx.mm.vma_index(start).map(|i| &ctx.mm.vmas[i]);
     let locked = vma.is_some_and(|v| v.locked != Locked::No);
     if keep_source && locked && !ctx.world.profile.dontunmap_unlocks_all {
         hit!(ctx, UNLOCKS);
-        // Memory that refuses to be split is never locked.
-        let _ = merge::split(ctx, start);
-        let _ = merge::split(ctx, end);
+        merge::split(ctx, start)?;
+        merge::split(ctx, end)?;
     }
+    Ok(())
 }
 
 /// MREMAP_DONTUNMAP is done with `start..end`.
@@ -360,7 +371,8 @@ pub(super) fn pages_elsewhere(mut ctx: Ctx, start: u32, end: u32) -> Vec<Ctx> {
     let g = ctx.geometry();
     let first = block_pages(block_of(start, g), g).0;
     let part_may_realign = realigns_to_itself(&ctx, (start, end));
-    pre_split(&mut ctx, (start, end), true);
+    // An allocation that fails here is not followed: where the pages are then nobody sees.
+    let _ = pre_split(&mut ctx, (start, end), true);
     complete(&mut ctx, start, end);
     let mut whole = Vec::new();
     for (block, from, to) in crate::space::mm::by_block(start, end, g) {

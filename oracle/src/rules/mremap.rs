@@ -423,7 +423,7 @@ impl Call {
             let mut grown = vma.clone();
             grown.set_start(end);
             grown.end = new_end;
-            merge::add(ctx, grown, merge::Origin::Grown);
+            merge::add(ctx, grown, merge::Origin::Grown)?;
             return Ok(grown_to(ctx, end, new_end));
         }
         if !self.how.may_move() {
@@ -484,7 +484,7 @@ impl Call {
                 return Ok(Done::PagesElsewhere(start, end));
             }
         }
-        moves::relocate(ctx, (start, end), (to, to_end), self.how.keeps_source());
+        moves::relocate(ctx, (start, end), (to, to_end), self.how.keeps_source())?;
         Ok(grown_to(ctx, to + old as u32, to_end))
     }
 
@@ -526,7 +526,7 @@ impl Call {
                 (from, to),
                 (moved(from), moved(to)),
                 self.how.keeps_source(),
-            );
+            )?;
             at = rest;
         }
     }

@@ -75,7 +75,7 @@ pub(crate) fn covered(ctx: &Ctx, start: u32, end: u32) -> bool {
 /// Removes VMAs, slots and page tables of `[start, end)`.
 ///
 /// # Errors
-/// EPERM when something there is sealed, or that of [`merge::split`]. The VMA at `start` may be split then.
+/// EPERM when something there is sealed, that of [`merge::split`], or ENOMEM. The VMAs at `start` and `end` may be split then.
 pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
     if !ctx.mm.is_mapped_in(start, end) {
         return Ok(());
@@ -92,6 +92,8 @@ pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
     }
     merge::split(ctx, start)?;
     merge::split(ctx, end)?;
+    // The VMAs are put aside, in a tree of their own.
+    ctx.allocate()?;
     let first = ctx.mm.first_vma_after(start);
     let last = first
         + ctx.mm.vmas[first..]

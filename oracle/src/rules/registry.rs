@@ -4,8 +4,8 @@
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
 use super::{
-    access, anon_vma, args, collapse, droppable, file, folio, fork, free, guard, hints, hugetlb,
-    limits, madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate,
+    access, anon_vma, args, collapse, droppable, failing, file, folio, fork, free, guard, hints,
+    hugetlb, limits, madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate,
     process_madvise, reclaim, report, resize, seal, secret, sizes, soft_dirty, swap, tables, thp,
     thp_disable, transfer, uffd,
 };
@@ -420,6 +420,16 @@ pub(crate) const ALL: &[&Rule] = &[
     &race::FLAGS_READ_EARLY,
     &race::MUNMAP_DOWNGRADES,
     &race::STALE,
+    &failing::OPTIONAL,
+    &failing::INSTALL,
+    &failing::REMOVE,
+    &failing::VMAS,
+    &failing::UNMAP,
+    &failing::MAP,
+    &failing::REMAP,
+    &failing::FORK,
+    &failing::UNMERGED,
+    &failing::KEEPS_SOURCE,
 ];
 
 /// Every rule, family by family.

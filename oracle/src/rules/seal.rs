@@ -107,7 +107,7 @@ pub(crate) fn checked_first(ctx: &Ctx, map: FileMap) -> bool {
 pub(crate) fn map_late(ctx: &mut Ctx, new: Vma) -> Result<(), i32> {
     hit!(ctx, LATE);
     let (start, end, vmas) = (new.start, new.end, ctx.mm.vmas.len());
-    merge::add(ctx, new, merge::Origin::Mapped);
+    merge::add(ctx, new, merge::Origin::Mapped)?;
     if ctx.mm.vmas.len() > vmas {
         munmap::unmap(ctx, start, end)?;
         return Err(EPERM);

@@ -81,7 +81,10 @@ pub const MERGES: Rule = Rule {
 };
 
 /// Adds a new mapping of secret memory.
-pub(super) fn add(ctx: &mut Ctx, new: Vma) {
+///
+/// # Errors
+/// That of [`merge::add`].
+pub(super) fn add(ctx: &mut Ctx, new: Vma) -> Result<(), i32> {
     let lowest = ctx
         .mm
         .vmas
@@ -91,7 +94,7 @@ pub(super) fn add(ctx: &mut Ctx, new: Vma) {
     if apart {
         hit!(ctx, MERGES);
     }
-    merge::add_beside(ctx, new, merge::Origin::Mapped, (!apart, !apart));
+    merge::add_beside(ctx, new, merge::Origin::Mapped, (!apart, !apart))
 }
 
 /// Whether a file is one that this kernel does not have.

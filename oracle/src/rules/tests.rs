@@ -5,6 +5,7 @@ mod advice;
 mod calls;
 mod collapsed;
 mod droppables;
+mod failing;
 mod faults;
 mod files;
 mod guards;
@@ -151,12 +152,17 @@ impl Case {
             let end = index + 1 == program.steps.len();
             let unusual = self.unusual || self.unusual_end && end;
             let chosen = if unusual { branches.len() - 1 } else { 0 };
-            let branch = branches.swap_remove(chosen);
+            let usual = branches.swap_remove(chosen);
+            let branch = match step.fail {
+                Some(_) => world.failed(step).unwrap_or(usual),
+                None => usual,
+            };
             used |= branch.rules.contains(RuleId(self.rule.name));
             world = branch.world;
             let seen = Observation {
                 outcome: branch.outcome,
                 spaces: world.shown(),
+                failing: None,
             };
             for expect in &step.expect {
                 checks += 1;
@@ -225,6 +231,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         advice::CASES,
         mappings::CASES,
         populated::CASES,
+        failing::CASES,
         collapsed::CASES,
         locked::CASES,
         sealed::CASES,
@@ -267,6 +274,7 @@ fn every_rule_has_a_case() {
         super::limits::OUT_OF_MEMORY.name,
         super::limits::KNOBS.name,
         super::limits::SECTION_TOO_LARGE.name,
+        super::failing::OPTIONAL.name,
         // No release is without it for good; see `a_kernel_without_secret_memory`.
         super::secret::MISSING.name,
         // The same; see `a_kernel_without_userfaultfd`.

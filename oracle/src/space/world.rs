@@ -142,6 +142,19 @@ impl World {
         rules::apply(self, step)
     }
 
+    /// The most usual way of a step in which an allocation fails: the one of its number, counted among those that the model knows of.
+    /// `None` when the call makes fewer, or none is to fail.
+    pub fn failed(&self, step: &Step) -> Option<Branch> {
+        let ways = rules::failing::nth(self, step, step.fail?);
+        ways.into_iter().next()
+    }
+
+    /// How many allocations the model knows of in a step.
+    pub fn allocations(&self, step: &Step) -> u16 {
+        let made = (1..).take_while(|nth| !rules::failing::nth(self, step, *nth).is_empty());
+        made.count() as u16
+    }
+
     /// What a kernel shows of an actor's arena, VmFlags and residency included; nothing for an actor that does not live.
     /// Contents are given where the VMA is readable.
     pub fn seen(&self, actor: ActorId) -> SpaceSeen {

@@ -22,6 +22,7 @@ pub fn broken_expectations(program: &Program, profile: &Profile, g: Geometry) ->
                 .into_iter()
                 .map(|a| (a, world.seen(a)))
                 .collect(),
+            failing: None,
         };
         for expect in &step.expect {
             if let Err(why) = check_expect(expect, &seen, g) {

@@ -6,7 +6,9 @@
 
 use super::{Disagreement, End, Execution, Prepared, Smaps};
 use oracle::geometry::{Geometry, Range};
-use oracle::judge::{Access, Fault, Moved, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen};
+use oracle::judge::{
+    Access, Failing, Fault, Moved, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen,
+};
 use oracle::program::{
     self, Advice, Backing, File, FileKind, HugeSwitch, LockAll, LockCall, Op, Place, Program, Prot,
     Remap, Seals, ShmemThp, Step, Thp, Transfer, UffdCall, Vectors, MAX_VECTORS,
@@ -435,6 +437,7 @@ pub fn to_wire(prepared: &Prepared, g: Geometry) -> wire::Program {
                     repeats: lane.repeats,
                 }),
                 op: op(step, g, &files),
+                fail: step.fail,
                 look: prepared.smaps.look(program, index),
             })
             .collect(),
@@ -522,6 +525,7 @@ fn observation(
 ) -> Result<Observation, Bad> {
     let here = &program.steps[index];
     let outcome = outcomes(step.result, step.more, here, g)?;
+    let failing = failing(step.fail_left, here)?;
     // Of a section, only the last step is looked at.
     let next = program.steps.get(index + 1);
     let on_the_way = here.lane.is_some() && next.is_some_and(|step| step.lane.is_some());
@@ -554,7 +558,11 @@ fn observation(
         last.insert(actor, space.clone());
         spaces.insert(place, (actor, space));
     }
-    Ok(Observation { outcome, spaces })
+    Ok(Observation {
+        outcome,
+        spaces,
+        failing,
+    })
 }
 
 /// Whether `actor` was there from the start or named by a fork up to step `index`.
@@ -563,6 +571,20 @@ fn actor_exists(program: &Program, index: usize, actor: u8) -> bool {
         || program.steps[..=index]
             .iter()
             .any(|step| matches!(step.op, Op::Fork { child } if child == actor))
+}
+
+/// What became of the allocation that was to fail in a step, from what the kernel said was left to go.
+fn failing(left: Option<u32>, step: &Step) -> Result<Option<Failing>, Bad> {
+    match (left, step.fail) {
+        (None, _) => Ok(None),
+        (Some(0), Some(_)) => Ok(Some(Failing::Failed)),
+        (Some(left), Some(nth)) if left <= u32::from(nth) => {
+            Ok(Some(Failing::Fewer(nth - left as u16)))
+        }
+        (Some(left), nth) => {
+            Err(format!("{left} allocations left to go until {nth:?} would fail").into())
+        }
+    }
 }
 
 /// What the op of a step returned: of a thread that repeats it, each outcome that differs from the one before.

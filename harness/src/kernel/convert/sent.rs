@@ -28,6 +28,7 @@ pub fn sent(
         let seen = Observation {
             outcome: branch.outcome,
             spaces: world.shown(),
+            failing: None,
         };
         steps.push(step_seen(&seen, &mut last, views));
     }
@@ -62,6 +63,7 @@ fn step_seen(
     wire::StepSeen {
         result: result(&seen.outcome),
         more: Vec::new(),
+        fail_left: None,
         actors,
     }
 }

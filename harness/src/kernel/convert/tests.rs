@@ -1,7 +1,7 @@
 use super::*;
 use crate::campaign::{judge, ProgramVerdict};
 use oracle::geometry::Pos;
-use oracle::judge::{PageKind, PageRun};
+use oracle::judge::{Failing, PageKind, PageRun};
 use oracle::profile::{Arch, Profile, Release};
 use oracle::program::generate::generate;
 use std::sync::Arc;
@@ -44,6 +44,7 @@ fn mmap() -> Op {
 fn seen(result: wire::OpResult, pages: Vec<wire::PageRun>) -> wire::StepSeen {
     wire::StepSeen {
         more: vec![],
+        fail_left: None,
         result,
         actors: vec![(
             0,
@@ -274,6 +275,7 @@ fn what_makes_no_sense_is_garbage() {
     twice.actors.push(twice.actors[0].clone());
     let unchanged = wire::StepSeen {
         more: vec![],
+        fail_left: None,
         result: wire::OpResult::Ret(0),
         actors: vec![(0, wire::View::Unchanged)],
     };
@@ -406,5 +408,34 @@ fn what_is_sent_comes_back() {
                 wrong => panic!("seed {seed}: {wrong:?}\n{program}"),
             }
         }
+    }
+}
+
+#[test]
+fn what_was_left_to_go_until_an_allocation_failed_must_fit() {
+    let convert_one = |fail: Option<u16>, left: Option<u32>| {
+        let mut step = Step::new(0, mmap());
+        step.fail = fail;
+        let program = Program {
+            steps: vec![step],
+            ..Program::default()
+        };
+        let mut seen = seen(wire::OpResult::Ret(0), vec![]);
+        seen.fail_left = left;
+        let execution = convert(&program, vec![seen], wire::End::Done);
+        match execution.end {
+            End::Done => Ok(execution.seen[0].failing),
+            end => Err(end),
+        }
+    };
+    assert_eq!(convert_one(None, None), Ok(None));
+    // A kernel that cannot.
+    assert_eq!(convert_one(Some(3), None), Ok(None));
+    assert_eq!(convert_one(Some(3), Some(0)), Ok(Some(Failing::Failed)));
+    assert_eq!(convert_one(Some(3), Some(1)), Ok(Some(Failing::Fewer(2))));
+    assert_eq!(convert_one(Some(3), Some(3)), Ok(Some(Failing::Fewer(0))));
+    for (fail, left) in [(Some(3), 4), (Some(3), u32::MAX), (None, 0), (None, 1)] {
+        let end = convert_one(fail, Some(left));
+        assert!(matches!(end, Err(End::Garbage { .. })), "{fail:?} {left}");
     }
 }

@@ -3,7 +3,7 @@
 use oracle::geometry::{Pos, Range, BLOCKS, REACH};
 use oracle::judge::{Observation, Outcome};
 use oracle::program::{Advice, Op, Step};
-use oracle::space::{PageState, World};
+use oracle::space::{Branch, PageState, World};
 
 /// A deliberate fault.
 pub struct SimFault {
@@ -33,6 +33,8 @@ pub enum Act {
     Outcome(fn(&World, &Step, &mut Outcome)),
     /// The step is performed, what it left behind is shown wrongly. Gets the worlds before and after it.
     View(fn(&World, &World, &Step, &mut Observation)),
+    /// Something else is left by a step in which an allocation fails; `None`: this one is left alone. Gets the world before it.
+    Failed(fn(&World, &Step) -> Option<Branch>),
 }
 
 /// What is performed in place of a step.

@@ -4,6 +4,7 @@
 //! fault ([`FAULTS`]) makes it do something that the rules do not permit, a [`Mishap`] makes it die.
 
 mod anon_vmas;
+mod failing;
 mod fault;
 mod faults;
 mod huge;
@@ -12,6 +13,7 @@ mod races;
 mod remaps;
 mod transfers;
 
+pub use failing::FAILING;
 pub use fault::{Act, Answer, Plan, SimFault};
 pub use faults::FAULTS;
 
@@ -20,7 +22,7 @@ use super::{
     Raced, Repeat, Smaps,
 };
 use oracle::geometry::Geometry;
-use oracle::judge::{Observation, Outcome};
+use oracle::judge::{Failing, Observation, Outcome};
 use oracle::profile::Profile;
 use oracle::program::{Program, Step};
 use oracle::space::World;
@@ -28,7 +30,8 @@ use std::collections::VecDeque;
 
 /// The fault with this `family/name`.
 pub fn fault_named(name: &str) -> Option<&'static SimFault> {
-    FAULTS.iter().find(|fault| fault.full_name() == name)
+    let mut all = FAULTS.iter().chain(FAILING);
+    all.find(|fault| fault.full_name() == name)
 }
 
 /// Ways for a simulated kernel to die, to try out what a campaign does then.
@@ -121,6 +124,7 @@ impl KernelSource for Simulated {
                 arch: self.arch().into(),
                 geometry: self.geometry,
                 thp: true,
+                fail_nth: true,
                 accel: "none".into(),
                 boot_seconds: 0.0,
             },
@@ -236,10 +240,14 @@ impl SimulatedKernel {
                 }
             }
             let before = world.clone();
-            let outcome = self.perform(&mut world, step);
+            let (outcome, failing) = match self.fail(&mut world, step) {
+                Some(failed) => (failed, Some(Failing::Failed)),
+                None => (self.perform(&mut world, step), fewer(&before, step)),
+            };
             let mut seen = Observation {
                 outcome,
                 spaces: world.shown(),
+                failing,
             };
             match self.settings.fault.map(|fault| &fault.act) {
                 Some(Act::Outcome(change)) => change(&before, step, &mut seen.outcome),
@@ -250,6 +258,19 @@ impl SimulatedKernel {
             execution.seen.push(seen);
         }
         Ok(execution)
+    }
+
+    /// Performs a step up to the allocation that fails, if it makes so many that the model knows of.
+    fn fail(&mut self, world: &mut World, step: &Step) -> Option<Outcome> {
+        if let Some(Act::Failed(change)) = self.settings.fault.map(|fault| &fault.act) {
+            if let Some(branch) = change(world, step) {
+                *world = branch.world;
+                return Some(branch.outcome);
+            }
+        }
+        let branch = world.failed(step)?;
+        *world = branch.world;
+        Some(branch.outcome)
     }
 
     /// Performs a step, or what a fault puts in its place.
@@ -277,7 +298,9 @@ impl SimulatedKernel {
 
     /// One of the permitted ways.
     fn take(&mut self, world: &mut World, step: &Step) -> Outcome {
-        let mut branches = world.apply(step);
+        let mut usual = step.clone();
+        usual.fail = None;
+        let mut branches = world.apply(&usual);
         let chosen = match self.probing {
             true => 0,
             false => self.dice.branch(branches.len()),
@@ -286,6 +309,11 @@ impl SimulatedKernel {
         *world = branch.world;
         branch.outcome
     }
+}
+
+/// Of a step in which an allocation was to fail, how many the model knows of: fewer.
+fn fewer(before: &World, step: &Step) -> Option<Failing> {
+    step.fail.map(|_| Failing::Fewer(before.allocations(step)))
 }
 
 /// What a mishap does to program `id` at op `index`.

@@ -6,7 +6,7 @@ use oracle::program::{
     Vectors,
 };
 
-/// Comments, needs and expectations left out, knobs at their default: all at once, then one by one. Needs stay where the
+/// Comments, needs, expectations and allocations that fail left out, knobs at their default: all at once, then one by one. Needs stay where the
 /// expectations are what the program is about: those hold only where the needs are met.
 pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
     let bare = with(program, |p| {
@@ -39,6 +39,9 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
         offers.push(with(program, |p| reset(&mut p.knobs, &plain)));
     }
     for (index, step) in program.steps.iter().enumerate() {
+        if step.fail.is_some() {
+            offers.push(with(program, |p| p.steps[index].fail = None));
+        }
         for gone in 0..step.expect.len() {
             offers.push(with(program, |p| {
                 p.steps[index].expect.remove(gone);
@@ -246,7 +249,7 @@ fn set_prot(op: &mut Op, change: fn(Prot) -> Prot) {
     }
 }
 
-/// Tags 1, 2, 3, ... in the order of the writes; all 1; each 1.
+/// Tags 1, 2, 3, ... in the order of the writes; all 1; each 1. The first allocation that fails in place of a later one.
 pub fn tags(program: &Program, _: &Scene) -> Vec<Offer> {
     let counted = with(program, |p| {
         let mut next = 1;
@@ -274,6 +277,9 @@ pub fn tags(program: &Program, _: &Scene) -> Vec<Offer> {
     };
     let mut offers = vec![counted.into()];
     offers.extend(all_and_each(program, one));
+    let fails = program.steps.iter().enumerate();
+    let fails = fails.filter(|(_, step)| step.fail.is_some_and(|nth| nth > 1));
+    offers.extend(fails.map(|(index, _)| with(program, |p| p.steps[index].fail = Some(1)).into()));
     offers
 }
 

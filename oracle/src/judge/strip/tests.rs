@@ -315,6 +315,7 @@ fn expectations_about_outcomes() {
         let seen = Observation {
             outcome,
             spaces: vec![(0, space)],
+            failing: None,
         };
         let expect = match text {
             "1: 0+0 ." => Wish::Strip {

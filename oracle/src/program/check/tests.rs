@@ -48,6 +48,22 @@ fn checks() {
         ("exit", "the last living actor cannot exit"),
         ("fork 1\n1: exit\nexit", "the last living actor cannot exit"),
         ("fork 3\n3: fork 1\nexit\n1: munmap 0+0..0+1", "fine"),
+        // Allocations that fail.
+        ("mprotect 0+0..0+1 r fail 1", "fine"),
+        ("hugepage 0+0..0+1 fail 999", "fine"),
+        ("guard-remove 0+0..0+1 fail 3", "fine"),
+        (
+            "read 0+0..0+1 fail 1",
+            "op 1: it is not modelled what read leaves",
+        ),
+        (
+            "mmap 0+0..0+1 rw private fixed populate fail 1",
+            "what mmap leaves",
+        ),
+        ("free 0+0..0+1 fail 1", "what free leaves"),
+        ("fork 1 fail 1\nfork 2\n2: exit", "fine"),
+        ("fork 1 fail 1\n1: exit", "op 2: actor 1 may not live"),
+        ("fork 1 fail 1\nexit", "the last living actor cannot exit"),
         // mmap stays inside the arena.
         ("mmap 0+0..3+0 rw private fixed", "fine"),
         ("mmap 0-1..0+1 rw private fixed", "inside the arena only"),

@@ -74,6 +74,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("uffd-move", Need::UffdMove),
     ("hugetlb", Need::Hugetlb),
     ("swap", Need::Swap),
+    ("fail-nth", Need::FailNth),
 ];
 
 /// Spellings of [`Thp`].

@@ -10,7 +10,8 @@ use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
     ActorId, Advice, Backing, Expect, File, FileMap, HugeSwitch, Lane, LockAll, LockCall, MapFlags,
-    Op, Place, Prot, Remap, Seals, Transfer, UffdCall, ValueTags, MAX_ACTORS, MAX_FILE_PAGE,
+    Op, Place, Prot, Remap, Seals, Transfer, UffdCall, ValueTags, MAX_ACTORS, MAX_FAIL,
+    MAX_FILE_PAGE,
 };
 
 type Result<T> = std::result::Result<T, ParseError>;
@@ -74,7 +75,24 @@ pub fn lane_prefix(c: &mut Cursor<'_>) -> Result<Option<Lane>> {
     }
 }
 
-/// The op and its operands, up to `=>` or the end.
+/// `fail 2` behind an op, if it is there.
+pub fn failing(c: &mut Cursor<'_>) -> Result<Option<u16>> {
+    if c.peek().text != "fail" {
+        return Ok(None);
+    }
+    c.word();
+    let word = c.word();
+    let nth = number_in(
+        c,
+        word,
+        "the number of an allocation",
+        1,
+        u64::from(MAX_FAIL),
+    )?;
+    Ok(Some(nth as u16))
+}
+
+/// The op and its operands, up to `fail`, `=>` or the end.
 pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
     let word = c.word();
     let op = match word.text {

@@ -128,6 +128,7 @@ impl Reader {
         let actor = ops::actor_prefix(&mut c)?.unwrap_or(0);
         let mut step = Step::new(actor, ops::op(&mut c)?);
         step.lane = lane;
+        step.fail = ops::failing(&mut c)?;
         step.comments = std::mem::take(&mut self.pending);
         if c.take("=>") {
             ops::expectations(&mut c, actor, &mut step.expect)?;

@@ -179,7 +179,7 @@ impl fmt::Display for Lane {
     }
 }
 
-/// The op with its thread and its actor, without expectations and comments: `1: read 0+2..0+3`.
+/// The op with its thread, its actor and what fails in it, without expectations and comments: `1: read 0+2..0+3`.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(lane) = self.lane {
@@ -188,7 +188,11 @@ impl fmt::Display for Step {
         if self.actor != 0 {
             write!(f, "{}: ", self.actor)?;
         }
-        write!(f, "{}", self.op)
+        write!(f, "{}", self.op)?;
+        match self.fail {
+            Some(nth) => write!(f, " fail {nth}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ mmap 0+8..0+16 none shared hint => elsewhere
 munmap 0+4..0+6 => ok
     => 0+0 |rw-p ....|__|..|
     => 0+7 VmFlags rd !gu
-mprotect 1-2..1+2.17 rwx => ENOMEM
+mprotect 1-2..1+2.17 rwx fail 12 => ENOMEM
 
 # the guards
 guard-install 0+2..0+4
@@ -155,6 +155,16 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
             1 | thp-disabel
               | ^^^^^^^^^^^
               = help: did you mean `thp-disable`?
+        "#]],
+    );
+    snapshot(
+        "fork 1 fail 0",
+        expect![[r#"
+            error: expected the number of an allocation, 1 to 999, found `0`
+             --> x.prog:1:13
+              |
+            1 | fork 1 fail 0
+              |             ^
         "#]],
     );
     snapshot(
