@@ -8,10 +8,12 @@
 //! | [`triage`] | from a program in which something went wrong to one in which nothing can be left out |
 //! | [`reproducer`] | what a program shows, as a C program |
 //! | [`selftests`] | the kernel tree's own tests on a kernel |
+//! | [`failures`] | allocations made to fail within calls, one after the other |
 //! | [`laws`] | what must come out alike on a kernel, whatever the rules |
 //! | [`report`] | what a campaign leaves behind: matrix, divergences, run record, terminal |
 
 pub mod campaign;
+pub mod failures;
 pub mod fuzzing;
 pub mod kernel;
 pub mod laws;

@@ -7,6 +7,7 @@ mod built;
 mod campaign;
 mod compare;
 mod exit;
+mod failures;
 mod farm;
 mod faults;
 mod folders;
@@ -83,6 +84,7 @@ enum Verb {
     Bench(bench::BenchArgs),
     Faults(faults::FaultsArgs),
     Mutants(mutants::MutantsArgs),
+    Failures(failures::FailuresArgs),
     Fuzz(fuzz::FuzzArgs),
     FuzzFigures(fuzz::figures::FiguresArgs),
 }
@@ -120,6 +122,7 @@ pub fn main() -> std::process::ExitCode {
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Faults(args) => faults::run(args, &workspace),
         Verb::Mutants(args) => mutants::run(args, &workspace),
+        Verb::Failures(args) => failures::run(args, &workspace),
         Verb::Fuzz(args) => fuzz::run(args, &workspace),
         Verb::FuzzFigures(args) => fuzz::figures::run(args, &workspace),
         Verb::Kernels(args) => kernels::run(args, &workspace).map(|()| Exit::Fine),

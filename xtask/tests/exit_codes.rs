@@ -394,3 +394,32 @@ fn kernels_that_cannot_be_compared_are_2() {
     let err = compare("/nowhere/bzImage");
     assert!(err.contains("/nowhere/bzImage"), "{err}");
 }
+
+#[test]
+fn failing_allocations_are_0_1_or_2() {
+    let program = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../corpus/failures/install-fresh.prog"
+    );
+    let (text, _) = expect(0, &["failures", program, "--simulated", "none"]);
+    assert!(text.contains("failing/guard-install 2"), "{text}");
+    let fault = "failing/markers-before-anon-vma";
+    let (text, _) = expect(1, &["failures", program, "--simulated", fault]);
+    assert!(
+        text.contains("guard-install: failing/guard-install: empty -> guard"),
+        "{text}"
+    );
+    let folder = text.lines().last().unwrap();
+    for file in ["failures.csv", "divergences.csv", "results.jsonl"] {
+        assert!(Path::new(folder).join(file).exists(), "{file}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+    let unmarked = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../corpus/guard/01-the-first-guard.prog"
+    );
+    let (_, said) = expect(2, &["failures", unmarked, "--simulated", "none"]);
+    assert!(said.contains("write `fail 1` behind one"), "{said}");
+    let (_, said) = expect(2, &["failures", "--mutant", "no-such-bug"]);
+    assert!(said.contains("install-without-anon-vma"), "{said}");
+}
