@@ -14,6 +14,8 @@
 //! | `lab` | runs candidates in batches on a kernel that may die |
 
 mod against;
+#[cfg(test)]
+mod cause_tests;
 mod lab;
 mod minimize;
 mod padded;
