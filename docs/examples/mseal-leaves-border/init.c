@@ -80,6 +80,8 @@ int main(void)
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	/* Nothing else shall touch pages. */
 	set("/sys/kernel/mm/transparent_hugepage/defrag", "always");
+	/* A machine of less than 512 MiB has it off. */
+	set("/sys/kernel/mm/transparent_hugepage/use_zero_page", "1");
 	set("/sys/kernel/mm/transparent_hugepage/khugepaged/defrag", "0");
 	set("/sys/kernel/mm/ksm/run", "0");
 	set("/sys/module/damon_stat/parameters/enabled", "N");
