@@ -32,7 +32,8 @@ pub fn run(farm: &Farm, job: &Value, dry_run: bool) -> Result<Exit> {
 
 /// The manifest.
 pub fn job(farm: &Farm, image: &str, claim: &str, kvm: Option<&str>) -> Value {
-    let mut resources = json!({"cpu": farm.jobs.to_string(), "memory": format!("{}Gi", farm.jobs)});
+    let memory = format!("{}Mi", farm.memory_mib());
+    let mut resources = json!({"cpu": farm.jobs.to_string(), "memory": memory});
     if let Some(kvm) = kvm {
         resources[kvm] = "1".into();
     }
@@ -78,6 +79,7 @@ mod tests {
             container["resources"]["limits"]["devices.kubevirt.io/kvm"],
             "1"
         );
+        assert_eq!(container["resources"]["requests"]["memory"], "2560Mi");
         let script = container["command"][2].as_str().unwrap();
         let script = script.replace("/out/shard.sh", "echo");
         let shell = Command::new("sh")

@@ -91,7 +91,7 @@ struct Common {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     shards: u64,
-    /// VMs side by side in each, a core and a GiB of memory for each of them.
+    /// VMs side by side in each, a core and a GiB of memory for each of them; half a GiB comes on top.
     #[arg(long, value_name = "J", default_value_t = 2)]
     jobs: u64,
     /// Where scripts, shards and logs go. Default: a new folder under target/mmdiff/runs/.

@@ -16,6 +16,13 @@ use vm_images::files::private_folder;
 /// How often a shard is tried, the first time included.
 pub const TRIES: u32 = 3;
 
+/// MiB that are asked for each VM: 512 of the guest, and QEMU's translations, which grow. After 4,373 programs QEMU had at most 286
+/// (`vm-matrix --kernels 7.3 --programs 4000 --jobs 2`, VmHWM of both architectures' QEMU).
+const VM_MIB: u64 = 1024;
+
+/// MiB that are asked for the process that judges: 68 at most in the same run, and 300 however long it runs.
+const HOST_MIB: u64 = 512;
+
 /// Which farm a folder belongs to.
 const FARM: &str = "farm.json";
 
@@ -145,6 +152,11 @@ impl Farm {
             serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
         let shards = farm["shards"].as_u64();
         Ok(shards.ok_or_else(|| wrong("it names no number of shards".into()))?)
+    }
+
+    /// Memory of a task, MiB.
+    pub fn memory_mib(&self) -> u64 {
+        self.jobs * VM_MIB + HOST_MIB
     }
 
     /// A name for the engine that only the farm in this folder has.

@@ -176,9 +176,10 @@ fn wait(stop: &std::sync::atomic::AtomicBool) {
 fn batch(farm: &Farm, partition: Option<&str>) -> String {
     let partition = partition.map_or(String::new(), |p| format!("#SBATCH --partition={p}\n"));
     format!(
-        "#!/bin/sh\n{partition}#SBATCH --ntasks=1\n#SBATCH --cpus-per-task={jobs}\n#SBATCH --mem-per-cpu=1G\n\
+        "#!/bin/sh\n{partition}#SBATCH --ntasks=1\n#SBATCH --cpus-per-task={jobs}\n#SBATCH --mem={memory}M\n\
          #SBATCH --requeue\n#SBATCH --open-mode=append\nexec {script} \"$(($1 + SLURM_ARRAY_TASK_ID))\"\n",
         jobs = farm.jobs,
+        memory = farm.memory_mib(),
         script = quoted(&farm.script().to_string_lossy()),
     )
 }
@@ -339,6 +340,10 @@ mod tests {
     fn the_job_runs_its_shard() {
         let text = batch(&farm("/o u/t"), Some("batch"));
         assert!(text.contains("#SBATCH --partition=batch\n"), "{text}");
+        assert!(
+            text.contains("#SBATCH --cpus-per-task=2\n#SBATCH --mem=2560M\n"),
+            "{text}"
+        );
         assert!(
             text.ends_with("exec '/o u/t/shard.sh' \"$(($1 + SLURM_ARRAY_TASK_ID))\"\n"),
             "{text}"
