@@ -26,6 +26,9 @@ const OPTIONS: [&str; 8] = [
     "corpus/guard",
 ];
 
+/// The engine, and the partition of [`configuration`].
+const SLURM: [&str; 3] = ["slurm", "--partition", "all"];
+
 /// Longest that anything may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -348,7 +351,7 @@ fn slurm_runs_a_campaign_and_loses_tasks() {
     let (whole, code) = undisturbed(dir.path());
     let cluster = Cluster::start();
     let conf = cluster.conf();
-    let mut farm = Running::start(&["slurm"], dir.path(), &[("SLURM_CONF", text(&conf))]);
+    let mut farm = Running::start(&SLURM, dir.path(), &[("SLURM_CONF", text(&conf))]);
 
     let (_, victim) = farm.in_its_middle();
     kill(victim, Signal::SIGKILL).expect("kill -9");
@@ -366,6 +369,8 @@ fn slurm_runs_a_campaign_and_loses_tasks() {
     assert_eq!(ended, code, "{said}");
     assert_eq!(said.matches(" was lost: try ").count(), 2, "{said}");
     assert!(said.contains("3 of 3 shards are through"), "{said}");
+    let batch = read(&farm.out.join("farm.sbatch"));
+    assert!(batch.contains("#SBATCH --partition=all\n"), "{batch}");
     // What Slurm has written down of the two.
     let log = read(&farm.out.join("logs/slurm.log"));
     assert!(log.contains("CANCELLED"), "{said}");
@@ -373,7 +378,7 @@ fn slurm_runs_a_campaign_and_loses_tasks() {
     assert_eq!(cluster.tell("squeue", &["--noheader"]), "");
 
     // Once more: all is through, so nothing is submitted.
-    let mut again = Running::start(&["slurm"], dir.path(), &[("SLURM_CONF", text(&conf))]);
+    let mut again = Running::start(&SLURM, dir.path(), &[("SLURM_CONF", text(&conf))]);
     assert_eq!(again.code(), code, "{}", again.said());
     assert!(!read(&again.log).contains("running, 3 waiting"));
     same(&whole, &again.out.join("all"));
