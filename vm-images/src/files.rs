@@ -51,9 +51,16 @@ pub fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> 
 /// # Errors
 /// The disk has failed.
 pub fn sync_name(path: &Path) -> io::Result<()> {
-    match File::open(folder_of(path))?.sync_all() {
-        // Some file systems have no such thing for folders, and say so.
-        Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(()),
+    match File::open(folder_of(path)).and_then(|folder| folder.sync_all()) {
+        // Some file systems have no such thing for folders, and say so; and a folder may be one that we may write to and not read.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }
