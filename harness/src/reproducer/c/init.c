@@ -1,6 +1,6 @@
 /*
  * PID 1 of a virtual machine: runs every program in /repro, says how each ended, and switches off. A program that hangs in a call says so
- * itself; one that cannot even do that is given up.
+ * itself; one that cannot even do that is given up. One that ends well has not done so when the kernel reports a fault of its own meanwhile.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -62,11 +63,31 @@ static void tell(pid_t pid, const char *name)
 	printf("%s: %s\n", name, text);
 }
 
+/* Whether the kernel has reported a fault of its own since this was asked last. */
+static int has_reported(int log)
+{
+	static const char *const heads[] = { "BUG: ", "WARNING: ", "Oops: ",
+					     "general protection fault" };
+	char record[8192];
+	int found = 0;
+	ssize_t n;
+
+	/* A record at a time; EPIPE: some were overwritten. */
+	while ((n = read(log, record, sizeof(record) - 1)) > 0 ||
+	       (n < 0 && errno == EPIPE)) {
+		record[n > 0 ? n : 0] = 0;
+		for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
+			if (strstr(record, heads[i]))
+				found = 1;
+	}
+	return found;
+}
+
 int main(void)
 {
 	sigset_t ends;
 	struct dirent **names;
-	int fd, count;
+	int fd, log, count;
 
 	mkdir("/dev", 0755);
 	mknod("/dev/console", S_IFCHR | 0600, makedev(5, 1));
@@ -88,6 +109,8 @@ int main(void)
 	set("/proc/sys/kernel/numa_balancing", "0");
 	set("/proc/sys/kernel/randomize_va_space", "0");
 	set("/proc/sys/debug/exception-trace", "0");
+	mknod("/dev/kmsg", S_IFCHR | 0600, makedev(1, 11));
+	log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &ends, NULL);
@@ -102,6 +125,7 @@ int main(void)
 		snprintf(path, sizeof(path), "/repro/%s", names[i]->d_name);
 		printf("\nreproducer: %s begins\n", names[i]->d_name);
 		fflush(stdout);
+		has_reported(log);
 		child = fork();
 		if (child == 0) {
 			sigprocmask(SIG_UNBLOCK, &ends, NULL);
@@ -116,6 +140,10 @@ int main(void)
 			kill(child, SIGKILL);
 			if (!has_ended(child, &status, 5))
 				printf("and cannot be killed\n");
+			status = 1 << 8;
+		}
+		if (has_reported(log) && !status) {
+			printf("\nthe kernel reports a fault\n");
 			status = 1 << 8;
 		}
 		printf("\nreproducer: %s %d\n", names[i]->d_name,
