@@ -359,7 +359,7 @@ fn covered(range: Range, g: Geometry) -> Option<(i64, i64)> {
 fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Result<(), String> {
     let after = &branch.world;
     let may_change = match step.op {
-        Op::Mmap { .. } | Op::Munmap { .. } | Op::Mremap { .. } => true,
+        Op::Mmap { .. } | Op::Munmap { .. } | Op::Brk { .. } | Op::Mremap { .. } => true,
         Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
             matches!(advice, Advice::GuardInstall | Advice::GuardRemove)
         }

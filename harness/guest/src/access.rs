@@ -4,7 +4,7 @@
 use crate::thread::{stack_number, STACKS};
 use std::arch::global_asm;
 use std::ptr::addr_of;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 // (address, stride in bytes, count, out) -> how many loads worked: the first fault ends it.
 // (address, stride in bytes, count, first value) -> how many stores worked; the value grows by one each time.
@@ -83,6 +83,8 @@ struct Last {
     signal: AtomicI32,
     code: AtomicI32,
     address: AtomicU64,
+    /// si_pkey, where the signal has one.
+    key: AtomicU32,
 }
 
 /// By the number of the stack that the thread stands on.
@@ -91,6 +93,7 @@ static LAST: [Last; STACKS] = [const {
         signal: AtomicI32::new(0),
         code: AtomicI32::new(0),
         address: AtomicU64::new(0),
+        key: AtomicU32::new(0),
     }
 }; STACKS];
 
@@ -111,23 +114,28 @@ pub unsafe fn store(at: u64, stride: u64, count: u64, value: u64) -> u64 {
     unsafe { mmdiff_store(at, stride, count, value) }
 }
 
-/// Signal number, si_code and si_addr of this thread's last fault.
-pub fn last_fault() -> (i32, i32, u64) {
+/// Signal number, si_code, si_addr and si_pkey of this thread's last fault.
+pub fn last_fault() -> (i32, i32, u64, u32) {
     let last = &LAST[stack_number()];
     (
         last.signal.load(Relaxed),
         last.code.load(Relaxed),
         last.address.load(Relaxed),
+        last.key.load(Relaxed),
     )
 }
 
+/// Where `siginfo_t` has si_pkey, in bytes: behind si_addr and room for the union that it lies in. It is always there.
+const SI_PKEY: usize = 32;
+
 extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands a SA_SIGINFO handler valid pointers to both, and a fault's si_addr is set.
-    let (code, address, pc) = unsafe {
+    let (code, address, key, pc) = unsafe {
         let machine = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
         (
             (*info).si_code,
             (*info).si_addr() as u64,
+            info.cast::<u32>().add(SI_PKEY / 4).read(),
             program_counter(machine),
         )
     };
@@ -160,6 +168,7 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     last.signal.store(signal, Relaxed);
     last.code.store(code, Relaxed);
     last.address.store(address, Relaxed);
+    last.key.store(key, Relaxed);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -208,7 +217,8 @@ mod tests {
         let (at, page) = two_pages();
         // SAFETY: our own fresh mapping.
         assert_eq!(unsafe { store(at + page - 16, 8, 4, 7) }, 2);
-        assert_eq!(last_fault(), (libc::SIGSEGV, 2, at + page));
+        let (signal, code, address, _) = last_fault();
+        assert_eq!((signal, code, address), (libc::SIGSEGV, 2, at + page));
         let mut out = [0; 4];
         assert_eq!(load(at + page - 16, 8, &mut out), 2);
         assert_eq!(out, [7, 8, 0, 0]);

@@ -39,6 +39,7 @@ mod failing;
 mod files;
 mod heap;
 mod host;
+mod keys;
 mod knobs;
 mod log;
 mod look;

@@ -4,6 +4,7 @@ use crate::access;
 use crate::arena::Arena;
 use crate::failing::FailNth;
 use crate::files::Files;
+use crate::keys;
 use crate::look::{self, value_runs};
 use crate::sys::{self, Errno, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, MREMAP_DONTUNMAP};
 use crate::transfer::{self, AsTheSameUser, Ends, Transfer};
@@ -181,6 +182,18 @@ impl Bench<'_> {
                 let result = unsafe { self.fails.call(libc::SYS_munmap, args) };
                 Ok(ret(result, fault))
             }
+            Op::Brk { heap, to } => {
+                self.range(heap, 0, false)?;
+                let to = self.range(to, 0, false)?;
+                // SAFETY: the break is in the arena, where the worker has put it, and so is all that lies between it and `to`.
+                let result = unsafe { sys::call(libc::SYS_brk, [to, 0, 0, 0, 0, 0]) };
+                Ok(match result {
+                    // What it returns in place of an error is the old break.
+                    Ok(now) if now != to => ret(Err(Errno(libc::ENOMEM)), fault),
+                    Ok(_) => OpResult::Ret(0),
+                    error => ret(error, fault),
+                })
+            }
             Op::Mprotect { at, len, mut prot } => {
                 let start = self.range(at, len, true)?;
                 if fault == Some(GuestFault::WrongProt) && prot == 0 {
@@ -189,6 +202,14 @@ impl Bench<'_> {
                 let args = [start, len, prot.into(), 0, 0, 0];
                 // SAFETY: above.
                 let result = unsafe { self.fails.call(libc::SYS_mprotect, args) };
+                Ok(ret(result, fault))
+            }
+            Op::PkeyMprotect { at, len, prot, key } => {
+                let start = self.range(at, len, true)?;
+                let key = keys::number(key)?;
+                let args = [start, len, prot.into(), key as u64, 0, 0];
+                // SAFETY: above.
+                let result = unsafe { sys::call(libc::SYS_pkey_mprotect, args) };
                 Ok(ret(result, fault))
             }
             Op::Madvise { at, len, advice } => {
@@ -426,7 +447,7 @@ impl Bench<'_> {
 
     fn access(&self, pages: u32, values: Vec<(u32, u64)>, faulted: bool) -> OpResult {
         let fault = faulted.then(|| {
-            let (signo, mut code, address) = access::last_fault();
+            let (signo, mut code, address, key) = access::last_fault();
             // SEGV_MAPERR and SEGV_ACCERR.
             if self.fault == Some(GuestFault::WrongSiCode) && (signo, code) == (libc::SIGSEGV, 1) {
                 code = 2;
@@ -435,6 +456,8 @@ impl Bench<'_> {
                 signo,
                 code,
                 addr: address.wrapping_sub(ARENA_BASE) as i64,
+                // SEGV_PKUERR.
+                key: ((signo, code) == (libc::SIGSEGV, 4)).then(|| keys::named(key)),
             }
         });
         OpResult::Access {

@@ -94,6 +94,7 @@ impl Worker {
         let ends = Ends::create().map_err(text("a pipe and a memfd"))?;
         let eyes = Eyes::open(setup.features, arena)?;
         crate::access::catch_faults();
+        crate::keys::allocate();
         sys::set_user(USER, USER, 0).map_err(text("setresuid"))?;
         sys::own_proc_files();
         let actor = Actor {
@@ -341,10 +342,41 @@ impl Worker {
             sys::own_proc_files();
             self.actor.user = user;
         }
+        if let Some(heap) = program.steps.iter().find_map(|step| heap_of(&step.op)) {
+            self.set_heap(heap)?;
+        }
         // Mappings of secret memory are locked on some kernels.
         self.actor.traces.locks = program.files.iter().any(|f| f.kind == FileKind::Secret);
         self.actor.files = Files::create(&program.files, self.actor.arena.page)?;
         Ok(())
+    }
+
+    /// Lets the heap of this process begin, and end, at `heap` of the arena.
+    fn set_heap(&mut self, heap: i64) -> Result<(), String> {
+        let at = wire::ARENA_BASE.wrapping_add(heap as u64);
+        let arena = self.actor.arena;
+        if !(arena.low()..arena.high()).contains(&at) {
+            return Err(format!("a heap at {heap}, which is outside of the arena"));
+        }
+        let user = self.actor.user;
+        sys::set_user(-1, 0, -1).map_err(|e| format!("setresuid: {e}"))?;
+        // The start must not lie behind the break: which of the two can be moved first depends on where they are.
+        let moved = [
+            libc::PR_SET_MM_BRK,
+            libc::PR_SET_MM_START_BRK,
+            libc::PR_SET_MM_BRK,
+        ]
+        .map(|what| {
+            let args = [libc::PR_SET_MM as u64, what as u64, at, 0, 0, 0];
+            // SAFETY: nothing of ours uses brk; see `heap`. It maps and unmaps nothing.
+            unsafe { sys::call(libc::SYS_prctl, args) }
+        });
+        sys::set_user(-1, user, -1).map_err(|e| format!("setresuid: {e}"))?;
+        sys::own_proc_files();
+        match moved {
+            [_, Ok(_), Ok(_)] => Ok(()),
+            [_, start, end] => Err(format!("the heap cannot be moved: {start:?}, {end:?}")),
+        }
     }
 
     /// Ends the other actors, empties the arena and lets go of the files.
@@ -384,6 +416,14 @@ impl Worker {
         }
         self.actor.uffd.close();
         self.actor.files = Files::default();
+    }
+}
+
+/// Where the heap begins that an op is about.
+fn heap_of(op: &wire::Op) -> Option<i64> {
+    match op {
+        wire::Op::Brk { heap, .. } => Some(*heap),
+        _ => None,
     }
 }
 

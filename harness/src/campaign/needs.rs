@@ -35,6 +35,7 @@ fn has(need: Need, profile: &Profile, info: &KernelInfo) -> bool {
         Need::Secret => profile.secret_memory,
         Need::Droppable => profile.droppable,
         Need::Hugetlb => profile.hugetlb,
+        Need::Pkeys => profile.pkeys,
         Need::GuardFlag => profile.maybe_guard,
         Need::SoftDirty => profile.soft_dirty,
         Need::Uffd => profile.userfaultfd,

@@ -159,6 +159,8 @@ impl Settings {
             Err("MADV_PAGEOUT, by which pages would go to this machine's swap space")
         } else if program.steps.iter().any(|step| step.lane.is_some()) {
             Err("threads")
+        } else if has(|op| matches!(op, Op::Brk { .. })) {
+            Err("a heap in the arena, which takes privileges to put there")
         } else if has(is_hugetlb) {
             Err("huge TLB memory, of which this machine may have some")
         } else if knobs.thp != self.thp && !one_mode() {

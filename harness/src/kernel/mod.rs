@@ -83,7 +83,9 @@ impl Smaps {
 fn can_change_flags(op: &Op) -> bool {
     match op {
         Op::Mmap { .. }
+        | Op::Brk { .. }
         | Op::Mprotect { .. }
+        | Op::PkeyMprotect { .. }
         | Op::Mremap { .. }
         | Op::Mlock { .. }
         | Op::Mlockall { .. }

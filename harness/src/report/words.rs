@@ -194,6 +194,7 @@ mod tests {
             signo: 11,
             code: 1,
             addr: 2 * 4096,
+            key: None,
         };
         let access = Outcome::Access(Access {
             pages: 2,

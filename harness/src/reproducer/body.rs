@@ -354,8 +354,15 @@ fn call(step: &Step, root: bool) -> Result<String, Unsayable> {
                 words::map_flags(backing, place, flags)
             )
         }
+        Op::Brk { to } => format!("brk({})", address(to)),
         Op::Munmap { range } => format!("munmap({})", at_len(range)),
         Op::Mprotect { range, prot } => format!("mprotect({}, {})", at_len(range), words::prot(prot)),
+        Op::PkeyMprotect { range, prot, key } => format!(
+            "pkey_mprotect({}, {}, {})",
+            at_len(range),
+            words::prot(prot),
+            words::key(key)
+        ),
         Op::Madvise { range, advice } => format!("madvise({}, {})", at_len(range), words::advice(advice)),
         Op::Mlock { range, call } => match call {
             LockCall::Lock => format!("mlock({})", at_len(range)),

@@ -77,6 +77,11 @@ fn has(program: &Program, is: impl Fn(&Op) -> bool) -> bool {
     program.steps.iter().any(|step| is(&step.op))
 }
 
+/// Whether it moves the program break.
+fn is_heap(program: &Program) -> bool {
+    has(program, |op| matches!(op, Op::Brk { .. }))
+}
+
 /// Whether calls take several ranges.
 fn has_vectors(program: &Program) -> bool {
     has(program, |op| {
@@ -114,6 +119,12 @@ fn helpers(program: &Program, body: &Body) -> String {
     add(body.strips && body.huge, part!("huge"));
     add(body.strips && !body.huge, part!("nohuge"));
     add(body.strips, part!("strip"));
+    let keys = has(program, |op| matches!(op, Op::PkeyMprotect { .. })) || needs(Need::Pkeys);
+    add(keys, part!("keys"));
+    add(
+        body.accesses && !keys,
+        "#define after_fault() do { } while (0)\n\n",
+    );
     add(body.accesses, part!("access"));
     add(!files.is_empty(), part!("files"));
     add(
@@ -134,6 +145,7 @@ fn helpers(program: &Program, body: &Body) -> String {
         has(program, |op| matches!(op, Op::Transfer { .. })),
         part!("transfer"),
     );
+    add(is_heap(program), part!("heap"));
     let uffd = has(program, |op| matches!(op, Op::Uffd { .. }));
     add(
         uffd || [Need::Uffd, Need::UffdWp, Need::UffdMove]
@@ -208,6 +220,7 @@ fn settings(program: &Program) -> Vec<String> {
             Need::MremapMany => "NEED(has_mremap_many(), \"mremap of several mappings\");".into(),
             Need::Secret => "NEED(syscall(447, 0) >= 0, \"memfd_secret\");".into(),
             Need::Droppable => "NEED(has_droppable(), \"MAP_DROPPABLE\");".into(),
+            Need::Pkeys => "NEED(has_keys(), \"protection keys\");".into(),
             Need::Hugetlb => "NEED(has_hugetlb(), \"MAP_HUGETLB\");".into(),
             Need::GuardFlag => "NEED(has_guard_flag(), \"VmFlags gu\");".into(),
             Need::Uffd => "NEED(has_uffd(0), \"userfaultfd\");".into(),
@@ -243,6 +256,9 @@ fn settings(program: &Program) -> Vec<String> {
     }
     if program.knobs.swap || needs_swap {
         lines.push("NEED(has_swap(), \"swap space (swapon)\");".into());
+    }
+    if is_heap(program) {
+        lines.push("NEED(heap_at(p + 2 * pmd), \"a heap that can be moved\");".into());
     }
     if program.knobs.root {
         lines.push("NEED(geteuid() == 0, \"root\");".into());

@@ -6,7 +6,8 @@ use oracle::geometry::{Geometry, Pos};
 use oracle::judge::strip::{check_expect, render, windows, Strip};
 use oracle::judge::{Observation, Outcome, SpaceSeen, ValueRun};
 use oracle::program::{
-    ActorId, Advice, Backing, Expect, FlagExpected, Need, Op, Program, UffdCall, ValueTags,
+    ActorId, Advice, Backing, Expect, FlagExpected, KeyGiven, Need, Op, Program, UffdCall,
+    ValueTags,
 };
 
 /// Why a divergence cannot be told so.
@@ -63,6 +64,10 @@ fn needs(program: &Program) -> Vec<Need> {
                 })
             }
             Op::Mseal { .. } => Some(Need::Mseal),
+            Op::PkeyMprotect {
+                key: KeyGiven::Open | KeyGiven::NoWrite | KeyGiven::NoAccess,
+                ..
+            } => Some(Need::Pkeys),
             Op::Mmap {
                 backing: Backing::Droppable,
                 ..

@@ -1,7 +1,7 @@
 //! Addresses, lengths, flags and numbers as C has them.
 
 use oracle::geometry::{Pos, Range};
-use oracle::program::{Advice, Backing, Expect, MapFlags, Place, Prot, Remap};
+use oracle::program::{Advice, Backing, Expect, KeyGiven, MapFlags, Place, Prot, Remap};
 
 /// A sum of blocks, pages and bytes, beginning with `first` (may be empty).
 fn sum(first: &str, terms: [(i64, &str); 3]) -> String {
@@ -77,6 +77,18 @@ pub fn prot(prot: Prot) -> String {
         (prot.exec, "PROT_EXEC"),
     ];
     all_of(&words, "PROT_NONE")
+}
+
+/// The key of a pkey_mprotect.
+pub fn key(key: KeyGiven) -> &'static str {
+    match key {
+        KeyGiven::Open => "key(0)",
+        KeyGiven::NoWrite => "key(1)",
+        KeyGiven::NoAccess => "key(2)",
+        KeyGiven::Default => "0",
+        KeyGiven::AsIs => "-1",
+        KeyGiven::Unknown => "15",
+    }
 }
 
 /// The flags of an mmap.

@@ -106,14 +106,26 @@ fn is_one_minimal(source: &Simulated, result: &Minimized) -> Result<(), String> 
 }
 
 /// Faults whose bucket names another rule than one that they break, each with why.
-const MISNAMED: [(&str, &str); 11] = [
+const MISNAMED: [(&str, &str); 16] = [
     (
         "madvise/hole-stops",
         "a page behind the hole is in use, and what the advice does to such a page is a rule of its own",
     ),
     (
+        "mprotect/drops-guards",
+        "an mprotect that finds everything as it should be touches nothing, and so this fault touches the untouched",
+    ),
+    (
+        "mremap/guards-stay-behind",
+        "as mprotect/drops-guards, with a place that overlaps itself",
+    ),
+    (
+        "mremap/moves-one-only",
+        "the rule of places that overlap speaks about VMAs too, and is the more special",
+    ),
+    (
         "mremap/target-stays",
-        "the rule of what DONTUNMAP leaves speaks about VMAs too, and is the more special",
+        "the rule of which page of the file is moved speaks about VMAs too, and is the more special",
     ),
     (
         "anon-vma/never-reused",
@@ -124,22 +136,27 @@ const MISNAMED: [(&str, &str); 11] = [
         "what DONTNEED discards is a rule about these pages, too, and comes after what a zap does to tables",
     ),
     (
-        "fork/copies-dontfork",
-        "what a child has of locked memory is a rule about its VMAs too, and is the more special",
+        "fork/loses-data",
+        "what WIPEONFORK leaves out is a rule about a child's pages, and is the more special",
+    ),
+    (
+        "populate/populate-write-reads",
+        "a load maps pages around the one that it is about, which is none of the call's business",
     ),
     (
         "advice/free-skipped",
         "that pages are not lazily freed shows when PAGEOUT does not take them",
     ),
     (
-        "mlock/mlock-skipped",
-        "that the VMA is not split is looked at before its flags",
+        "advice/free-takes-at-once",
+        "memory of a file refuses the advice, and so the fault touches the untouched",
     ),
     (
-        "thp-disable/disable-skipped",
-        "a huge page reaches beyond the range of the access that maps it",
+        "mlock/munlock-short",
+        "that the VMA is not split is looked at before its flags",
     ),
-    ("uffd/register-skipped", "as mlock-skipped"),
+    ("fork/stays-exclusive", "as fork/loses-data"),
+    ("uffd/register-skipped", "as munlock-short"),
     (
         "transfer/pins-shared",
         "the fault reads what the call does not come to either, and that shows first",

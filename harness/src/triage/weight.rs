@@ -4,8 +4,8 @@ use oracle::geometry::{Geometry, Pos};
 use oracle::judge::Outcome;
 use oracle::profile::Profile;
 use oracle::program::{
-    Backing, HugeSwitch, Knobs, Lane, LockCall, Op, Place, Program, Prot, Remap, Seals, Transfer,
-    UffdCall,
+    Backing, HugeSwitch, KeyGiven, Knobs, Lane, LockCall, Op, Place, Program, Prot, Remap, Seals,
+    Transfer, UffdCall,
 };
 use oracle::space::World;
 use std::collections::BTreeSet;
@@ -162,6 +162,15 @@ impl Weight {
                 Op::Seal { file, seals } => {
                     let all = Seals::EACH.iter();
                     w.kinds += file.index() + all.filter(|(_, s)| seals.has(*s)).count();
+                }
+                Op::PkeyMprotect { prot, key, .. } => {
+                    w.prots += bits(prot);
+                    let name = |other: &&(&str, KeyGiven)| other.1 != key;
+                    w.kinds += 1 + KeyGiven::ALL.iter().take_while(name).count();
+                }
+                Op::Brk { to } => {
+                    w.places += place_of(to);
+                    w.ragged += usize::from(!to.is_page_aligned());
                 }
                 Op::Munmap { .. }
                 | Op::Madvise { .. }

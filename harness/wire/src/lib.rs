@@ -19,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 14;
+pub const VERSION: u32 = 15;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -87,10 +87,21 @@ pub enum Op {
         at: i64,
         len: u64,
     },
+    /// brk to `to`, in a heap that begins at `heap`, which is the same in all of a program.
+    Brk {
+        heap: i64,
+        to: i64,
+    },
     Mprotect {
         at: i64,
         len: u64,
         prot: u32,
+    },
+    PkeyMprotect {
+        at: i64,
+        len: u64,
+        prot: u32,
+        key: Key,
     },
     Madvise {
         at: i64,
@@ -273,6 +284,15 @@ impl Ranges {
     }
 }
 
+/// A protection key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Key {
+    /// Its number, or -1 for none.
+    Number(i8),
+    /// One of those that every actor has allocated: without restrictions, PKEY_DISABLE_WRITE, PKEY_DISABLE_ACCESS.
+    Own(u8),
+}
+
 /// What mmap is given of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMap {
@@ -354,6 +374,7 @@ impl Op {
             Op::Mmap { at, len, .. }
             | Op::Munmap { at, len }
             | Op::Mprotect { at, len, .. }
+            | Op::PkeyMprotect { at, len, .. }
             | Op::Madvise { at, len, .. }
             | Op::Mlock { at, len, .. }
             | Op::Munlock { at, len }
@@ -383,6 +404,7 @@ impl Op {
             | Op::Truncate { .. }
             | Op::PunchHole { .. }
             | Op::Seal { .. }
+            | Op::Brk { .. }
             | Op::Fork { .. }
             | Op::Exit => return i64::MAX,
         };
@@ -684,6 +706,8 @@ pub struct Fault {
     pub code: i32,
     /// si_addr minus the arena's base.
     pub addr: i64,
+    /// si_pkey, where si_code is SEGV_PKUERR.
+    pub key: Option<Key>,
 }
 
 /// One actor's arena.

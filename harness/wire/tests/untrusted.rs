@@ -112,6 +112,7 @@ fn examples() -> Vec<Response> {
             signo: 11,
             code: 2,
             addr: -8,
+            key: None,
         }),
     };
     let step = StepSeen {

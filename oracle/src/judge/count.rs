@@ -3,7 +3,7 @@
 use super::compare::Expected;
 use super::{Observation, PageRun, PageSeen, SpaceSeen, Tightness, VmaSeen};
 use crate::geometry::Geometry;
-use crate::program::{ActorId, Advice, AdviceReach, Op, Step};
+use crate::program::{ActorId, Advice, AdviceReach, Op, Step, HEAP};
 
 /// What an op can change in its actor's address space, besides what it returns.
 struct Reach {
@@ -24,7 +24,9 @@ fn reach(step: &Step, living: &[ActorId], g: Geometry) -> Reach {
     let (vmas, flags) = match step.op {
         Op::Mmap { .. }
         | Op::Munmap { .. }
+        | Op::Brk { .. }
         | Op::Mprotect { .. }
+        | Op::PkeyMprotect { .. }
         | Op::Mremap { .. }
         | Op::Mlock { .. }
         | Op::Mlockall { .. }
@@ -51,6 +53,10 @@ fn reach(step: &Step, living: &[ActorId], g: Geometry) -> Reach {
         Op::Fork { child } => (whole, vec![step.actor, child]),
         Op::Exit => (vec![], vec![]),
         Op::Mlockall { .. } | Op::Munlockall | Op::ClearSoftDirty => (whole, vec![step.actor]),
+        Op::Brk { .. } => {
+            let heap = HEAP.page_index(g).clamp(0, limit);
+            (vec![(heap as u32, limit as u32)], vec![step.actor])
+        }
         // Whoever maps the file, wherever.
         Op::Truncate { .. }
         | Op::PunchHole { .. }

@@ -3,7 +3,7 @@
 
 use crate::geometry::Geometry;
 use crate::program::{ActorId, Prot, Vectors};
-use crate::space::Content;
+use crate::space::{Content, Key};
 use serde::{Deserialize, Serialize};
 
 /// Everything seen after one op.
@@ -110,6 +110,8 @@ pub struct Fault {
     pub code: i32,
     /// si_addr, in bytes from the arena's start.
     pub addr: i64,
+    /// si_pkey, of SEGV_PKUERR.
+    pub key: Option<Key>,
 }
 
 /// The arena of one actor. Page numbers count from the arena's start.

@@ -367,7 +367,9 @@ impl Oracle {
         let reached = match step.op {
             Op::Truncate { file, .. } | Op::PunchHole { file, .. } => maps(file),
             Op::Fork { child } => actor == step.actor || actor == child,
-            Op::Mlockall { .. } | Op::Munlockall | Op::ClearSoftDirty => actor == step.actor,
+            Op::Mlockall { .. } | Op::Munlockall | Op::ClearSoftDirty | Op::Brk { .. } => {
+                actor == step.actor
+            }
             _ => {
                 actor == step.op.other().unwrap_or(step.actor)
                     && self.in_range(step, difference.class, from, to)

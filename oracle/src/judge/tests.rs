@@ -282,6 +282,7 @@ fn every_kind_of_difference_is_noticed_and_named() {
             signo: 11,
             code: 1,
             addr: 4096,
+            key: None,
         };
         access(o).fault = Some(fault);
         access(o).pages = 1;

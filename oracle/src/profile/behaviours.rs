@@ -662,6 +662,18 @@ behaviours! {
         spans: &[],
         probe: None,
     }
+    pkey_mprotect {
+        what: "there is pkey_mprotect",
+        source: "CONFIG_ARCH_HAS_PKEYS: x86 from 4.9 on; 6.12, arm64: add Permission Overlay Extension Kconfig",
+        spans: &[span(X86, EVER, NEVER_ENDED), span(ARM, Release(6, 12, 0), NEVER_ENDED)],
+        probe: Some(probes::PKEY_MPROTECT),
+    }
+    pkeys {
+        what: "protection keys can be allocated",
+        source: "pkey_alloc(2); needs a processor with protection keys, as QEMU's max is for x86-64; none that it has for arm64 here",
+        spans: &[span(X86, EVER, NEVER_ENDED)],
+        probe: Some(probes::PKEYS),
+    }
     exec_only_pkey {
         what: "PROT_EXEC alone is guarded by a protection key: data accesses raise SEGV_PKUERR",
         source: "arch/x86/mm/pkeys.c; needs a processor with protection keys, as QEMU's max is",

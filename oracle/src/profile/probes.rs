@@ -442,6 +442,16 @@ pub const HUGE_ZERO_SPECIAL: Probe = Probe {
     },
 };
 
+pub const PKEY_MPROTECT: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\npkey-mprotect 0+0..0+1 r as-is\n",
+    read: succeeded,
+};
+
+pub const PKEYS: Probe = Probe {
+    program: "mmap 0+0..0+1 rw private fixed\npkey-mprotect 0+0..0+1 r no-write\n",
+    read: succeeded,
+};
+
 pub const EXEC_ONLY_PKEY: Probe = Probe {
     program: "mmap 0+0..0+1 x private fixed\nread 0+0..0+1\n",
     read: |seen| Some(fault_code(seen)? == 4),

@@ -178,6 +178,7 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
                 }
             }
         }
+        Op::Brk { to } => heap_end(to)?,
         Op::Truncate { pages, .. } => file_page(pages)?,
         Op::PunchHole { from, to, .. } => {
             file_page(from.max(to))?;
@@ -258,6 +259,7 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
         }
         Op::Munmap { .. }
         | Op::Mprotect { .. }
+        | Op::PkeyMprotect { .. }
         | Op::Madvise { .. }
         | Op::Mlock { .. }
         | Op::Mlockall { .. }
@@ -308,6 +310,18 @@ fn mapped_range(call: &str, range: Range) -> Result<(), String> {
     if !inside(range.start) || !(inside(range.end) || wraps(range)) {
         return Err(format!(
             "{call} maps inside the arena only, 0+0..{BLOCKS}+0, not {range}"
+        ));
+    }
+    Ok(())
+}
+
+/// The heap ends a page before the arena does, so that nothing outside is in its way.
+fn heap_end(to: Pos) -> Result<(), String> {
+    position(to)?;
+    let last = LARGEST.arena_bytes() as i64 - i64::from(LARGEST.page_size);
+    if !(0..=last).contains(&to.byte_offset(LARGEST)) {
+        return Err(format!(
+            "the program break lies inside the arena, before its last page, not at {to}"
         ));
     }
     Ok(())

@@ -13,6 +13,7 @@
 //! | `files` | mappings of files |
 //! | `collapse` | where COLLAPSE is pointed at |
 //! | `transfers` | memory that the kernel reads and writes |
+//! | `heap` | the program break |
 //! | `hugetlbs` | huge TLB memory |
 //! | `locks` | which of the mlock family, and mseal |
 //! | `remaps` | mremap |
@@ -22,6 +23,7 @@
 mod collapse;
 pub(super) mod dice;
 mod files;
+mod heap;
 mod hugetlbs;
 mod locks;
 mod ops;
@@ -56,6 +58,10 @@ const ENOUGH_CHANGES: u32 = 5;
 const FILES: u32 = 3;
 /// One program of so many registers memory with userfaultfd.
 const UFFD: u32 = 5;
+/// One program of so many moves the program break.
+const BRK: u32 = 7;
+/// One program of so many gives memory protection keys.
+const KEYS: u32 = 5;
 /// One program of so many maps huge TLB memory, which holds nothing: few will do.
 const HUGETLB: u32 = 14;
 
@@ -91,6 +97,10 @@ struct Writer<'d, 'u, 'b> {
     files: bool,
     /// Memory is registered with userfaultfd.
     uffd: bool,
+    /// There is a heap.
+    heap: bool,
+    /// Memory is given protection keys.
+    keys: bool,
     /// Some mappings are of huge TLB memory.
     hugetlb: bool,
     /// Tag of the next write; every write has its own, so misplaced data is recognised.
@@ -139,7 +149,9 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
         root: dice.one_in(24),
         ..Knobs::default()
     };
-    let files = dice.one_in(FILES);
+    let roll = dice.below(FILES * KEYS * BRK);
+    let files = roll % FILES == FILES - 1;
+    let (keys, heap) = (roll / FILES % KEYS == 1, roll / FILES / KEYS == 3);
     // One roll for two things that do not depend on each other: what has come later leaves other programs as they were.
     let roll = dice.below(UFFD * HUGETLB);
     let (uffd, hugetlb) = (roll % UFFD == UFFD - 1, roll / UFFD == 0);
@@ -147,6 +159,9 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
     writer.files = files;
     writer.uffd = uffd;
     writer.hugetlb = hugetlb;
+    // Programs of userfaultfd's have enough to do.
+    writer.keys = keys && !uffd;
+    writer.heap = heap && !uffd;
     writer.write();
     writer.strew();
     writer.program
@@ -165,6 +180,8 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             files: false,
             uffd: false,
             hugetlb: false,
+            keys: false,
+            heap: false,
             next_tag: 1,
             next_actor: 1,
             changes: 0,

@@ -158,7 +158,10 @@ fn may_run_beside_others(op: &Op) -> bool {
         | Op::Truncate { .. }
         | Op::PunchHole { .. }
         | Op::Fork { .. } => true,
-        Op::Mlockall { .. }
+        // Rights that go with keys are a thread's own.
+        Op::PkeyMprotect { .. }
+        | Op::Brk { .. }
+        | Op::Mlockall { .. }
         | Op::Munlockall
         | Op::ClearSoftDirty
         | Op::SwitchHuge(_)

@@ -7,6 +7,7 @@
 //! | `remap` | how mremap is called |
 //! | `check` | what a program must satisfy beyond its grammar |
 //! | `fail` | allocations that fail within a call |
+//! | `key` | protection keys |
 //! | `lane` | threads that run at once |
 //! | `lock` | what is said to mlock and its kin |
 //! | `transfer` | memory that the kernel reads and writes for a caller |
@@ -20,6 +21,7 @@ mod fail;
 mod file;
 pub mod generate;
 mod huge;
+mod key;
 mod lane;
 mod lock;
 pub mod mutate;
@@ -33,6 +35,7 @@ pub use check::{CheckError, MAX_ACCESS_PAGES, MAX_COPY_PAGES, MAX_TRANSFER_PAGES
 pub use fail::MAX_FAIL;
 pub use file::{File, FileKind, FileStart, Seals};
 pub use huge::HugeSwitch;
+pub use key::KeyGiven;
 pub use lane::{Lane, MAX_LANES, MAX_LANE_OPS};
 pub use lock::{LockAll, LockCall};
 pub use remap::Remap;
@@ -49,6 +52,9 @@ pub type ActorId = u8;
 
 /// Most actors a program may have, forked ones and exited ones included.
 pub const MAX_ACTORS: u8 = 4;
+
+/// Where the heap of every actor begins.
+pub const HEAP: Pos = Pos::new(2, 0);
 
 /// Most ops a program may have.
 pub const MAX_STEPS: usize = 64;
@@ -278,9 +284,19 @@ pub enum Op {
     Munmap {
         range: Range,
     },
+    /// brk: the program break is at `to` then, and the heap reaches from [`HEAP`] up to it.
+    Brk {
+        to: Pos,
+    },
     Mprotect {
         range: Range,
         prot: Prot,
+    },
+    /// pkey_mprotect.
+    PkeyMprotect {
+        range: Range,
+        prot: Prot,
+        key: KeyGiven,
     },
     Madvise {
         range: Range,
@@ -378,6 +394,7 @@ macro_rules! places {
             Op::Mmap { range, .. }
             | Op::Munmap { range }
             | Op::Mprotect { range, .. }
+            | Op::PkeyMprotect { range, .. }
             | Op::Madvise { range, .. }
             | Op::Mlock { range, .. }
             | Op::Mseal { range, .. }
@@ -404,6 +421,7 @@ macro_rules! places {
             | Op::Munlockall
             | Op::ClearSoftDirty
             | Op::SwitchHuge(_)
+            | Op::Brk { .. }
             | Op::Fork { .. }
             | Op::Exit => {}
         }
@@ -426,7 +444,9 @@ impl Op {
         match self {
             Op::Mmap { .. } => "mmap",
             Op::Munmap { .. } => "munmap",
+            Op::Brk { .. } => "brk",
             Op::Mprotect { .. } => "mprotect",
+            Op::PkeyMprotect { .. } => "pkey-mprotect",
             Op::Madvise { advice, .. } => advice.name(),
             Op::Mlock { call, .. } => call.name(),
             Op::Mlockall { .. } => "mlockall",
@@ -597,6 +617,8 @@ pub enum Need {
     Swap,
     /// Allocations can be made to fail, through /proc/PID/fail-nth.
     FailNth,
+    /// Protection keys.
+    Pkeys,
 }
 
 /// One line of a program: an actor performs an op.

@@ -15,14 +15,15 @@ use super::errno::{
 use super::mlock::{self, FaultIn};
 use super::registry::Rule;
 use super::{
-    anon_vma, droppable, folio, hit, hugetlb, populate, soft_dirty, swap, thp, transfer, uffd, Ctx,
+    anon_vma, droppable, folio, hit, hugetlb, pkey, populate, soft_dirty, swap, thp, transfer,
+    uffd, Ctx,
 };
 use crate::geometry::Range;
 use crate::judge::{Access, Class, Fault, Outcome, ValueRun};
 use crate::program::Prot;
 use crate::space::mm::{block_of, block_pages, Table};
 use crate::space::slots::Slot;
-use crate::space::{Branch, Content, Vma};
+use crate::space::{Branch, Content, Key, Vma};
 
 pub const VALUE: Rule = Rule {
     name: "access/value",
@@ -244,9 +245,12 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
             Next::Fault(signo, code) => {
                 hit!(state.ctx, STOPS);
                 let page = state.first + i64::from(state.done.pages);
+                let vma = current(&state).map(|(_, i)| &state.ctx.mm.vmas[i]);
+                let key = vma.map(|vma| vma.key).filter(|_| code == SEGV_PKUERR);
                 state.done.fault = Some(Fault {
                     signo,
                     code,
+                    key,
                     addr: page * i64::from(state.ctx.geometry().page_size),
                 });
                 break;
@@ -497,12 +501,15 @@ fn over_hole(state: &State) -> Next {
 /// The si_code with which the VMA refuses an access.
 fn denied(ctx: &mut Ctx, i: usize, write: bool) -> Option<i32> {
     let prot = ctx.mm.vmas[i].prot;
+    if pkey::forbids(&ctx.mm.vmas[i], write) {
+        match ctx.mm.vmas[i].key {
+            Key::ExecuteOnly => hit!(ctx, PKEY),
+            _ => hit!(ctx, pkey::DENIED),
+        }
+        return Some(SEGV_PKUERR);
+    }
     let profile = &ctx.world.profile;
     if prot == Prot::new(false, false, true) {
-        if profile.exec_only_pkey {
-            hit!(ctx, PKEY);
-            return Some(SEGV_PKUERR);
-        }
         let readable = !profile.exec_only_unreadable;
         hit!(ctx, EXEC_ONLY);
         return (write || !readable).then_some(SEGV_ACCERR);

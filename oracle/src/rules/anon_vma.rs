@@ -3,7 +3,6 @@
 use super::registry::Rule;
 use super::{hit, merge, Ctx};
 use crate::judge::Class;
-use crate::program::Prot;
 use crate::space::{AnonVma, Vma};
 
 pub const FRESH: Rule = Rule {
@@ -57,9 +56,7 @@ pub(crate) fn prepare(ctx: &mut Ctx, i: usize) {
 
 /// Whether adjacent VMAs `a` and `b` may share an anon_vma.
 fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
-    // The protection key that stands for execute-only memory is no thing that mprotect alone changes.
-    let pkey =
-        |v: &Vma| ctx.world.profile.exec_only_pkey && v.prot == Prot::new(false, false, true);
+    // The protection key is no thing that mprotect alone changes.
     merge::adjoins(ctx, a, b)
         && a.same_file(b)
         && a.shared == b.shared
@@ -72,5 +69,5 @@ fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
         && a.locked == b.locked
         && a.sealed == b.sealed
         && a.uffd == b.uffd
-        && pkey(a) == pkey(b)
+        && a.key == b.key
 }

@@ -108,6 +108,7 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
         may_be_write_protected: true,
         tells_soft_dirty: ctx.mm.tells_soft_dirty,
         huge_switch: ctx.mm.huge_switch,
+        program_break: ctx.mm.program_break,
         ..Mm::default()
     };
     if ctx.mm.huge_switch != HugeSwitch::On {

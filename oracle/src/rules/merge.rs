@@ -149,6 +149,7 @@ fn split_huge_at(ctx: &mut Ctx, page: u32) {
 fn alike(a: &Vma, b: &Vma) -> bool {
     !(a.hugetlb || b.hugetlb)
         && a.prot == b.prot
+        && a.key == b.key
         && a.shared == b.shared
         && a.account == b.account
         && a.noreserve == b.noreserve
@@ -468,6 +469,7 @@ pub(crate) fn modify(ctx: &mut Ctx, i: usize, start: u32, end: u32, new: Vma) ->
             if let Some(i) = ctx.mm.vma_index(start) {
                 let vma = &mut ctx.mm.vmas[i];
                 vma.prot = new.prot;
+                vma.key = new.key;
                 vma.account = new.account;
                 vma.advice = new.advice;
                 vma.hints = new.hints;

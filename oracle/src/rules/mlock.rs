@@ -7,7 +7,7 @@ use super::access::{touch, OnError, Purpose};
 use super::args::Span;
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::registry::Rule;
-use super::{droppable, hit, hugetlb, merge, secret, Ctx};
+use super::{droppable, hit, hugetlb, merge, pkey, secret, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Advice, LockAll, LockCall, Prot};
@@ -397,7 +397,10 @@ pub(crate) fn fault_in(ctx: &mut Ctx, i: usize) -> FaultIn {
         hit!(ctx, secret::OUT_OF_REACH);
         return FaultIn::Impossible;
     }
-    let keyed = prot == Prot::new(false, false, true) && ctx.world.profile.exec_only_pkey;
+    let keyed = pkey::forbids(vma, prot.write && !vma.shared);
+    if keyed {
+        hit!(ctx, pkey::FAULTS_NOTHING_IN);
+    }
     if prot == Prot::NONE || keyed {
         return FaultIn::Impossible;
     }

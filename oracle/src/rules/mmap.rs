@@ -4,7 +4,9 @@ use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{args, droppable, hit, hugetlb, merge, mlock, munmap, seal, secret, soft_dirty, Ctx};
+use super::{
+    args, droppable, hit, hugetlb, merge, mlock, munmap, pkey, seal, secret, soft_dirty, Ctx,
+};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Backing, FileKind, MapFlags, Place, Prot};
@@ -298,6 +300,7 @@ fn make(
         start,
         end,
         prot,
+        key: pkey::of_new(ctx, prot),
         shared: backing.is_shared(),
         account: !backing.is_shared() && prot.write && !flags.noreserve && !droppable,
         hugetlb,

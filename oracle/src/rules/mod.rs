@@ -5,6 +5,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `args` | which ranges the calls accept |
+//! | `brk` | the heap |
 //! | `mmap`, `munmap`, `mprotect`, `madvise`, `mremap` | one system call each |
 //! | `process_madvise` | advice for several ranges, and for other processes |
 //! | `transfer` | memory that the kernel reads and writes for a caller |
@@ -20,6 +21,7 @@
 //! | `collapse` | madvise COLLAPSE |
 //! | `reclaim` | madvise COLD and PAGEOUT |
 //! | `folio` | large folios: when one is split, when it counts as shared |
+//! | `pkey` | protection keys |
 //! | `mlock` | mlock and its kin, locked mappings |
 //! | `mseal` | mseal, and what a seal refuses |
 //! | `guard` | madvise GUARD_INSTALL and GUARD_REMOVE, as the kernel's steps |
@@ -41,6 +43,7 @@
 pub(crate) mod access;
 pub(crate) mod anon_vma;
 pub(crate) mod args;
+pub(crate) mod brk;
 pub(crate) mod collapse;
 pub(crate) mod droppable;
 pub(crate) mod errno;
@@ -62,6 +65,7 @@ pub(crate) mod mprotect;
 pub(crate) mod mremap;
 pub(crate) mod mseal;
 pub(crate) mod munmap;
+pub(crate) mod pkey;
 pub(crate) mod populate;
 pub(crate) mod process_madvise;
 pub(crate) mod reclaim;
@@ -87,7 +91,7 @@ pub use registry::{Rule, RuleId, RuleSet, RULES};
 
 use crate::geometry::{Geometry, Range};
 use crate::judge::Outcome;
-use crate::program::{ActorId, Advice, Op, Step, UffdCall, Whose};
+use crate::program::{ActorId, Advice, KeyGiven, Op, Step, UffdCall, Whose};
 use crate::space::mm::Mm;
 use crate::space::ranges::Ranges;
 use crate::space::slots::Slot;
@@ -249,8 +253,17 @@ fn perform(world: &World, step: &Step, failing: Failing) -> Vec<Branch> {
             place,
             flags,
         } => return mmap::mmap(ctx, range, prot, backing, place, flags),
+        Op::Brk { to } => return brk::brk(ctx, to),
         Op::Munmap { range } => munmap::munmap(&mut ctx, range),
-        Op::Mprotect { range, prot } => return mprotect::mprotect(ctx, range, prot),
+        Op::Mprotect { range, prot } => {
+            return mprotect::mprotect(ctx, range, prot, KeyGiven::AsIs)
+        }
+        Op::PkeyMprotect { range, prot, key } => {
+            return match pkey::has_call(&mut ctx) {
+                Ok(()) => mprotect::mprotect(ctx, range, prot, key),
+                Err(errno) => vec![ctx.finish(Outcome::Errno(errno))],
+            }
+        }
         Op::Madvise { range, advice } => return advise(ctx, range, advice),
         Op::ProcessMadvise {
             advice,

@@ -4,10 +4,10 @@ use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EINVAL, ENOMEM, EPERM};
 use super::registry::Rule;
-use super::{hit, merge, mlock, mseal, secret, soft_dirty, Ctx};
+use super::{hit, merge, mlock, mseal, pkey, secret, soft_dirty, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
-use crate::program::Prot;
+use crate::program::{KeyGiven, Prot};
 use crate::space::{Branch, Locked};
 
 pub const KEEPS_PAGES: Rule = Rule {
@@ -79,10 +79,10 @@ pub const MAY_WRITE: Rule = Rule {
     about: &[Class::Errno, Class::Vma],
 };
 
-/// mprotect(2).
-pub(crate) fn mprotect(mut ctx: Ctx, range: Range, prot: Prot) -> Vec<Branch> {
+/// mprotect(2), and pkey_mprotect(2).
+pub(crate) fn mprotect(mut ctx: Ctx, range: Range, prot: Prot, key: KeyGiven) -> Vec<Branch> {
     let span = Span::new(range, ctx.geometry());
-    if let Some(outcome) = at_once(&mut ctx, span) {
+    if let Some(outcome) = at_once(&mut ctx, span, key) {
         return vec![ctx.finish(outcome)];
     }
     let (start, end, outside) = span.clip(ctx.geometry());
@@ -117,7 +117,7 @@ pub(crate) fn mprotect(mut ctx: Ctx, range: Range, prot: Prot) -> Vec<Branch> {
         }
         let to = ctx.mm.vmas[i].end.min(end);
         let faults_in = faults_in(&ctx, i, prot);
-        let next = match fixup(&mut ctx, i, at, to, prot) {
+        let next = match fixup(&mut ctx, i, at, to, prot, key) {
             Ok(next) => next,
             Err(errno) => {
                 branches.push(ctx.finish(Outcome::Errno(errno)));
@@ -137,7 +137,7 @@ pub(crate) fn mprotect(mut ctx: Ctx, range: Range, prot: Prot) -> Vec<Branch> {
 }
 
 /// How the call ends for the form of its range, or for its first page.
-fn at_once(ctx: &mut Ctx, span: Span) -> Option<Outcome> {
+fn at_once(ctx: &mut Ctx, span: Span, key: KeyGiven) -> Option<Outcome> {
     if !span.aligned {
         hit!(ctx, ALIGNMENT);
         return Some(Outcome::Errno(EINVAL));
@@ -149,6 +149,9 @@ fn at_once(ctx: &mut Ctx, span: Span) -> Option<Outcome> {
     if span.wraps {
         hit!(ctx, WRAPS);
         return Some(Outcome::Errno(ENOMEM));
+    }
+    if let Err(errno) = pkey::allocated(ctx, key) {
+        return Some(Outcome::Errno(errno));
     }
     let (start, _, _) = span.clip(ctx.geometry());
     if span.start < 0 || ctx.mm.vma_index(start).is_none() {
@@ -168,14 +171,27 @@ fn faults_in(ctx: &Ctx, i: usize, prot: Prot) -> bool {
 ///
 /// # Errors
 /// That of [`merge::modify`].
-fn fixup(ctx: &mut Ctx, i: usize, start: u32, to: u32, prot: Prot) -> Result<u32, i32> {
+fn fixup(
+    ctx: &mut Ctx,
+    i: usize,
+    start: u32,
+    to: u32,
+    prot: Prot,
+    given: KeyGiven,
+) -> Result<u32, i32> {
+    let key = pkey::after(ctx, i, prot, given);
     let vma = &ctx.mm.vmas[i];
-    if vma.prot == prot {
+    if vma.prot == prot && vma.key == key {
         hit!(ctx, SAME);
         return Ok(to);
     }
     let mut new = vma.clone();
     new.prot = prot;
+    // To and from PROT_EXEC alone it changes with mprotect, too.
+    if vma.key != key && given != KeyGiven::AsIs {
+        hit!(ctx, pkey::SETS);
+    }
+    new.key = key;
     let protects = vma.prot.write && !prot.write;
     if prot.write {
         if !vma.account && !vma.prot.write && !vma.shared && !vma.noreserve {

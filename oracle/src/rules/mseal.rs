@@ -4,7 +4,7 @@
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, ENOMEM, ENOSYS, EPERM};
 use super::registry::Rule;
-use super::{hit, merge, munmap, Ctx};
+use super::{hit, merge, munmap, pkey, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::Advice;
@@ -180,7 +180,11 @@ pub(crate) fn refuses(ctx: &mut Ctx, i: usize, advice: Advice) -> Result<(), i32
             | Advice::WipeOnFork
     );
     let vma = &ctx.mm.vmas[i];
-    if discards && vma.sealed && vma.is_anon() && !vma.prot.write {
+    let forbidden = vma.prot.write && pkey::forbids(vma, true);
+    if discards && vma.sealed && vma.is_anon() && (!vma.prot.write || forbidden) {
+        if forbidden {
+            hit!(ctx, pkey::SEALED);
+        }
         hit!(ctx, DISCARD);
         return Err(EPERM);
     }

@@ -4,7 +4,7 @@
 use super::access::{touch, Purpose};
 use super::errno::EINVAL;
 use super::registry::Rule;
-use super::{hit, madvise, secret, Ctx};
+use super::{hit, madvise, pkey, secret, Ctx};
 use crate::geometry::Range;
 use crate::judge::Class;
 use crate::space::Branch;
@@ -64,8 +64,12 @@ pub(super) fn refused(ctx: &mut Ctx, i: usize, write: bool) -> Option<i32> {
     }
     let prot = ctx.mm.vmas[i].prot;
     let allowed = if write { prot.write } else { prot.read };
-    if allowed {
+    if allowed && !pkey::forbids(&ctx.mm.vmas[i], write) {
         return None;
+    }
+    if allowed {
+        hit!(ctx, pkey::FAULTS_NOTHING_IN);
+        return Some(EINVAL);
     }
     hit!(ctx, DENIED);
     Some(EINVAL)

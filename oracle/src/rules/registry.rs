@@ -4,10 +4,10 @@
 //! family: where several rules of a step speak about the same thing, the later one is the more special.
 
 use super::{
-    access, anon_vma, args, collapse, droppable, failing, file, folio, fork, free, guard, hints,
-    hugetlb, limits, madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap, populate,
-    process_madvise, reclaim, report, resize, seal, secret, sizes, soft_dirty, swap, tables, thp,
-    thp_disable, transfer, uffd,
+    access, anon_vma, args, brk, collapse, droppable, failing, file, folio, fork, free, guard,
+    hints, hugetlb, limits, madvise, merge, mlock, mmap, moves, mprotect, mremap, mseal, munmap,
+    pkey, populate, process_madvise, reclaim, report, resize, seal, secret, sizes, soft_dirty,
+    swap, tables, thp, thp_disable, transfer, uffd,
 };
 use crate::judge::Class;
 use crate::race::rules as race;
@@ -74,6 +74,11 @@ pub(crate) const ALL: &[&Rule] = &[
     &munmap::REMOVES,
     &munmap::HOLES,
     &munmap::FREES_TABLES,
+    &brk::GROWS,
+    &brk::SHRINKS,
+    &brk::SAME_PAGE,
+    &brk::REFUSED,
+    &brk::LOCKED,
     &mmap::MAPS,
     &mmap::NEW_IS_EMPTY,
     &mmap::FIXED_REPLACES,
@@ -221,6 +226,14 @@ pub(crate) const ALL: &[&Rule] = &[
     &access::UNMAPPED,
     &access::DENIED,
     &access::PKEY,
+    &pkey::SETS,
+    &pkey::INHERITED,
+    &pkey::UNALLOCATED,
+    &pkey::MISSING,
+    &pkey::DENIED,
+    &pkey::FAULTS_NOTHING_IN,
+    &pkey::KERNEL,
+    &pkey::SEALED,
     &access::EXEC_ONLY,
     &access::GUARD,
     &access::STOPS,
@@ -462,7 +475,7 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-const WORDS: usize = 6;
+const WORDS: usize = 7;
 const _: () = assert!(ALL.len() <= WORDS * 64, "RuleSet needs another word");
 
 /// A set of rules: those that a step exercised. Written down it is a bit for each line of [`RULES`], which means something to this

@@ -9,10 +9,12 @@ mod failing;
 mod faults;
 mod files;
 mod guards;
+mod heap;
 mod hints;
 mod hugetlbs;
 mod locked;
 mod mappings;
+mod pkeys;
 mod populated;
 mod remapped;
 mod remaps;
@@ -227,9 +229,11 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         calls::CASES,
         vmas::CASES,
         guards::CASES,
+        heap::CASES,
         hints::CASES,
         advice::CASES,
         mappings::CASES,
+        pkeys::CASES,
         populated::CASES,
         failing::CASES,
         collapsed::CASES,

@@ -60,6 +60,8 @@ pub(crate) struct Mm {
     pub tells_soft_dirty: bool,
     /// What new mappings are, as mlockall said.
     pub new_are_locked: Locked,
+    /// The program break, in bytes from the arena's start; `None` as long as nobody has called brk: where the heap begins.
+    pub program_break: Option<i64>,
     /// What prctl(PR_SET_THP_DISABLE) said.
     pub huge_switch: HugeSwitch,
     /// A fork or an mprotect may have taken the right to write from page-table entries; what gives it back is not followed.

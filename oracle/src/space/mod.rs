@@ -25,5 +25,5 @@ mod vma;
 mod world;
 
 pub use content::Content;
-pub use vma::{AnonVma, Hints, HugeAdvice, Locked, Uffd, Vma};
+pub use vma::{AnonVma, Hints, HugeAdvice, Key, Locked, Uffd, Vma};
 pub use world::{Branch, PageState, World};

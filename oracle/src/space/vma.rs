@@ -2,6 +2,7 @@
 
 use super::object::ObjectId;
 use crate::program::Prot;
+use serde::{Deserialize, Serialize};
 
 /// Which huge-page advice a VMA was given last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -51,6 +52,33 @@ pub struct Uffd {
     pub wp: bool,
 }
 
+/// The protection key of a VMA: whether the rights that go with it permit data accesses, on top of the VMA's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Key {
+    /// Key 0.
+    #[default]
+    Default,
+    /// One that permits everything.
+    Open,
+    /// One that forbids stores.
+    NoWrite,
+    /// One that forbids loads and stores.
+    NoAccess,
+    /// The one that the kernel keeps for memory that is PROT_EXEC alone. Forbids loads and stores.
+    ExecuteOnly,
+}
+
+impl Key {
+    /// Whether it permits loads, or stores.
+    pub fn permits(self, write: bool) -> bool {
+        match self {
+            Key::Default | Key::Open => true,
+            Key::NoWrite => !write,
+            Key::NoAccess | Key::ExecuteOnly => false,
+        }
+    }
+}
+
 /// The anon_vma of a VMA, which links anonymous pages back to the VMAs that map them. User space sees it in what merges
 /// and in what fork copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +97,7 @@ pub struct Vma {
     /// Page after the last.
     pub end: u32,
     pub prot: Prot,
+    pub key: Key,
     /// MAP_SHARED.
     pub shared: bool,
     /// VM_ACCOUNT (`ac`): its pages are charged against the commit limit.

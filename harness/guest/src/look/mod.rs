@@ -109,9 +109,9 @@ impl Eyes {
         } else {
             vmas::by_text(self.maps, self.arena, &mut scratch.text, &mut space.vmas)?;
         }
-        pages::look(self.pagemap, self.features, self.arena, scratch, space)?;
+        let (pagemap, features, arena) = (self.pagemap, self.features, self.arena);
+        crate::keys::unlocked(|| pages::look(pagemap, features, arena, scratch, space))?;
         resident::look(self.arena, all, scratch, space)?;
-        let arena = self.arena;
         let wanted = flags_to.map_or(0, |to| {
             space
                 .vmas

@@ -10,10 +10,11 @@ use oracle::judge::{
     Access, Failing, Fault, Moved, Observation, Outcome, SpaceSeen, ValueRun, VmaSeen,
 };
 use oracle::program::{
-    self, Advice, Backing, File, FileKind, HugeSwitch, LockAll, LockCall, Op, Place, Program, Prot,
-    Remap, Seals, ShmemThp, Step, Thp, Transfer, UffdCall, Vectors, MAX_VECTORS,
+    self, Advice, Backing, File, FileKind, HugeSwitch, KeyGiven, LockAll, LockCall, Op, Place,
+    Program, Prot, Remap, Seals, ShmemThp, Step, Thp, Transfer, UffdCall, Vectors, HEAP,
+    MAX_VECTORS,
 };
-use oracle::space::Content;
+use oracle::space::{Content, Key};
 use std::collections::BTreeMap;
 
 mod counters;
@@ -54,6 +55,8 @@ const MAP_NORESERVE: u32 = 0x4000;
 const MAP_POPULATE: u32 = 0x8000;
 const MAP_STACK: u32 = 0x2_0000;
 const MAP_HUGETLB: u32 = 0x4_0000;
+/// A key that nobody allocates: the kernel gives the lowest ones out first.
+const UNALLOCATED_KEY: i8 = 15;
 const MAP_FIXED_NOREPLACE: u32 = 0x10_0000;
 const MLOCK_ONFAULT: u32 = 1;
 const MCL_CURRENT: u32 = 1;
@@ -305,10 +308,27 @@ fn op(step: &Step, g: Geometry, files: &[File]) -> wire::Op {
             at: range.start.byte_offset(g),
             len: range.byte_len(g),
         },
+        Op::Brk { to } => wire::Op::Brk {
+            heap: HEAP.byte_offset(g),
+            to: to.byte_offset(g),
+        },
         Op::Mprotect { range, prot } => wire::Op::Mprotect {
             at: range.start.byte_offset(g),
             len: range.byte_len(g),
             prot: prot_bits(prot),
+        },
+        Op::PkeyMprotect { range, prot, key } => wire::Op::PkeyMprotect {
+            at: range.start.byte_offset(g),
+            len: range.byte_len(g),
+            prot: prot_bits(prot),
+            key: match key {
+                KeyGiven::AsIs => wire::Key::Number(-1),
+                KeyGiven::Default => wire::Key::Number(0),
+                KeyGiven::Unknown => wire::Key::Number(UNALLOCATED_KEY),
+                KeyGiven::Open => wire::Key::Own(0),
+                KeyGiven::NoWrite => wire::Key::Own(1),
+                KeyGiven::NoAccess => wire::Key::Own(2),
+            },
         },
         Op::Madvise { range, advice } => wire::Op::Madvise {
             at: range.start.byte_offset(g),
@@ -649,10 +669,23 @@ fn outcome(result: wire::OpResult, op: &Op, g: Geometry) -> Result<Outcome, Bad>
                     signo: f.signo,
                     code: f.code,
                     addr: f.addr,
+                    key: f.key.map(key_seen),
                 }),
             }))
         }
         (result, _) => Err(format!("{} cannot return {result:?}", op.name()).into()),
+    }
+}
+
+/// The key of a fault.
+fn key_seen(key: wire::Key) -> Key {
+    match key {
+        wire::Key::Own(0) => Key::Open,
+        wire::Key::Own(1) => Key::NoWrite,
+        wire::Key::Own(_) => Key::NoAccess,
+        wire::Key::Number(0) => Key::Default,
+        // Which one the kernel has taken for execute-only memory is its own business.
+        wire::Key::Number(_) => Key::ExecuteOnly,
     }
 }
 

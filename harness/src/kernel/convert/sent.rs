@@ -7,7 +7,7 @@ use super::{
 };
 use oracle::judge::{Observation, PageKind, PageRun, Sizes, ValueRun, VmaSeen};
 use oracle::profile::Profile;
-use oracle::space::World;
+use oracle::space::{Key, World};
 use wire::scan::{self, ScanQuery, ScanSeen};
 
 /// The execution of `program` on a kernel of this profile with these views, by the most usual way of each step, after which all is
@@ -87,6 +87,13 @@ fn result(outcome: &Outcome) -> wire::OpResult {
                 signo: fault.signo,
                 code: fault.code,
                 addr: fault.addr,
+                key: fault.key.map(|key| match key {
+                    Key::Default => wire::Key::Number(0),
+                    Key::Open => wire::Key::Own(0),
+                    Key::NoWrite => wire::Key::Own(1),
+                    Key::NoAccess => wire::Key::Own(2),
+                    Key::ExecuteOnly => wire::Key::Number(4),
+                }),
             }),
         },
     }

@@ -14,7 +14,9 @@ use super::transfers::{
 };
 use oracle::geometry::{Pos, Range};
 use oracle::judge::{Access, Fault, Moved, Observation, Outcome, PageKind, VmFlag};
-use oracle::program::{Advice, Backing, File, LockCall, MapFlags, Op, Place, Prot, Step, UffdCall};
+use oracle::program::{
+    Advice, Backing, File, KeyGiven, LockCall, MapFlags, Op, Place, Prot, Step, UffdCall,
+};
 use oracle::space::{Content, Hints, PageState, World};
 
 const EPERM: i32 = 1;
@@ -296,6 +298,23 @@ faults! {
         Act::Outcome(|w, s, o| if let Op::Munmap { range } = s.op {
             if meets_hugetlb(w, s.actor, range) && range.start.is_page_aligned() { swap(o, EINVAL, None) }
         });
+    "pkey" "pkey-forgotten" "pkey_mprotect does what mprotect does"
+        ["pkey/mprotect" "pkey/denied" "pkey/kernel-side" "pkey/nothing-is-faulted-in"]
+        Act::Instead(|_, s| {
+            let Op::PkeyMprotect { range, prot, key } = s.op else { return None };
+            matches!(key, KeyGiven::NoWrite | KeyGiven::NoAccess).then_some(())?;
+            Plan::instead(s.actor, Op::Mprotect { range, prot })
+        });
+    "pkey" "pkey-accerr" "an access that a key forbids reports SEGV_ACCERR instead of SEGV_PKUERR"
+        ["pkey/denied" "access/execute-only-pkey"]
+        Act::Outcome(|_, _, o| if let Outcome::Access(a) = o {
+            if let Some(fault) = &mut a.fault {
+                if fault.key.is_some() { (fault.code, fault.key) = (ACCERR, None) }
+            }
+        });
+    "brk" "brk-skipped" "brk does nothing and returns what it was given"
+        ["brk/grows" "brk/shrinks"]
+        Act::Instead(|_, s| if matches!(s.op, Op::Brk { .. }) { Plan::skip() } else { None });
     "secret" "secret-is-dumped" "a mapping of secret memory is not left out of core dumps"
         ["secret/maps"]
         Act::Instead(|_, s| match s.op {

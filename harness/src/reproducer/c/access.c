@@ -21,8 +21,10 @@ static void access_pages(char *at, int pages, int tag)
 	sigaction(SIGBUS, &action, NULL);
 	fault_signal = 0;
 	done = 0;
-	if (sigsetjmp(jump, 1))
+	if (sigsetjmp(jump, 1)) {
+		after_fault();
 		return;
+	}
 	for (; done < pages; done++) {
 		volatile uint64_t *word = (void *)(at + done * page);
 		uint64_t number = (((char *)word - p) / page) & 0xffff;

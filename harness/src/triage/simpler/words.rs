@@ -53,7 +53,7 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
 
 /// Every op the plainest of its kind: private memory, the first file from its start, fixed places, reads in place of writes; all, then one by one.
 pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
-    let changes: [fn(&mut Op); 27] = [
+    let changes: [fn(&mut Op); 28] = [
         |op| {
             if let Op::Truncate { file, .. } | Op::PunchHole { file, .. } | Op::Seal { file, .. } =
                 op
@@ -114,6 +114,11 @@ pub fn kinds(program: &Program, _: &Scene) -> Vec<Offer> {
         |op| {
             if let Op::Mmap { flags, .. } = op {
                 flags.locked = false;
+            }
+        },
+        |op| {
+            if let Op::PkeyMprotect { range, prot, .. } = *op {
+                *op = Op::Mprotect { range, prot };
             }
         },
         |op| {

@@ -252,6 +252,7 @@ fn expectations_about_outcomes() {
         signo: 11,
         code: 1,
         addr: 2 * 4096,
+        key: None,
     };
     let access = |fault| {
         Outcome::Access(Access {

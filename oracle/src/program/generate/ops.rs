@@ -6,7 +6,8 @@ use super::remaps;
 use super::{Sequel, Writer};
 use crate::geometry::{Range, BLOCKS};
 use crate::program::{
-    Advice, Backing, FileMap, HugeSwitch, MapFlags, Op, Place, Prot, Thp, MAX_ACTORS, MAX_FILE_PAGE,
+    Advice, Backing, FileMap, HugeSwitch, KeyGiven, MapFlags, Op, Place, Prot, Thp, MAX_ACTORS,
+    MAX_FILE_PAGE,
 };
 
 /// Percentage of ops that are wild: misaligned, empty, wrapped, in holes or margins.
@@ -16,7 +17,9 @@ const WILD: u32 = 9;
 enum Kind {
     Mmap,
     Munmap,
+    Brk,
     Mprotect,
+    PkeyMprotect,
     Mremap,
     Advice(Advice),
     /// One of [`HINTS`].
@@ -94,6 +97,9 @@ impl Writer<'_, '_, '_> {
             (true, false) => 5,
             (true, true) => 12,
         };
+        // So is one where children have keys or a heap of their parent's.
+        let inherits = may_fork && (self.heap || self.keys);
+        let fork = fork + if inherits { 3 } else { 0 };
         let locked = self.world.locks(actor);
         let huge_mode = self.program.knobs.thp == Thp::Madvise;
         let hugepage = if huge_mode && !self.whole_blocks(actor).is_empty() {
@@ -105,7 +111,9 @@ impl Writer<'_, '_, '_> {
         let kind = self.dice.weighted(&[
             (9, Kind::Mmap),
             (5, Kind::Munmap),
+            (if self.heap { 16 } else { 0 }, Kind::Brk),
             (11, Kind::Mprotect),
+            (if self.keys { 14 } else { 0 }, Kind::PkeyMprotect),
             (5, Kind::Mremap),
             (20, Kind::Advice(Advice::GuardInstall)),
             (
@@ -151,6 +159,7 @@ impl Writer<'_, '_, '_> {
             Op::Fork { .. } => 75,
             Op::Mmap { .. } => 35,
             Op::Mremap { .. } => 40,
+            Op::PkeyMprotect { .. } => 60,
             Op::Uffd { call, .. } if call.registers() => 70,
             Op::Uffd { .. } => 50,
             Op::Madvise { advice, .. } => match advice {
@@ -235,6 +244,7 @@ impl Writer<'_, '_, '_> {
             Kind::Munmap => Op::Munmap {
                 range: self.call_range(actor, wild),
             },
+            Kind::Brk => self.brk(actor),
             Kind::Mprotect => match self.neighbours(actor) {
                 // Two VMAs that may become one again.
                 Some((range, prot)) if !wild && self.dice.chance(40) => {
@@ -251,6 +261,18 @@ impl Writer<'_, '_, '_> {
                         prot: self.prot(),
                     },
                 },
+            },
+            Kind::PkeyMprotect => Op::PkeyMprotect {
+                range: self.call_range(actor, wild),
+                prot: self.prot(),
+                key: self.dice.weighted(&[
+                    (8, KeyGiven::Open),
+                    (12, KeyGiven::NoWrite),
+                    (12, KeyGiven::NoAccess),
+                    (6, KeyGiven::Default),
+                    (3, KeyGiven::AsIs),
+                    (1, KeyGiven::Unknown),
+                ]),
             },
             Kind::Mremap => self.mremap(actor, wild),
             Kind::Hint => Op::Madvise {

@@ -47,6 +47,8 @@ fn the_mix_is_what_was_asked_for() {
         "mmap",
         "munmap",
         "mprotect",
+        "pkey-mprotect",
+        "brk",
         "mremap",
         "guard-install",
         "guard-remove",

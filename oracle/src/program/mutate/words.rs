@@ -4,8 +4,8 @@ use crate::program::check::copy_fits;
 use crate::program::generate::dice::Dice;
 use crate::program::generate::from_unstructured;
 use crate::program::{
-    Advice, Backing, HugeSwitch, LockCall, Op, Place, Program, Prot, Remap, ShmemThp, Step, Thp,
-    UffdCall,
+    Advice, Backing, HugeSwitch, KeyGiven, LockCall, Op, Place, Program, Prot, Remap, ShmemThp,
+    Step, Thp, UffdCall,
 };
 use arbitrary::Unstructured;
 
@@ -67,6 +67,10 @@ pub fn other_words(program: &Program, dice: &mut Dice<'_, '_>) -> Option<Program
             },
         },
         Op::Mprotect { prot: old, .. } => *old = prot(dice),
+        Op::PkeyMprotect { prot: old, key, .. } => match dice.below(2) {
+            0 => *old = prot(dice),
+            _ => *key = dice.pick(&KeyGiven::ALL)?.1,
+        },
         Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => {
             *advice = dice.pick(&Advice::ALL)?;
         }
@@ -100,6 +104,7 @@ pub fn other_words(program: &Program, dice: &mut Dice<'_, '_>) -> Option<Program
             }
         }
         Op::SwitchHuge(how) => *how = dice.pick(&HugeSwitch::ALL)?,
+        Op::Brk { to } => to.page = dice.below(40) as i16,
         Op::Transfer { .. }
         | Op::Look { .. }
         | Op::Munmap { .. }

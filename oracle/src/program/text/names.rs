@@ -75,6 +75,7 @@ pub const NEEDS: &[(&str, Need)] = &[
     ("hugetlb", Need::Hugetlb),
     ("swap", Need::Swap),
     ("fail-nth", Need::FailNth),
+    ("pkeys", Need::Pkeys),
 ];
 
 /// Spellings of [`Thp`].

@@ -9,8 +9,8 @@ use super::vectors::{process_madvise, transfer, way};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
-    ActorId, Advice, Backing, Expect, File, FileMap, HugeSwitch, Lane, LockAll, LockCall, MapFlags,
-    Op, Place, Prot, Remap, Seals, Transfer, UffdCall, ValueTags, MAX_ACTORS, MAX_FAIL,
+    ActorId, Advice, Backing, Expect, File, FileMap, HugeSwitch, KeyGiven, Lane, LockAll, LockCall,
+    MapFlags, Op, Place, Prot, Remap, Seals, Transfer, UffdCall, ValueTags, MAX_ACTORS, MAX_FAIL,
     MAX_FILE_PAGE,
 };
 
@@ -18,10 +18,12 @@ type Result<T> = std::result::Result<T, ParseError>;
 
 /// Op names that are not an advice's, nor a [`LockCall`]'s, [`HugeSwitch`]'s,
 /// [`Transfer`]'s or [`UffdCall`]'s.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 20] = [
     "mmap",
     "munmap",
+    "brk",
     "mprotect",
+    "pkey-mprotect",
     "mremap",
     "mlockall",
     "munlockall",
@@ -111,9 +113,20 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
             flags: map_flags(c),
         },
         "munmap" => Op::Munmap { range: range(c)? },
+        "brk" => {
+            let word = c.word();
+            Op::Brk {
+                to: position(c, word)?,
+            }
+        }
         "mprotect" => Op::Mprotect {
             range: range(c)?,
             prot: prot(c)?,
+        },
+        "pkey-mprotect" => Op::PkeyMprotect {
+            range: range(c)?,
+            prot: prot(c)?,
+            key: keyword(c, &KeyGiven::ALL)?,
         },
         "mlockall" => Op::Mlockall { flags: lock_all(c) },
         "munlockall" => Op::Munlockall,

@@ -71,6 +71,9 @@ impl fmt::Display for Op {
                 )
             }
             Op::Mprotect { range, prot } => write!(f, " {range} {prot}"),
+            Op::PkeyMprotect { range, prot, key } => {
+                write!(f, " {range} {prot} {}", key.name())
+            }
             Op::Mremap { range, to, how } => {
                 let how = name_of(&Remap::ALL, &how).unwrap_or("stay");
                 write!(f, " {range} {to} {how}")
@@ -136,6 +139,7 @@ impl fmt::Display for Op {
                 }
                 Ok(())
             }
+            Op::Brk { to } => write!(f, " {to}"),
             Op::Fork { child } => write!(f, " {child}"),
             Op::Munlockall | Op::ClearSoftDirty | Op::SwitchHuge(_) | Op::Exit => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use super::{denied, COPY_ON_WRITE};
 use crate::program::Prot;
-use crate::rules::{folio, hit, secret, thp, transfer, Ctx};
+use crate::rules::{folio, hit, pkey, secret, thp, transfer, Ctx};
 use crate::space::mm::{block_of, Table};
 use crate::space::slots::Slot;
 use crate::space::Content;
@@ -91,6 +91,9 @@ pub(super) fn refused(ctx: &mut Ctx, i: usize, page: u32, kernel: Kernel) -> boo
             let refused = denied(ctx, i, write).is_some();
             if refused {
                 hit!(ctx, transfer::DENIED);
+                if pkey::forbids(&ctx.mm.vmas[i], write) {
+                    hit!(ctx, pkey::KERNEL);
+                }
             }
             refused
         }
@@ -98,7 +101,16 @@ pub(super) fn refused(ctx: &mut Ctx, i: usize, page: u32, kernel: Kernel) -> boo
             hit!(ctx, secret::OUT_OF_REACH);
             true
         }
-        _ if permitted => false,
+        Gate::Fast if permitted && pkey::forbids(vma, write) => {
+            hit!(ctx, pkey::KERNEL);
+            true
+        }
+        _ if permitted => {
+            if pkey::forbids(vma, write) {
+                hit!(ctx, pkey::KERNEL);
+            }
+            false
+        }
         Gate::Pages { force: true } => {
             let refused = write && vma.shared;
             if refused {
@@ -123,10 +135,11 @@ pub(super) fn refused(ctx: &mut Ctx, i: usize, page: u32, kernel: Kernel) -> boo
 
 /// Whether a page that its VMA does not permit to read can be had from the page table alone.
 fn fast(ctx: &Ctx, i: usize, page: u32) -> bool {
-    let (prot, profile) = (ctx.mm.vmas[i].prot, &ctx.world.profile);
-    let entry_permits = match prot {
+    let (vma, profile) = (&ctx.mm.vmas[i], &ctx.world.profile);
+    let entry_permits = match vma.prot {
+        _ if pkey::forbids(vma, false) => false,
         Prot { write: true, .. } => true,
-        Prot { exec: true, .. } => !profile.exec_only_pkey && !profile.exec_only_unreadable,
+        Prot { exec: true, .. } => !profile.exec_only_unreadable,
         _ => false,
     };
     let huge = ctx.mm.tables[block_of(page, ctx.geometry())] == Table::Huge;

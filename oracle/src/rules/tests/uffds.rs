@@ -348,6 +348,12 @@ pub(super) const CASES: &[Case] = &[
          uffd-move 0+1..0+2 to 1+1 => EINVAL\nmlock 1+1..1+3 => ok\nmprotect 1+1..1+4 r\nuffd-move 0+1..0+2 to 1+3 => EINVAL\n",
     ),
     Case::new(
+        &moving::AREAS,
+        "mmap 0+0..0+2 rw private fixed\nmmap 1+0..1+2 rw private fixed\nwrite 0+0..0+2 tag 1\nuffd-register-missing 1+0..1+2\n\
+         pkey-mprotect 0+0..0+1 rw no-write\nuffd-move 0+0..0+1 to 1+0\n    => EINVAL\npkey-mprotect 1+0..1+1 rw no-write\n\
+         uffd-move 0+0..0+1 to 1+0\n    => ok\n    => 1+0 |a|.|\n",
+    ),
+    Case::new(
         &moving::OCCUPIED,
         "thp never\n\nmmap 0+0..0+4 rw private fixed\nmmap 1+0..1+6 rw private fixed\nwrite 0+0..0+3 tag 1\nguard-install 1+1..1+2\n\
          uffd-register-missing 1+0..1+6\nuffd-poison 1+3..1+4\nuffd-move 0+0..0+3 to 1+0 => up-to 0+1\nuffd-move 0+1..0+3 to 1+0 => EEXIST\n\

@@ -34,9 +34,9 @@ pub const MOVES: Rule = Rule {
 pub const AREAS: Rule = Rule {
     name: "uffd/move/areas",
     text: "Both places start in a VMA (ENOENT) and lie in it as a whole, both are private anonymous memory, protected alike \
-           and writable, locked both or neither (with MLOCK_ONFAULT or without), and the new place is registered, no matter for what; \
+           (with one protection key) and writable, locked both or neither (with MLOCK_ONFAULT or without), and the new place is registered, no matter for what; \
            else EINVAL. The old place need not be registered. Seals do not matter.",
-    source: "mm/userfaultfd.c move_pages, validate_move_areas",
+    source: "mm/userfaultfd.c move_pages, validate_move_areas: vm_page_prot has the key",
     since: "6.8",
     about: &[Class::Errno],
 };
@@ -153,6 +153,7 @@ pub(super) fn move_pages(ctx: &mut Ctx, range: Range, to: Pos, holes: bool) -> O
     let (source, target) = (&ctx.mm.vmas[old], &ctx.mm.vmas[new]);
     let fit = reach(from) <= source.end.into() && reach(to) <= target.end.into();
     let alike = source.prot == target.prot
+        && source.key == target.key
         && (source.locked == Locked::No) == (target.locked == Locked::No);
     let anon = source.is_anon() && target.is_anon();
     let registered = target.uffd != Uffd::default();
