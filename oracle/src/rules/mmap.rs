@@ -2,7 +2,7 @@
 
 use super::access::{touch, OnError, Purpose};
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
-use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM, EPERM};
+use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM};
 use super::registry::Rule;
 use super::{
     args, droppable, hit, hugetlb, merge, mlock, munmap, pkey, seal, secret, soft_dirty, Ctx,
@@ -269,12 +269,14 @@ fn make(
         Backing::PrivateAnon | Backing::Droppable => (None, start),
         Backing::SharedAnon => {
             hit!(ctx, SHARED_OBJECT);
+            new_inode(ctx)?;
             let id = ObjectId(ctx.world.objects.len() as u32);
             let object = Object::shared_memory(end - start);
             ctx.world.objects.push(Arc::new(object));
             (Some(id), 0)
         }
         Backing::Hugetlb { .. } => {
+            new_inode(ctx)?;
             let id = ObjectId(ctx.world.objects.len() as u32);
             ctx.world.objects.push(Arc::new(Object::shared_memory(0)));
             (Some(id), 0)
@@ -334,6 +336,14 @@ fn make(
         merge::add(ctx, new, merge::Origin::Mapped)
     };
     made.map(|()| locked).map_err(Outcome::Errno)
+}
+
+/// Memory that is a file of the kernel's own has an inode of its own. Where there is none left, the kernel says what it would of a disk.
+///
+/// # Errors
+/// ENOSPC.
+fn new_inode(ctx: &mut Ctx) -> Result<(), Outcome> {
+    ctx.allocate().map_err(|_| Outcome::Errno(ENOSPC))
 }
 
 /// Removes what MAP_FIXED replaces.

@@ -75,6 +75,10 @@ pub(super) const CASES: &[Case] = &[
         "mmap 0+0..0+4 rw private fixed\nguard-install 0+1..0+2\nmmap 0+1..0+3 r private fixed fail 4 => ENOMEM\n    => 0+0 |.|__|.|\n",
     ),
     Case::new(
+        &failing::MAP,
+        "mmap 0+0..0+4 rw private fixed\nmmap 0+1..0+3 rw shared fixed fail 4 => ENOSPC\n    => 0+0 |.|__|.|\n",
+    ),
+    Case::new(
         &failing::UNMERGED,
         "mmap 0+0..0+2 rw private fixed\nmmap 0+2..0+4 rw private fixed fail 1 => ok\n    => 0+0 |..|..|\n",
     ),
