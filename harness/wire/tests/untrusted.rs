@@ -262,17 +262,17 @@ fn claims_of_many_elements_are_refused_at_once() {
     let mut bytes = vec![1, 1, 0, 0];
     wire::length_prefix(1 << 40, &mut bytes);
     assert!(decode::<Response>(&bytes).is_err());
-    for step in [&[0, 0][..], &[0, 0, 0]] {
+    for step in [&[0, 0][..], &[0, 0, 0, 0]] {
         let mut bytes = [&[1, 1, 0, 0, 1], step].concat();
         wire::length_prefix(1 << 40, &mut bytes);
         assert!(decode::<Response>(&bytes).is_err());
     }
-    // One more step than allowed, each of four bytes: result 0, no more results, no actors.
+    // One more step than allowed, each of five bytes: result 0, no more results, no allocation that fails, no actors.
     let limit = wire::bounded::MAX_STEPS;
     for (steps, fine) in [(limit, true), (limit + 1, false)] {
         let mut bytes = vec![1, 1, 0, 0];
         wire::length_prefix(steps, &mut bytes);
-        bytes.extend(std::iter::repeat_n([0, 0, 0, 0], steps).flatten());
+        bytes.extend(std::iter::repeat_n([0; 5], steps).flatten());
         assert_eq!(decode::<Response>(&bytes).is_ok(), fine, "{steps}");
     }
 }
