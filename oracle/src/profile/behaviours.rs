@@ -674,6 +674,12 @@ behaviours! {
         spans: &[span(X86, EVER, NEVER_ENDED)],
         probe: Some(probes::PKEYS),
     }
+    brk_marks {
+        what: "brk marks its memory VM_MTE_ALLOWED, which mmap does on processors with MTE only: the two are never alike",
+        source: "arch/arm64/include/asm/page.h VM_DATA_DEFAULT_FLAGS, arch/arm64/include/asm/mman.h arch_calc_vm_flag_bits; 5.10",
+        spans: &[span(ARM, Release(5, 10, 0), NEVER_ENDED)],
+        probe: Some(probes::BRK_MARKS),
+    }
     exec_only_pkey {
         what: "PROT_EXEC alone is guarded by a protection key: data accesses raise SEGV_PKUERR",
         source: "arch/x86/mm/pkeys.c; needs a processor with protection keys, as QEMU's max is",

@@ -447,6 +447,11 @@ pub const PKEY_MPROTECT: Probe = Probe {
     read: succeeded,
 };
 
+pub const BRK_MARKS: Probe = Probe {
+    program: "brk 2+1\nmmap 2+1..2+2 rw private fixed\n",
+    read: |seen| Some(vmas(seen, 0)?.len() == 2),
+};
+
 pub const PKEYS: Probe = Probe {
     program: "mmap 0+0..0+1 rw private fixed\npkey-mprotect 0+0..0+1 r no-write\n",
     read: succeeded,

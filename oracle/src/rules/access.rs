@@ -246,7 +246,8 @@ fn run(mut state: State, branches: &mut Vec<Branch>) {
                 hit!(state.ctx, STOPS);
                 let page = state.first + i64::from(state.done.pages);
                 let vma = current(&state).map(|(_, i)| &state.ctx.mm.vmas[i]);
-                let key = vma.map(|vma| vma.key).filter(|_| code == SEGV_PKUERR);
+                let forbidden = (signo, code) == (SIGSEGV, SEGV_PKUERR);
+                let key = vma.map(|vma| vma.key).filter(|_| forbidden);
                 state.done.fault = Some(Fault {
                     signo,
                     code,

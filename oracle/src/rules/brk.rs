@@ -14,8 +14,8 @@ pub const GROWS: Rule = Rule {
     name: "brk/grows",
     text: "A break further on maps the pages from the old one on, both rounded up: empty, readable and writable, charged (`ac`), whatever \
            stood there before the heap shrank, guards included. They join the VMA that ends there, if it is alike and begins in the heap, \
-           and never one behind them.",
-    source: "mm/mmap.c brk, mm/vma.c do_brk_flags; brk(2)",
+           and never one behind them. On arm64 without MTE nothing that mmap makes is like them.",
+    source: "mm/mmap.c brk, mm/vma.c do_brk_flags; brk(2); arch/arm64/include/asm/page.h VM_DATA_DEFAULT_FLAGS",
     since: "all",
     about: &[Class::Vma, Class::VmFlags, Class::PageState, Class::Residency, Class::Errno],
 };
@@ -119,6 +119,7 @@ fn set(ctx: &mut Ctx, old: i64, new: i64) -> Result<Option<(u32, u32)>, ()> {
         end: to,
         prot: Prot::RW,
         key: Key::Default,
+        of_heap: ctx.world.profile.brk_marks,
         shared: false,
         account: true,
         noreserve: false,

@@ -150,6 +150,7 @@ fn alike(a: &Vma, b: &Vma) -> bool {
     !(a.hugetlb || b.hugetlb)
         && a.prot == b.prot
         && a.key == b.key
+        && a.of_heap == b.of_heap
         && a.shared == b.shared
         && a.account == b.account
         && a.noreserve == b.noreserve

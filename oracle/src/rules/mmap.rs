@@ -303,6 +303,7 @@ fn make(
         end,
         prot,
         key: pkey::of_new(ctx, prot),
+        of_heap: false,
         shared: backing.is_shared(),
         account: !backing.is_shared() && prot.write && !flags.noreserve && !droppable,
         hugetlb,

@@ -98,6 +98,8 @@ pub struct Vma {
     pub end: u32,
     pub prot: Prot,
     pub key: Key,
+    /// brk has marked it in a way that mmap does not mark what it makes (VM_MTE_ALLOWED).
+    pub of_heap: bool,
     /// MAP_SHARED.
     pub shared: bool,
     /// VM_ACCOUNT (`ac`): its pages are charged against the commit limit.

@@ -1,6 +1,7 @@
 //! brk.
 
 use super::Case;
+use crate::profile::Arch::Aarch64;
 use crate::rules::brk;
 
 pub(super) const CASES: &[Case] = &[
@@ -14,6 +15,9 @@ pub(super) const CASES: &[Case] = &[
         &brk::GROWS,
         "thp never\n\nmmap 2-2..2+0 rw private fixed\nbrk 2+2\n    => 2-2 ..|..|_\nmprotect 2+0..2+2 r\nbrk 2+4\n    => 2-2 ..|r--p ..|rw-p ..|_\n",
     ),
+    Case::new(&brk::GROWS, "brk 2+2\nmmap 2+2..2+4 rw private fixed\n    => 2+0 |....|_\n"),
+    Case::new(&brk::GROWS, "brk 2+2\nmmap 2+2..2+4 rw private fixed\n    => 2+0 |..|..|_\nbrk 2+1\n    => ok\n    => 2+0 |.|_|..|_\n")
+        .on(7, 3, Aarch64),
     Case::new(
         &brk::SHRINKS,
         "thp never\n\nbrk 2+6\nwrite 2+0..2+6 tag 1\nguard-install 2+3..2+5\nbrk 2+2\n    => ok\n    => 2+0 |aa|____\nbrk 2+6\n    => ok\n    => 2+0 |aa....|_\n\
