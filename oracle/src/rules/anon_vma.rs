@@ -70,4 +70,5 @@ fn compatible(ctx: &Ctx, a: &Vma, b: &Vma) -> bool {
         && a.sealed == b.sealed
         && a.uffd == b.uffd
         && a.key == b.key
+        && a.of_heap == b.of_heap
 }

@@ -67,8 +67,8 @@ pub const UNMAP: Rule = Rule {
 
 pub const MAP: Rule = Rule {
     name: "failing/mmap",
-    text: "mmap that lacks memory returns ENOMEM, or ENOSPC where it is the inode of new shared or huge TLB memory. What MAP_FIXED was to replace is either all there, its VMAs perhaps split at the ends of \
-           the range, or all gone, so that a hole is left.",
+    text: "mmap that lacks memory returns ENOMEM, or ENOSPC where it is the inode of new shared or huge TLB memory. What MAP_FIXED was \
+           to replace is either all there, its VMAs perhaps split at the ends of the range, or all gone, so that a hole is left.",
     source: "mm/vma.c __mmap_region, vms_clean_up_area, vms_abort_munmap_vmas; mm/shmem.c __shmem_get_inode, fs/hugetlbfs/inode.c \
              hugetlb_file_setup: ENOSPC",
     since: "all",

@@ -34,8 +34,8 @@ pub const MOVES: Rule = Rule {
 pub const AREAS: Rule = Rule {
     name: "uffd/move/areas",
     text: "Both places start in a VMA (ENOENT) and lie in it as a whole, both are private anonymous memory, protected alike \
-           (with one protection key) and writable, locked both or neither (with MLOCK_ONFAULT or without), and the new place is registered, no matter for what; \
-           else EINVAL. The old place need not be registered. Seals do not matter.",
+           (with one protection key) and writable, locked both or neither (with MLOCK_ONFAULT or without), and the new place is \
+           registered, no matter for what; else EINVAL. The old place need not be registered. Seals do not matter.",
     source: "mm/userfaultfd.c move_pages, validate_move_areas: vm_page_prot has the key",
     since: "6.8",
     about: &[Class::Errno],
