@@ -14,10 +14,11 @@ pub use alike::alike_after_scaling;
 pub use pairs::{outcome, pair, Pair, PairLaw};
 
 use crate::geometry::{Geometry, Range};
-use crate::judge::{Moved, Observation, Oracle, Outcome, Verdict};
+use crate::judge::{Failing, Moved, Observation, Oracle, Outcome, Verdict};
 use crate::profile::{Arch, Profile, Release};
 use crate::program::generate::from_unstructured;
 use crate::program::{ActorId, Advice, Op, Place, Program, Remap, Step, UffdCall, MAX_ACTORS};
+use crate::rules::failing::has_failed;
 use crate::space::{Branch, Locked, Vma, World};
 use arbitrary::Unstructured;
 
@@ -275,7 +276,8 @@ fn follow_judge(
                 true => taken.world.shown(),
                 false => taken.world.shown_without_sizes(),
             },
-            failing: None,
+            // A judge that is told of no failure holds no way possible that takes one.
+            failing: has_failed(&taken.rules).then_some(Failing::Failed),
         };
         world = taken.world;
         match oracle.observe(&seen) {
@@ -333,7 +335,7 @@ fn outcome_fits(step: &Step, branch: &Branch, g: Geometry) -> Result<(), String>
         (Outcome::Moved(_), _) => false,
         (_, Op::Read { .. } | Op::Write { .. }) => false,
         (Outcome::Unflagged, op) => matches!(op, Op::Look { .. }),
-        (Outcome::Errno(_), Op::Look { .. }) => false,
+        (Outcome::Errno(_), Op::Look { .. } | Op::Signal { .. }) => false,
         (Outcome::Elsewhere, Op::Mmap { place, .. }) => place == Place::Hint,
         (Outcome::Elsewhere, Op::Mremap { how, .. }) => how.may_go_elsewhere(),
         (Outcome::Elsewhere, _) => false,
