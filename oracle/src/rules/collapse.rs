@@ -226,8 +226,11 @@ fn copy(ctx: &mut Ctx, i: usize, from: u32, to: u32) {
         let (Slot::Anon { content, .. } | Slot::Swap { content, .. }) = run.slot else {
             continue;
         };
-        if !run.slot.is_present() {
+        if let Slot::Swap { id, .. } = run.slot {
             hit!(ctx, swap::IN);
+            // Who else has entries of these pages finds them in the swap cache.
+            let last = id.0 + u64::from(run.end - run.start);
+            ctx.world.swap.read(id.0, last);
         }
         let id = id.plus(run.start - from);
         ctx.mm
