@@ -4,7 +4,8 @@
 use crate::thread::{stack_number, STACKS};
 use std::arch::global_asm;
 use std::ptr::addr_of;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 
 // (address, stride in bytes, count, out) -> how many loads worked: the first fault ends it.
 // (address, stride in bytes, count, first value) -> how many stores worked; the value grows by one each time.
@@ -184,10 +185,26 @@ fn program_counter(machine: &mut libc::mcontext_t) -> &mut u64 {
     &mut machine.pc
 }
 
-/// Installs the handler for SIGSEGV and SIGBUS in this process; children inherit it.
+/// Signals that threads have sent each other and a handler has seen.
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+/// How many, so far.
+pub fn signals_handled() -> u32 {
+    HANDLED.load(Acquire)
+}
+
+extern "C" fn on_signal(_: i32) {
+    HANDLED.fetch_add(1, AcqRel);
+}
+
+/// Installs the handlers for SIGSEGV and SIGBUS, and for the signals that threads send each other, in this process; children inherit
+/// them. The latter without SA_RESTART: a call that goes on after them does so by itself.
 pub fn catch_faults() {
-    // SAFETY: the handler touches nothing but statics and the context it is given.
+    // SAFETY: the handlers touch nothing but statics and the context they are given.
     unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_signal as *const () as usize;
+        libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut());
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_fault as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO;

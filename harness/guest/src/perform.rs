@@ -285,6 +285,7 @@ impl Bench<'_> {
                 new_len,
                 flags,
             } => self.mremap((at, len), (to, new_len), flags),
+            Op::Signal { .. } => Err("a signal where no threads run at once".to_owned()),
             Op::Look { at, pages } => {
                 let start = self.access_range(at, pages)?;
                 let room = self.buffer.get_mut(..pages as usize);

@@ -4,6 +4,7 @@
 //! through all of the time that a section takes, so that each op meets every part of the others. When all have ended, the
 //! actor reports what their ops returned.
 
+use crate::access;
 use crate::actor::Actor;
 use crate::failing::FailNth;
 use crate::heap;
@@ -20,6 +21,8 @@ use wire::{Op, OpResult, Program, MAX_LANES, MAX_LANE_STEPS};
 
 /// Values that a thread loads in one go.
 const VALUES: usize = 64;
+/// Repetitions after which the threads change processors.
+const TURNS: u32 = 4;
 /// A section that takes longer than this many nanoseconds is not gone through to its end by delays.
 const LONGEST: u64 = 2_000_000;
 
@@ -44,6 +47,8 @@ struct Thread<'a> {
     /// The steps it performs; the first `count` count.
     steps: [u32; MAX_LANE_STEPS],
     count: usize,
+    /// The actor's, where the section has calls through it.
+    uffd: Uffd,
     /// Rounds of a loop between the barrier and the first op.
     delay: u64,
     cpu: u32,
@@ -98,6 +103,13 @@ pub fn run(
     if plain == 0 || lanes.len() < 2 || lanes.iter().any(|l| l.2.len() > MAX_LANE_STEPS) {
         return Err("a section of one thread, or of threads that never end".to_owned());
     }
+    let calls = program.steps[section.clone()].iter();
+    let needs_uffd = { calls }.any(|step| matches!(step.op, Op::Uffd { .. }));
+    let mut uffd = || match needs_uffd {
+        true => actor.uffd.shared(),
+        false => Uffd::default(),
+    };
+    let uffds: [Uffd; MAX_LANES] = std::array::from_fn(|_| uffd());
     let common = Common {
         actor,
         program,
@@ -111,8 +123,13 @@ pub fn run(
     let repetition = control.first.load(Relaxed).wrapping_add(round);
     let delays = delays(repetition, span, lanes.len());
     let cpus = processors();
+    // Neighbours are apart, and who shares a processor, where there are fewer of them than threads, is others from time to time.
+    let (turn, many) = ((repetition / TURNS) as usize, lanes.len());
+    let cpu_of = |thread: usize| ((thread + turn) % many) as u32 % cpus;
+    // The first one to be made waits for those that this thread has still to make.
+    thread::pin((cpu_of(0) + 1) % cpus);
     let mut threads: Vec<Thread> = Vec::with_capacity(lanes.len());
-    for (i, (number, repeats, list)) in lanes.iter().enumerate() {
+    for ((i, (number, repeats, list)), uffd) in lanes.iter().enumerate().zip(uffds) {
         let mut steps = [0; MAX_LANE_STEPS];
         steps[..list.len()].copy_from_slice(list);
         threads.push(Thread {
@@ -121,9 +138,9 @@ pub fn run(
             repeats: *repeats,
             steps,
             count: list.len(),
+            uffd,
             delay: delays[i],
-            // This thread stands on the first processor, so the first new one has the second for itself.
-            cpu: (i as u32 + 1) % cpus,
+            cpu: cpu_of(i),
             results: std::array::from_fn(|_| Vec::with_capacity(MAX_MORE + 1)),
             times: [(0, 0); MAX_LANE_STEPS],
             traces,
@@ -246,6 +263,20 @@ fn meeting(threads: &[Thread]) -> Meeting {
     }
 }
 
+/// Sends a thread of this process SIGUSR1, and waits until a handler has run or the thread has ended.
+fn signal(actor: &Actor, lane: u8) -> Result<OpResult, String> {
+    let lane = actor.control.lanes.get(usize::from(lane));
+    let tid = &lane.ok_or("a signal to a thread that there cannot be")?.tid;
+    let before = access::signals_handled();
+    let thread = tid.load(Acquire);
+    if thread != 0 && sys::signal_thread(thread, libc::SIGUSR1) {
+        while tid.load(Acquire) == thread && access::signals_handled() == before {
+            sys::yield_now();
+        }
+    }
+    Ok(OpResult::Ret(0))
+}
+
 /// What a thread does.
 extern "C" fn work(argument: *mut c_void) {
     // SAFETY: the `Thread` that `run` handed over for this thread alone.
@@ -255,7 +286,6 @@ extern "C" fn work(argument: *mut c_void) {
     // SAFETY: nobody writes to the actor while threads run; what they use of it is read, atomic or system calls' business.
     let actor = unsafe { &*common.actor };
     let mut buffer = [0; VALUES];
-    let mut uffd = Uffd::default();
     let mut bench = Bench {
         arena: actor.arena,
         fault: common.program.fault,
@@ -264,7 +294,7 @@ extern "C" fn work(argument: *mut c_void) {
         pids: &actor.control.pids,
         me: actor.me,
         buffer: &mut buffer,
-        uffd: &mut uffd,
+        uffd: &mut me.uffd,
         // Nothing is made to fail where threads run at once.
         fails: &FailNth::default(),
         traces: &mut me.traces,
@@ -296,6 +326,7 @@ extern "C" fn work(argument: *mut c_void) {
                     }
                     Err(failure) => Err(failure.0),
                 },
+                Op::Signal { lane } => signal(actor, lane),
                 op => bench.perform(op),
             };
             match result {

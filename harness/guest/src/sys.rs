@@ -234,6 +234,21 @@ pub fn page_size() -> u64 {
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }
 
+/// Sends a thread of this process a signal. `false`: there is no such thread any more.
+pub fn signal_thread(tid: u32, signal: i32) -> bool {
+    // SAFETY: no memory involved.
+    let pid = unsafe { libc::getpid() };
+    let args = [pid as u64, tid.into(), signal as u64, 0, 0, 0];
+    // SAFETY: as above; the signal has a handler.
+    unsafe { call(libc::SYS_tgkill, args) }.is_ok()
+}
+
+/// Lets another thread have this processor.
+pub fn yield_now() {
+    // SAFETY: no memory involved.
+    let _ = unsafe { call(libc::SYS_sched_yield, [0; 6]) };
+}
+
 pub fn kill(pid: i32) {
     // SAFETY: no memory involved; a process that is gone already is fine.
     unsafe { libc::kill(pid, libc::SIGKILL) };

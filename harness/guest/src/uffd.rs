@@ -33,6 +33,12 @@ const UFFDIO_POISON: u64 = 0xc020_aa08;
 pub struct Uffd(Option<i32>);
 
 impl Uffd {
+    /// For a thread of the same process: the same descriptor. It is made now, if it can be: two threads would make two.
+    pub fn shared(&mut self) -> Uffd {
+        let _ = self.fd();
+        Uffd(self.0)
+    }
+
     /// Lets go of it: what is registered is so no more, if nobody else has the descriptor.
     pub fn close(&mut self) {
         if let Some(fd) = self.0.take() {

@@ -99,6 +99,7 @@ fn can_change_flags(op: &Op) -> bool {
         }
         Op::Munmap { .. }
         | Op::Look { .. }
+        | Op::Signal { .. }
         | Op::Read { .. }
         | Op::Write { .. }
         | Op::Transfer { .. }

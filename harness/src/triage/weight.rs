@@ -177,6 +177,7 @@ impl Weight {
                 | Op::Munlockall
                 | Op::ClearSoftDirty
                 | Op::Look { .. }
+                | Op::Signal { .. }
                 | Op::Read { .. }
                 | Op::Exit => {}
             }

@@ -19,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 15;
+pub const VERSION: u32 = 16;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -149,6 +149,10 @@ pub enum Op {
     Look {
         at: i64,
         pages: u32,
+    },
+    /// SIGUSR1 to a thread of the section, and a wait until its handler has run there or the thread has ended.
+    Signal {
+        lane: u8,
     },
     /// Eight-byte loads at `at`, `at + page size`, ...: `pages` of them, up to the first fault.
     Read {
@@ -400,6 +404,7 @@ impl Op {
             Op::Mlockall { .. }
             | Op::Munlockall
             | Op::ClearSoftDirty
+            | Op::Signal { .. }
             | Op::ThpDisable { .. }
             | Op::Truncate { .. }
             | Op::PunchHole { .. }

@@ -40,6 +40,7 @@ fn reach(step: &Step, living: &[ActorId], g: Geometry) -> Reach {
             (reach >= AdviceReach::Vmas, reach >= AdviceReach::Flags)
         }
         Op::Look { .. }
+        | Op::Signal { .. }
         | Op::Read { .. }
         | Op::Write { .. }
         | Op::Transfer { .. }

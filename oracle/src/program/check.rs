@@ -242,6 +242,9 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
                 ))
             }
         },
+        Op::Signal { .. } if step.lane.is_none() => {
+            return Err("a signal goes to another thread, and none run at once here".into())
+        }
         Op::Exit => {
             actors[usize::from(step.actor)] = Actor::Exited;
             if !actors.contains(&Actor::Living) {
@@ -258,6 +261,7 @@ fn check_step(step: &Step, actors: &mut [Actor; MAX_ACTORS as usize]) -> Result<
             }
         }
         Op::Munmap { .. }
+        | Op::Signal { .. }
         | Op::Mprotect { .. }
         | Op::PkeyMprotect { .. }
         | Op::Madvise { .. }

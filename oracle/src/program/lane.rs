@@ -1,7 +1,8 @@
 //! Threads that run at once. Steps that follow each other and have a lane are one section: its threads start together, each
 //! performs its own steps in order, and what follows the section waits for all of them.
 
-use super::{ActorId, Advice, Op, Program, Step};
+use super::{ActorId, Advice, Op, Program, Step, UffdCall};
+use crate::geometry::Range as Pages;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -36,8 +37,13 @@ impl Lane {
 
     /// `a` to `d`.
     pub fn letter(self) -> char {
-        char::from(b'a' + self.number % MAX_LANES as u8)
+        letter_of(self.number)
     }
+}
+
+/// The letter of a thread by its number: `a` to `d`.
+pub fn letter_of(number: u8) -> char {
+    char::from(b'a' + number % MAX_LANES as u8)
 }
 
 impl Program {
@@ -97,6 +103,21 @@ pub(super) fn check(steps: &[Step]) -> Result<(), (usize, String)> {
                 step.op.name()
             ));
         }
+        if let Op::Signal { to } = step.op {
+            let other = lanes.iter().find(|other| other.number == to);
+            let forks = |s: &Step| {
+                matches!(s.op, Op::Fork { .. }) && s.lane.is_some_and(|l| l.number == to)
+            };
+            if to == lane.number || other.is_none() {
+                return wrong("a signal goes to another thread of the section".into());
+            }
+            if lane.repeats && steps.iter().any(forks) {
+                return wrong(
+                    "a fork starts over for each signal: one that is repeated would never let it end"
+                        .into(),
+                );
+            }
+        }
         if lane.repeats && matches!(step.op, Op::Fork { .. }) {
             return wrong("a fork is not repeated".into());
         }
@@ -141,12 +162,17 @@ fn may_run_beside_others(op: &Op) -> bool {
                     | Advice::Cold
                     | Advice::PageOut
             );
-            let whole = |r: crate::geometry::Range| {
-                r.start < r.end && r.start.is_page_aligned() && r.end.is_page_aligned()
-            };
             walks && vectors.iter().all(whole)
         }
         Op::ProcessMadvise { .. } => false,
+        Op::Signal { .. } => true,
+        // What one page table holds the kernel does in one piece.
+        Op::Uffd { range, call } => match *call {
+            UffdCall::Move { .. } => false,
+            call if call.changes_vmas() => true,
+            call if call.fills() => one_table(*range) && range.end.page - range.start.page == 1,
+            _ => one_table(*range),
+        },
         Op::Munmap { .. }
         | Op::Mprotect { .. }
         | Op::Mlock { .. }
@@ -166,8 +192,18 @@ fn may_run_beside_others(op: &Op) -> bool {
         | Op::ClearSoftDirty
         | Op::SwitchHuge(_)
         | Op::Transfer { .. }
-        | Op::Uffd { .. }
         | Op::Seal { .. }
         | Op::Exit => false,
     }
+}
+
+/// Pages, whole ones.
+fn whole(range: Pages) -> bool {
+    range.start < range.end && range.start.is_page_aligned() && range.end.is_page_aligned()
+}
+
+/// Pages of one page table, on every geometry.
+fn one_table(range: Pages) -> bool {
+    let Pages { start, end } = range;
+    whole(range) && start.block == end.block && (start.page >= 0 || end.page <= 0)
 }

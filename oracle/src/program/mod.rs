@@ -341,6 +341,11 @@ pub enum Op {
     Look {
         range: Range,
     },
+    /// Sends another thread of the section a signal, and waits until its handler has run there or the thread has ended. `to` is its
+    /// number ([`Lane::number`]).
+    Signal {
+        to: u8,
+    },
     /// The kernel reads or writes memory for the caller. What is stored: `tag` and the page's number in the first eight bytes of
     /// every page, as far as they lie in the ranges, and zeros elsewhere. 0 where nothing is stored.
     Transfer {
@@ -419,6 +424,7 @@ macro_rules! places {
             | Op::Seal { .. }
             | Op::Mlockall { .. }
             | Op::Munlockall
+            | Op::Signal { .. }
             | Op::ClearSoftDirty
             | Op::SwitchHuge(_)
             | Op::Brk { .. }
@@ -460,6 +466,7 @@ impl Op {
             Op::Mseal { .. } => "mseal-unknown-flag",
             Op::Mremap { .. } => "mremap",
             Op::Look { .. } => "look",
+            Op::Signal { .. } => "signal",
             Op::Read { .. } => "read",
             Op::Write { .. } => "write",
             Op::Transfer { way, .. } => way.name(),

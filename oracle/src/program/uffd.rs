@@ -100,6 +100,11 @@ impl UffdCall {
         Some(Range::new(to, end))
     }
 
+    /// Whether it is about VMAs: registers or unregisters.
+    pub fn changes_vmas(self) -> bool {
+        self.registers() || self == UffdCall::Unregister
+    }
+
     /// Whether it registers memory.
     pub fn registers(self) -> bool {
         matches!(

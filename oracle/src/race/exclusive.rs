@@ -14,7 +14,13 @@ use std::sync::Arc;
 fn lock(op: &Op) -> Lock {
     match op {
         Op::Munmap { .. } => Lock::Read,
-        Op::Truncate { .. } | Op::PunchHole { .. } => Lock::None,
+        // MADV_REMOVE lets go of the lock before it turns to the file.
+        Op::Truncate { .. }
+        | Op::PunchHole { .. }
+        | Op::Madvise {
+            advice: Advice::Remove,
+            ..
+        } => Lock::None,
         _ => Lock::Write,
     }
 }
@@ -23,6 +29,9 @@ fn lock(op: &Op) -> Lock {
 pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &mut Vec<Taken>) {
     let lock = lock(op);
     if lock != Lock::None && state.keeps_writers_out(lane) {
+        return;
+    }
+    if op.advice() == Some(Advice::Remove) && state.keeps_readers_out(lane) {
         return;
     }
     let step = Step::new(script.actor, *op);
@@ -103,6 +112,7 @@ pub(super) fn splits(op: &Op) -> bool {
         | Op::Mlock { .. }
         | Op::Mseal { .. }
         | Op::Mremap { .. } => true,
+        Op::Uffd { call, .. } => call.changes_vmas(),
         _ => false,
     }
 }
@@ -116,7 +126,8 @@ fn rewrites(op: &Op) -> bool {
 }
 
 /// The machines that may come of a call which has read flags when the address space was `then`: the mark of a VMA that had none then
-/// is lost in the range, when the call writes all flags back, in what was split off, or in both.
+/// is lost in the range, when the call writes all flags back, in what was split off first, or in both. The VMA is locked for writing with
+/// the first split, which is the one at the start of the range if there is one: what the split at the end takes off has the mark.
 fn lost(world: &World, then: &Mm, op: &Op, actor: ActorId) -> Vec<World> {
     let g = world.geometry();
     let range = op.range().map(|r| pages(r, g));
@@ -143,7 +154,14 @@ fn lost(world: &World, then: &Mm, op: &Op, actor: ActorId) -> Vec<World> {
                 inside.push(i);
             }
         } else if split {
-            outside.push(i);
+            let behind = range.as_ref().is_some_and(|r| vma.start >= r.1);
+            let first = |r: &(u32, u32)| {
+                then.vma_index(vma.start)
+                    .is_some_and(|at| then.vmas[at].start < r.0)
+            };
+            if !(behind && range.as_ref().is_some_and(first)) {
+                outside.push(i);
+            }
         }
     }
     let without = |marks: &[usize]| {

@@ -1,9 +1,11 @@
 //! What one thread may do next.
 
+use super::rules::SIGNAL;
 use super::state::{At, Lane, Lock, Script, State, Taken};
-use super::{access, exclusive, walk};
+use super::{access, exclusive, uffd, walk};
 use crate::judge::Outcome;
 use crate::program::Op;
+use crate::rules::registry::index_of;
 
 /// Every step that a thread may take. None when it has ended or waits for another.
 pub(super) fn next(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
@@ -28,10 +30,23 @@ pub(super) fn next(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
         access::next(state, script, lane, op, &mut out);
     } else if matches!(op, Op::Look { .. }) {
         exclusive::look(state, script, lane, op, &mut out);
+    } else if matches!(op, Op::Signal { .. }) {
+        let mut next = state.clone();
+        next.finish(lane, Outcome::Ok);
+        out.push(Taken::new(
+            next,
+            "sends a signal".into(),
+            &[index_of(&SIGNAL)],
+        ));
     } else if let Some(advice) = walk::advice(&state.world, script.actor, op) {
         walk::next(state, script, lane, op, advice, &mut out);
     } else {
-        exclusive::next(state, script, lane, op, &mut out);
+        match *op {
+            Op::Uffd { call, .. } if !call.changes_vmas() => {
+                uffd::next(state, script, lane, (op, call), &mut out);
+            }
+            _ => exclusive::next(state, script, lane, op, &mut out),
+        }
     }
     out
 }

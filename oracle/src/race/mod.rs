@@ -13,6 +13,7 @@
 //! | `access` | a load or a store: fault, then try again |
 //! | `walk` | advice: VMA by VMA, page table by page table; guard install's rounds |
 //! | `exclusive` | calls that keep everybody else out |
+//! | `uffd` | calls through userfaultfd about one page table |
 //! | `stale` | translations that a processor still remembers |
 //! | `explore` | all orders |
 //! | `explain` | how far what was seen can be explained |
@@ -35,6 +36,7 @@ mod stale;
 mod state;
 #[cfg(test)]
 mod tests;
+mod uffd;
 mod walk;
 
 pub use explain::{explain, Explanation, Stuck};

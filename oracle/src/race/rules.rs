@@ -52,6 +52,15 @@ pub const TABLE_BY_TABLE: Rule = Rule {
     about: ANY,
 };
 
+pub const PAGEOUT_LEAVES: Rule = Rule {
+    name: "race/pageout/may-leave",
+    text: "Where there are several processors PAGEOUT may leave a page: one that another processor has faulted in stands in that one's batch of \
+           new pages and on no list that reclaim could take it from, and PAGEOUT empties the batches of its own processor only.",
+    source: "mm/madvise.c madvise_pageout: lru_add_drain; mm/vmscan.c folio_isolate_lru",
+    since: "all",
+    about: &[Class::PageState, Class::Residency],
+};
+
 pub const RANGE_BY_RANGE: Rule = Rule {
     name: "race/process-madvise/range-by-range",
     text: "process_madvise does one of its ranges after the other, and others fit in between. Guard install that starts over begins its \
@@ -90,6 +99,26 @@ pub const MUNMAP_DOWNGRADES: Rule = Rule {
     text: "munmap takes the VMAs out first and then empties page tables with the lock held for reading: an access may still find \
            one of its pages after another access has found no VMA.",
     source: "mm/vma.c vms_complete_munmap_vmas: mmap_write_downgrade",
+    since: "all",
+    about: ANY,
+};
+
+pub const UFFD: Rule = Rule {
+    name: "race/userfaultfd/one-table",
+    text: "UFFDIO_COPY, ZEROPAGE and POISON of a page, and UFFDIO_WRITEPROTECT of pages of one page table, find the page table as it is \
+           and change it in one piece, with the VMA or the mmap lock held for reading: either a guard is there by then, and they do with it \
+           what they do with guards, or it comes to what they have left. WRITEPROTECT returns once every processor has been told.",
+    source: "mm/userfaultfd.c mfill_atomic_install_pte, mfill_atomic_pte_poison, mwriteprotect_range",
+    since: "all",
+    about: ANY,
+};
+
+pub const SIGNAL: Rule = Rule {
+    name: "race/signal/handled",
+    text: "A signal that has a handler ends no call of these and is seen in none of their results: its handler runs, and the call goes \
+           on, or begins again without the caller's seeing it. Guard install that starts over does so without EINTR, whether or not the \
+           handler was installed with SA_RESTART.",
+    source: "mm/madvise.c madvise_guard_install: restart_syscall, ERESTARTNOINTR; mm/memory.c: fault_signal_pending; signal(7)",
     since: "all",
     about: ANY,
 };

@@ -3,7 +3,8 @@
 
 use super::access::place;
 use super::rules::{
-    INSTALL_GIVES_UP, INSTALL_RESTARTS, INSTALL_ROUNDS, RANGE_BY_RANGE, TABLE_BY_TABLE,
+    INSTALL_GIVES_UP, INSTALL_RESTARTS, INSTALL_ROUNDS, PAGEOUT_LEAVES, RANGE_BY_RANGE,
+    TABLE_BY_TABLE,
 };
 use super::stale::Stale;
 use super::state::{At, Part, Script, State, Taken, Walk};
@@ -11,9 +12,9 @@ use crate::judge::{Moved, Outcome};
 use crate::program::{ActorId, Advice, AdviceReach, Op};
 use crate::rules::errno::{EAGAIN, ENOMEM};
 use crate::rules::registry::index_of;
-use crate::rules::{anon_vma, every_way, guard, madvise, process_madvise, resume, Ctx};
+use crate::rules::{anon_vma, every_way, guard, madvise, process_madvise, resume, Ctx, RuleSet};
 use crate::space::mm::block_pages;
-use crate::space::World;
+use crate::space::{Branch, World};
 
 /// The advice of an op that walks so; `None`: it does something else, a process_madvise that is refused as a whole nothing.
 pub(super) fn advice(world: &World, actor: ActorId, op: &Op) -> Option<Advice> {
@@ -278,7 +279,16 @@ fn install(
 fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &mut Vec<Taken>) {
     let Call { lane, advice, .. } = call;
     let g = ctx.geometry();
-    let to = piece(&ctx, part.at, part.end);
+    let of_file = |at| {
+        ctx.mm
+            .vma_index(at)
+            .is_some_and(|i| !ctx.mm.vmas[i].is_anon())
+    };
+    let to = match advice {
+        // Reclaim takes or leaves each page for itself.
+        Advice::PageOut if of_file(part.at) => part.at + 1,
+        _ => piece(&ctx, part.at, part.end),
+    };
     let step = |ctx: &mut Ctx| match ctx.mm.vma_index(part.at) {
         Some(i) => match madvise::treat(ctx, advice, i, part.at, to) {
             Ok(_) => Outcome::Ok,
@@ -286,7 +296,19 @@ fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &
         },
         None => Outcome::Errno(ENOMEM),
     };
-    for branch in every_way(ctx, step) {
+    let mut ways = every_way(ctx, step);
+    let mut rules = vec![index_of(&TABLE_BY_TABLE)];
+    if advice == Advice::PageOut {
+        rules.push(index_of(&PAGEOUT_LEAVES));
+        if ways.iter().all(|way| way.world != state.world) {
+            ways.push(Branch {
+                world: state.world.clone(),
+                outcome: Outcome::Ok,
+                rules: RuleSet::EMPTY,
+            });
+        }
+    }
+    for branch in ways {
         let mut next = state.clone();
         next.world = branch.world;
         let what = format!("{} from {} on", advice.name(), place(part.at.into(), g));
@@ -307,7 +329,7 @@ fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &
             }
             next.lanes[lane].at = At::Walk(walk);
         }
-        let mut taken = Taken::new(next, what, &[index_of(&TABLE_BY_TABLE)]);
+        let mut taken = Taken::new(next, what, &rules);
         taken.rules.merge(&branch.rules);
         out.push(taken);
     }

@@ -282,6 +282,8 @@ fn perform(world: &World, step: &Step, failing: Failing) -> Vec<Branch> {
         } => mseal::mseal(&mut ctx, range, unknown_flag),
         Op::Mremap { range, to, how } => return mremap::mremap(ctx, range, to, how),
         Op::Look { range } => report::look(&mut ctx, range),
+        // It is about no memory.
+        Op::Signal { .. } => Outcome::Ok,
         Op::Read { range } => return access::access(ctx, range, Purpose::Load),
         Op::Write { range, tag } => return access::access(ctx, range, Purpose::Store(tag)),
         Op::Transfer {

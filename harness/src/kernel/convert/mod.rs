@@ -353,6 +353,7 @@ fn op(step: &Step, g: Geometry, files: &[File]) -> wire::Op {
             let (at, pages) = accessed(range, g);
             wire::Op::Look { at, pages }
         }
+        Op::Signal { to } => wire::Op::Signal { lane: to },
         Op::ClearSoftDirty => wire::Op::ClearSoftDirty,
         Op::SwitchHuge(how) => {
             let (disable, flags) = match how {

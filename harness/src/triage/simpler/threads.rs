@@ -2,7 +2,7 @@
 
 use super::ops::without;
 use super::{with, Offer, Scene};
-use oracle::program::{Lane, Program};
+use oracle::program::{Lane, Op, Program};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -46,11 +46,17 @@ pub fn fewer(program: &Program, _: &Scene) -> Vec<Offer> {
                 offers.push(moved.into());
             }
         }
+        let place = |number: u8| {
+            let place = order.iter().position(|other| *other == number);
+            place.map_or(number, |place| place as u8)
+        };
         let numbered = with(program, |p| {
             for step in &mut p.steps[section.clone()] {
                 if let Some(lane) = &mut step.lane {
-                    let place = order.iter().position(|number| *number == lane.number);
-                    lane.number = place.map_or(lane.number, |place| place as u8);
+                    lane.number = place(lane.number);
+                }
+                if let Op::Signal { to } = &mut step.op {
+                    *to = place(*to);
                 }
             }
         });
@@ -76,6 +82,19 @@ fn set(program: &mut Program, steps: &BTreeSet<usize>, lane: Option<Lane>) {
 mod tests {
     use super::*;
     use oracle::geometry::Geometry;
+
+    #[test]
+    fn a_signal_goes_to_the_thread_that_it_went_to() {
+        let text = "mmap 0+0..0+4 rw private fixed\n|c signal b\n|b read 0+0..0+1\n";
+        let program = Program::load_concurrent(text).unwrap();
+        let scene = Scene {
+            geometry: Geometry::K4,
+            step: 1,
+            expectation: false,
+        };
+        let has = |offer: &Offer| offer.program.to_string().contains("|a signal b\n|b read");
+        assert!(fewer(&program, &scene).iter().any(has));
+    }
 
     #[test]
     fn threads_go_and_what_is_left_can_be_run() {

@@ -107,6 +107,7 @@ pub fn other_words(program: &Program, dice: &mut Dice<'_, '_>) -> Option<Program
         Op::Brk { to } => to.page = dice.below(40) as i16,
         Op::Transfer { .. }
         | Op::Look { .. }
+        | Op::Signal { .. }
         | Op::Munmap { .. }
         | Op::Munlockall
         | Op::ClearSoftDirty

@@ -141,6 +141,9 @@ pub fn op(c: &mut Cursor<'_>) -> Result<Op> {
             how: keyword(c, &Remap::ALL)?,
         },
         "look" => Op::Look { range: range(c)? },
+        "signal" => Op::Signal {
+            to: keyword(c, &[("a", 0), ("b", 1), ("c", 2), ("d", 3)])?,
+        },
         "read" => Op::Read { range: range(c)? },
         "write" => {
             let range = range(c)?;

@@ -108,6 +108,7 @@ impl fmt::Display for Op {
             | Op::Uffd { range, .. }
             | Op::Look { range }
             | Op::Read { range } => write!(f, " {range}"),
+            Op::Signal { to } => write!(f, " {}", crate::program::lane::letter_of(to)),
             Op::Mlockall { flags } => words(
                 f,
                 &[
