@@ -190,7 +190,7 @@ impl Search {
 }
 
 impl State {
-    fn has_ended(&self, script: &Script) -> bool {
+    pub(super) fn has_ended(&self, script: &Script) -> bool {
         let lanes = script.lanes.iter().zip(&self.lanes);
         lanes
             .clone()
@@ -198,7 +198,7 @@ impl State {
     }
 
     /// By step of the section.
-    fn outcomes(&self, script: &Script, steps: usize) -> Vec<Outcome> {
+    pub(super) fn outcomes(&self, script: &Script, steps: usize) -> Vec<Outcome> {
         let mut outcomes = vec![Outcome::Ok; steps];
         for (lane, here) in script.lanes.iter().zip(&self.lanes) {
             if lane.repeats {

@@ -8,6 +8,8 @@ use crate::program::{Op, Program, Step};
 use crate::rules::{RuleId, RULES};
 use crate::space::{PageState, World};
 
+mod second;
+
 const G: Geometry = Geometry::K4;
 /// Pages of the arena.
 const BORDER: u32 = 512;
@@ -207,6 +209,50 @@ fn a_section_that_is_too_large_says_so() {
     assert_eq!(told, TooLarge { most: 5 });
 }
 
+#[test]
+fn pageout_may_leave_what_another_processor_has_brought_in() {
+    let text = "mmap 0+0..0+2 rw shared memfd0 fixed
+write 0+0..0+1 tag 1
+|a pageout 0+0..0+2
+|b write 0+1..0+2 tag 2
+";
+    let all = ways(text, &profile("7.3"));
+    let first: Vec<bool> = all
+        .finals
+        .iter()
+        .map(|end| end.world.page(0, 0) == PageState::Empty)
+        .collect();
+    assert!(first.contains(&true) && first.contains(&false), "{first:?}");
+    assert!(all.rules.contains(RuleId("race/pageout/may-leave")));
+}
+
+/// A call that reads flags early and splits a VMA at both ends of its range: what it splits off last has the mark.
+#[test]
+fn a_mark_is_lost_where_the_first_split_took_it_off() {
+    let text = "mmap 0+0..0+3 rw private fixed
+write 0+1..0+2 tag 1
+|a mprotect 0+1..0+2 none
+|b guard-install 0+1..0+2
+";
+    let all = ways(text, &profile("7.3"));
+    let marks = |end: &Final| {
+        let vmas = &end.world.mm(0).unwrap().vmas;
+        vmas.iter().map(|vma| vma.maybe_guard).collect::<Vec<_>>()
+    };
+    let mut seen: Vec<Vec<bool>> = all.finals.iter().map(marks).collect();
+    seen.sort();
+    seen.dedup();
+    let met = |marks: [bool; 3]| seen.contains(&marks.to_vec());
+    assert!(
+        met([false, false, true]) && met([false, true, true]) && met([true, false, true]),
+        "{seen:?}"
+    );
+    assert!(
+        !met([true, true, false]) && !met([false, false, false]),
+        "{seen:?}"
+    );
+}
+
 const LOST_MARK: &str = "mmap 0+0..0+4 rw shared fixed
 write 0+0..0+4 tag 1
 |a guard-install 0+1..0+3
@@ -306,7 +352,18 @@ write 0+0..0+1 tag 1
 |a dontneed 0+0..0+1
 |b read 0+0..0+1
 ";
+    let filled = "mmap 0+0..0+2 rw private fixed
+uffd-register-missing 0+0..0+2
+|a uffd-copy 0+0..0+1 tag 1
+|b signal a
+";
     let mut met = ways(storm, &profile("7.3")).rules;
+    let out = "mmap 0+0..0+1 rw shared memfd0 fixed
+|a pageout 0+0..0+1
+|b read 0+0..0+1
+";
+    met.merge(&ways(out, &profile("7.3")).rules);
+    met.merge(&ways(filled, &profile("7.3")).rules);
     met.merge(&ways(gentle, &profile("7.3")).rules);
     met.merge(&ways(PMD_BORDER, &profile("rfc-2024")).rules);
     met.merge(&ways(LOST_MARK, &profile("7.3")).rules);
@@ -317,69 +374,4 @@ write 0+0..0+1 tag 1
         .filter(|name| !met.contains(RuleId(name)))
         .collect();
     assert!(unmet.is_empty(), "{unmet:?}");
-}
-
-/// Every end that can be reached, by going down every path without remembering states: those of the path that it stands on apart, so
-/// that a thread which begins again does not keep it from ending.
-fn ends_by_hand(
-    state: &super::state::State,
-    script: &super::state::Script,
-    path: &mut Vec<super::state::State>,
-    ends: &mut Vec<(Vec<super::state::Lane>, World)>,
-) {
-    if path.contains(state) {
-        return;
-    }
-    let mut any = false;
-    path.push(state.clone());
-    for lane in 0..script.lanes.len() {
-        for mut taken in super::lane::next(state, script, lane) {
-            any = true;
-            taken.state.world = taken.state.world.compact();
-            ends_by_hand(&taken.state, script, path, ends);
-        }
-    }
-    path.pop();
-    let end = (state.lanes.clone(), state.world.clone());
-    if !any && !ends.contains(&end) {
-        ends.push(end);
-    }
-}
-
-#[test]
-fn a_search_that_merges_nothing_comes_to_the_same_ends() {
-    let texts = [
-        "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+1 tag 1\n|a guard-install 0+0..0+1\n|b read 0+0..0+1\n",
-        "mmap 0+0..0+2 rw private fixed\n|a guard-install 0+0..0+2\n|b write 0+1..0+2 tag 2\n",
-        "mmap 0+0..0+2 rw private fixed\nguard-install 0+0..0+1\n|a guard-remove 0+0..0+1\n|b write 0+0..0+1 tag 2\n|c read 0+0..0+1\n",
-        "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\n|a guard-install 0+0..0+1\n|b munmap 0+0..0+1\n",
-        "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\n|a guard-install 0+0..0+1\n|b fork 1\n|c dontneed 0+0..0+2\n",
-    ];
-    for text in texts {
-        let program = Program::load_concurrent(text).unwrap();
-        let first = program.steps.iter().position(|s| s.lane.is_some()).unwrap();
-        let mut world = World::new(&profile("7.3"), Geometry::K4, program.knobs);
-        for step in &program.steps[..first] {
-            world = world.apply(step).swap_remove(0).world;
-        }
-        let steps = &program.steps[first..];
-        let script = super::state::Script::of(steps);
-        let start = super::state::State {
-            world: world.clone().compact(),
-            lanes: script
-                .lanes
-                .iter()
-                .map(|_| super::state::Lane::new())
-                .collect(),
-            repeats: script.lanes.iter().map(|lane| lane.repeats).collect(),
-            stale: Vec::new(),
-        };
-        let mut ends = Vec::new();
-        ends_by_hand(&start, &script, &mut Vec::new(), &mut ends);
-        let merged = explore(&world, steps).unwrap().finals;
-        assert_eq!(ends.len(), merged.len(), "{text}");
-        for end in &merged {
-            assert!(ends.iter().any(|(_, world)| *world == end.world), "{text}");
-        }
-    }
 }
