@@ -6,7 +6,8 @@ use super::places::{range, BLOCK};
 use super::SEED_BYTES;
 use crate::geometry::Range;
 use crate::program::{
-    Advice, Backing, Knobs, Lane, MapFlags, Op, Place, Program, Prot, Remap, Step, Thp, Vectors,
+    Advice, Backing, File, FileMap, Knobs, Lane, MapFlags, Op, Place, Program, Prot, Remap, Step,
+    Thp, UffdCall, Vectors,
 };
 use arbitrary::Unstructured;
 
@@ -31,6 +32,8 @@ struct Writer<'d, 'u, 'b> {
     /// The middle of the stage: a border of blocks, or some page.
     middle: i64,
     backing: Backing,
+    /// Memory is registered with userfaultfd.
+    registered: bool,
     /// A thread forks.
     forks: bool,
     next_tag: u16,
@@ -53,6 +56,11 @@ enum Deed {
     Move,
     Fork,
     Lock,
+    Seal,
+    /// Of the file, if there is one.
+    PunchHole,
+    Truncate,
+    Uffd(UffdCall),
 }
 
 /// Of the first thread: the mechanism itself.
@@ -89,6 +97,31 @@ const OTHERS: &[(u32, Deed)] = &[
     (3, Deed::Map),
     (2, Deed::Move),
     (2, Deed::Lock),
+    (1, Deed::Seal),
+    (2, Deed::Advise(Advice::PageOut)),
+];
+
+/// Where memory is a file's, instead of those one time in four.
+const OF_FILES: &[(u32, Deed)] = &[
+    (3, Deed::PunchHole),
+    (1, Deed::Truncate),
+    (1, Deed::Advise(Advice::Remove)),
+];
+
+/// Where memory is registered with userfaultfd, instead of those one time in two.
+const OF_UFFD: &[(u32, Deed)] = &[
+    (3, Deed::Uffd(UffdCall::Protect)),
+    (2, Deed::Uffd(UffdCall::Unprotect)),
+    (
+        3,
+        Deed::Uffd(UffdCall::Copy {
+            tag: 0,
+            protect: false,
+        }),
+    ),
+    (1, Deed::Uffd(UffdCall::ZeroPage)),
+    (1, Deed::Uffd(UffdCall::Unregister)),
+    (1, Deed::Uffd(UffdCall::RegisterBoth)),
 ];
 
 impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
@@ -98,14 +131,25 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             true => Thp::Always,
             false => Thp::Madvise,
         };
-        let backing = match dice.chance(70) {
-            true => Backing::PrivateAnon,
-            false => Backing::SharedAnon,
+        let file = |shared| {
+            Backing::File(FileMap {
+                file: File::Memfd0,
+                page: 0,
+                shared,
+                readonly: false,
+            })
+        };
+        let backing = match dice.below(100) {
+            0..62 => Backing::PrivateAnon,
+            62..80 => Backing::SharedAnon,
+            80..93 => file(true),
+            _ => file(false),
         };
         Writer {
             thp,
             middle: if border { BLOCK } else { SIDE },
             backing,
+            registered: false,
             forks: false,
             next_tag: 1,
             steps: Vec::new(),
@@ -117,6 +161,10 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
         self.stage();
         self.section();
         let all = self.stage_range();
+        if !self.forks && self.dice.chance(20) {
+            self.forks = true;
+            self.add(Op::Fork { child: 1 });
+        }
         self.add(Op::Read { range: all });
         if self.forks {
             self.steps.push(Step::new(1, Op::Read { range: all }));
@@ -156,7 +204,8 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
 
     /// Mappings, some pages in use, perhaps a guard.
     fn stage(&mut self) {
-        let huge = self.thp == Thp::Always && self.middle == BLOCK;
+        // A file is as long as the stage and not much longer.
+        let huge = self.thp == Thp::Always && self.middle == BLOCK && !self.of_file();
         let over = match huge {
             true => range(0, 2 * BLOCK),
             false => self.stage_range(),
@@ -189,6 +238,16 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
                 advice: Advice::GuardInstall,
             });
         }
+        // Write protection and guards in memory of a file is a call that never returns (docs/findings.md).
+        if self.backing == Backing::PrivateAnon && self.dice.chance(15) {
+            self.registered = true;
+            let (range, call) = (self.stage_range(), UffdCall::RegisterBoth);
+            self.add(Op::Uffd { range, call });
+        }
+    }
+
+    fn of_file(&self) -> bool {
+        matches!(self.backing, Backing::File(_))
     }
 
     /// Some pages of the stage, those at its middle more often than others.
@@ -228,17 +287,28 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             self.thread(0, false, op);
         }
         for number in 1..threads {
-            let deed = self.dice.weighted(OTHERS);
+            let deed = self.meets();
             let repeats =
                 storm && number == 1 && matches!(deed, Deed::Store | Deed::Load | Deed::Look);
             let op = self.op(deed);
             self.thread(number, repeats, op);
             if !repeats && threads == 2 && self.dice.chance(30) {
-                let deed = self.dice.weighted(OTHERS);
+                let deed = self.meets();
                 let op = self.op(deed);
                 self.thread(number, false, op);
             }
         }
+    }
+
+    /// What meets the first thread's deeds.
+    fn meets(&mut self) -> Deed {
+        if self.of_file() && self.dice.chance(25) {
+            return self.dice.weighted(OF_FILES);
+        }
+        if self.registered && self.dice.chance(50) {
+            return self.dice.weighted(OF_UFFD);
+        }
+        self.dice.weighted(OTHERS)
     }
 
     fn thread(&mut self, number: u8, repeats: bool, op: Op) {
@@ -287,6 +357,37 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             Deed::Lock => Op::Mlock {
                 range: self.part(),
                 call: crate::program::LockCall::Lock,
+            },
+            Deed::Seal => Op::Mseal {
+                range: self.part(),
+                unknown_flag: false,
+            },
+            Deed::PunchHole => {
+                let from = self.dice.below(2 * SIDE as u32) as u16;
+                Op::PunchHole {
+                    file: File::Memfd0,
+                    from,
+                    to: from + 1 + self.dice.below(4) as u16,
+                }
+            }
+            Deed::Truncate => Op::Truncate {
+                file: File::Memfd0,
+                pages: self.dice.below(2 * SIDE as u32) as u16,
+            },
+            Deed::Uffd(call) if call.changes_vmas() => Op::Uffd {
+                range: self.part(),
+                call,
+            },
+            Deed::Uffd(UffdCall::Copy { protect, .. }) => Op::Uffd {
+                range: self.page(),
+                call: UffdCall::Copy {
+                    tag: self.tag(),
+                    protect,
+                },
+            },
+            Deed::Uffd(call) => Op::Uffd {
+                range: self.page(),
+                call,
             },
         }
     }
