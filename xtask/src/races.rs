@@ -173,10 +173,11 @@ pub fn run(args: &RacesArgs, workspace: &Path) -> Result<Exit> {
             machines: &machines,
             images: &rig.origins,
             by: &run.by,
+            known: &run.known,
             seconds: args.seconds,
             stop,
         };
-        reporting.write(&run.found)?;
+        reporting.write(&mut run.found)?;
     }
     record.seconds = started.elapsed().as_secs_f64();
     record.end = match stopped() {

@@ -185,6 +185,7 @@ pub struct Reporting<'a> {
     /// Label and architecture to where an image is from.
     pub images: &'a BTreeMap<String, String>,
     pub by: &'a JudgeBy,
+    pub known: &'a Known,
     /// Seconds for minimizing one program.
     pub seconds: u64,
     pub stop: &'a AtomicBool,
@@ -192,11 +193,24 @@ pub struct Reporting<'a> {
 
 impl Reporting<'_> {
     /// Confirms each new bucket by repetition, minimizes its program, asks every kernel about the result, and puts the report into
-    /// `buckets/ID/`.
+    /// `buckets/ID/`. Where the program comes down to what is known, its bucket is known from then on.
     ///
     /// # Errors
     /// A report cannot be written.
-    pub fn write(&self, found: &Found) -> Result<()> {
+    pub fn write(&self, found: &mut Found) -> Result<()> {
+        let explained = self.each(found)?;
+        for suspect in &mut found.suspects {
+            let same = |(bucket, _): &&(Bucket, String)| *bucket == suspect.story.bucket;
+            if let Some((_, finding)) = explained.iter().find(same) {
+                suspect.known.get_or_insert_with(|| finding.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// The buckets that turned out to be known ones, with the finding.
+    fn each(&self, found: &Found) -> Result<Vec<(Bucket, String)>> {
+        let mut explained = Vec::new();
         let sources: Vec<Arc<dyn KernelSource>> = self.machines.iter().map(as_threads).collect();
         let mut reported: Vec<Bucket> = Vec::new();
         for suspect in found.most_frequent() {
@@ -218,7 +232,7 @@ impl Reporting<'_> {
             eprintln!("{}", wrap(&format!("{}: {bucket}", bucket.id())).trim_end());
             let minimized = match self.minimized(suspect, sources[suspect.machine].as_ref()) {
                 Ok(minimized) => minimized,
-                Err(TriageError::Interrupted) => return Ok(()),
+                Err(TriageError::Interrupted) => return Ok(explained),
                 Err(error) => {
                     say!(
                         "{}",
@@ -231,6 +245,20 @@ impl Reporting<'_> {
                     continue;
                 }
             };
+            let (info, cause) = (&suspect.info, &minimized.story.bucket);
+            let finding = self
+                .known
+                .explains(cause, &info.arch, &info.release, &suspect.profile);
+            if let Some(finding) = finding {
+                let text = format!(
+                    "{}: {bucket}\n    comes down to a known one: {} (corpus/findings/known.toml)\n",
+                    bucket.id(),
+                    finding.id
+                );
+                say!("{}", wrap(&text));
+                explained.push((bucket.clone(), finding.id.clone()));
+                continue;
+            }
             let runs = minimized.after.runs_to_see(MOST_ASKED);
             let cut = Cut::new(suspect.program.steps.len(), minimized);
             let told = ask(
@@ -242,7 +270,7 @@ impl Reporting<'_> {
                 self.stop,
             );
             if self.stop.load(Ordering::Relaxed) {
-                return Ok(());
+                return Ok(explained);
             }
             let told: Vec<(&dyn KernelSource, &Told)> = sources
                 .iter()
@@ -259,7 +287,7 @@ impl Reporting<'_> {
             let written = write(&site, &cut, &told, self.by)?;
             say!("{}", wrap(&written.line));
         }
-        Ok(())
+        Ok(explained)
     }
 
     fn minimized(
