@@ -371,6 +371,17 @@ behaviours! {
         spans: &[before(7, 2)],
         probe: Some(probes::HUGE_READAHEAD),
     }
+    last_page_needs_table {
+        what: "fault-around maps nothing where it finds the last page of a file first and there is no page table yet; shared memory apart",
+        source: "6.18, mm/memory: do not populate page table entries beyond i_size: mm/filemap.c filemap_map_pages leaves out \
+                 filemap_map_pmd there, which puts the page table in. 6.12.117 and 6.17.13 too, 6.16.12 not (a run)",
+        spans: &[
+            since(6, 18),
+            span(BOTH, Release(6, 17, 13), Release(6, 18, 0)),
+            span(BOTH, Release(6, 12, 117), Release(6, 13, 0)),
+        ],
+        probe: Some(probes::LAST_PAGE_NEEDS_TABLE),
+    }
     folio_split_finds_zeros {
         what: "splitting a huge page maps the shared zero page where it holds nothing but zeros",
         source: "6.12, mm: remap unused subpages to shared zeropage when splitting isolated thp",

@@ -280,6 +280,13 @@ pub const HUGE_READAHEAD: Probe = Probe {
     read: |seen| page(seen, 0).map(|run| run.len > 1),
 };
 
+/// A child brings the last page of a file into the page cache, so the parent has no page table there when it looks around.
+pub const LAST_PAGE_NEEDS_TABLE: Probe = Probe {
+    program:
+        "mmap 0+0..0+2 rw private ramfs0+23 fixed\nfork 1\n1: write 0+0..0+1 tag 1\nread 0+1..0+2\n",
+    read: |seen| Some(page(seen, 0).is_none()),
+};
+
 /// The part of a huge page that is given as COLD splits it.
 pub const SPLIT_FINDS_ZEROS: Probe = Probe {
     program: "thp madvise\n\nmmap 0+0..1+0 rw private fixed\nhugepage 0+0..1+0\nwrite 0+0..0+1 tag 1\ncold 0+0..0+1\n",

@@ -8,7 +8,7 @@ use super::{anon_vma, hit, secret, uffd, Ctx};
 use crate::judge::Class;
 use crate::program::FileKind;
 use crate::space::mm::{block_of, block_pages, Table};
-use crate::space::object::CacheRun;
+use crate::space::object::{CacheRun, Object};
 use crate::space::slots::Slot;
 use crate::space::HugeAdvice;
 
@@ -37,6 +37,15 @@ pub const FAULT_AROUND: Rule = Rule {
            the VMA and is then moved, not shortened. It comes first: a read behind the end of the file does it too.",
     source: "mm/memory.c do_read_fault, do_fault_around, mm/filemap.c filemap_map_pages",
     since: "all",
+    about: &[Class::PageState],
+};
+
+pub const LAST_PAGE: Rule = Rule {
+    name: "file/fault-around/last-page",
+    text: "Where the first page that fault-around finds in the page cache is the last of the file, it does not put a page table in that \
+           is missing, and so maps nothing; the fault itself maps its own page. Shared memory apart.",
+    source: "6.18, mm/memory: do not populate page table entries beyond i_size: mm/filemap.c filemap_map_pages",
+    since: "6.18, and late 6.12.y and 6.17.y",
     about: &[Class::PageState],
 };
 
@@ -250,8 +259,17 @@ fn fault_around(ctx: &mut Ctx, i: usize, page: u32) {
     let aligned = page - page % window;
     let from = aligned.max(vma.start).max(block_start);
     let to = (from + window).min(block_end).min(vma.end);
+    let resident = resident(ctx, i, from, to);
+    if resident
+        .first()
+        .is_some_and(|run| is_left_out(ctx, i, page, run.start))
+    {
+        hit!(ctx, LAST_PAGE);
+        return;
+    }
+    let vma = &ctx.mm.vmas[i];
     let mut found = Vec::new();
-    for run in resident(ctx, i, from, to) {
+    for run in resident {
         let (mut at, last) = (vma.page_of(run.start), vma.page_of(run.end - 1) + 1);
         while at < last {
             let (next, slot) = ctx.mm.slots.stretch(at, last);
@@ -265,4 +283,12 @@ fn fault_around(ctx: &mut Ctx, i: usize, page: u32) {
         hit!(ctx, FAULT_AROUND);
         set(ctx, from, to, Slot::File);
     }
+}
+
+/// Whether fault-around gives up at the first page that it has found, `index` of the file.
+fn is_left_out(ctx: &Ctx, i: usize, page: u32, index: u32) -> bool {
+    let object = ctx.mm.vmas[i].object.map(|id| ctx.world.object(id));
+    let is_last = |object: &Object| object.kind == FileKind::Ramfs && index + 1 == object.pages;
+    let table = ctx.mm.tables[block_of(page, ctx.geometry())];
+    ctx.world.profile.last_page_needs_table && table == Table::None && object.is_some_and(is_last)
 }

@@ -265,6 +265,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &file::COPY_ANON_VMA,
     &file::COPY,
     &file::HUGE_READAHEAD,
+    &file::LAST_PAGE,
     &file::BEYOND_END,
     &resize::GROW,
     &resize::SHRINK,

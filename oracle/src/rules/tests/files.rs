@@ -49,6 +49,18 @@ pub(super) const CASES: &[Case] = &[
         &file::FAULT_AROUND,
         "mmap 0+0..0+8 r shared memfd0+20 fixed\nread 0+6..0+7 => SIGBUS ADRERR 0+6\n    => 0+0 |ffff....|\n",
     ),
+    // Two mappings of the last page of a file: a page table is there from the second fault on.
+    Case::new(
+        &file::LAST_PAGE,
+        "mmap 0+0..0+2 r private ramfs0+23 fixed\nmmap 1+0..1+2 r private ramfs0+23 fixed\nread 0+0..0+1\nread 1+1..1+2 => SIGBUS ADRERR 1+1\n\
+         => 1+0 |..|\nread 1+0..1+1 => reads 0\n    => 1+0 |f.|\n",
+    ),
+    Case::new(
+        &file::FAULT_AROUND,
+        "mmap 0+0..0+2 r private ramfs0+23 fixed\nmmap 1+0..1+2 r private ramfs0+23 fixed\nread 0+0..0+1\nread 1+1..1+2 => SIGBUS ADRERR 1+1\n\
+         => 1+0 |f.|\n",
+    )
+    .on(6, 16, X86_64),
     Case::new(
         &file::BEYOND_END,
         "mmap 0+0..0+8 rw shared memfd1+22 fixed\nwrite 0+0..0+8 tag 1 => SIGBUS ADRERR 0+2\n    => 0+0 |ff......|\nguard-install 0+2..0+3\n\
