@@ -53,12 +53,12 @@ pub(super) const CASES: &[Case] = &[
     Case::new(
         &file::LAST_PAGE,
         "mmap 0+0..0+2 r private ramfs0+23 fixed\nmmap 1+0..1+2 r private ramfs0+23 fixed\nread 0+0..0+1\nread 1+1..1+2 => SIGBUS ADRERR 1+1\n\
-         => 1+0 |..|\nread 1+0..1+1 => reads 0\n    => 1+0 |f.|\n",
+         => 1+0 |..|\nread 1+0..1+1 => reads 0\n    => 1+0 |m.|\n",
     ),
     Case::new(
         &file::FAULT_AROUND,
         "mmap 0+0..0+2 r private ramfs0+23 fixed\nmmap 1+0..1+2 r private ramfs0+23 fixed\nread 0+0..0+1\nread 1+1..1+2 => SIGBUS ADRERR 1+1\n\
-         => 1+0 |f.|\n",
+         => 1+0 |m.|\n",
     )
     .on(6, 16, X86_64),
     Case::new(
