@@ -1,6 +1,6 @@
 /*
  * mseal: merge/changed: merged -> split
- * Seen on 6.17.13+deb13-cloud-arm64 aarch64.
+ * Seen on 6.17.13+deb13-cloud-amd64 x86_64.
  *
  * As mmdiff has it:
  *
@@ -48,6 +48,9 @@
 #define MREMAP_DONTUNMAP 4
 #endif
 
+/* Seconds after which a call counts as one that does not return. */
+#define LIMIT 30
+
 /* Bytes per page, and bytes that one PMD entry maps. */
 static size_t page, pmd;
 
@@ -59,14 +62,51 @@ __attribute__((noreturn)) static void leave(int status)
 	exit(status);
 }
 
+__attribute__((noreturn)) static void leave_at_once(int status)
+{
+	_exit(status);
+}
+
+/* What is being done, for when it does not return. */
+static const char *volatile doing;
+static volatile int doing_line;
+
+static void does_not_return(int sig)
+{
+	char text[512];
+	int len = snprintf(text, sizeof(text), "line %d: does not return: %s\n",
+			   doing_line, doing);
+
+	(void)!write(STDOUT_FILENO, text, len);
+	leave_at_once(1);
+}
+
+static void watch(const char *what, int line)
+{
+	doing = what;
+	doing_line = line;
+	signal(SIGALRM, does_not_return);
+	alarm(LIMIT);
+}
+
+/* Nothing is asked of what it comes to, but that it returns. */
+#define DO(what)                                                               \
+	do {                                                                   \
+		watch(#what, __LINE__);                                        \
+		if ((what)) {                                                  \
+		}                                                              \
+		alarm(0);                                                      \
+	} while (0)
 /* 1: the kernel does not behave. */
 #define CHECK(what)                                                            \
 	do {                                                                   \
+		watch(#what, __LINE__);                                        \
 		if (!(what)) {                                                 \
 			printf("line %d: not so: %s\n", __LINE__, #what);      \
 			printf("errno: %s\n", strerror(errno));                \
 			leave(1);                                              \
 		}                                                              \
+		alarm(0);                                                      \
 	} while (0)
 /* 4: the kernel, or whoever runs this, lacks what it takes. */
 #define NEED(what, name)                                                       \
@@ -119,6 +159,30 @@ __attribute__((unused)) static int has_mremap_many(void)
 		     m + 2 * page) == m + 2 * page;
 	munmap(m, 4 * page);
 	return has;
+}
+
+__attribute__((unused)) static int has_hugetlb(void)
+{
+	void *m = mmap(NULL, page, PROT_READ,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE,
+		       -1, 0);
+
+	/* A whole huge page. */
+	return m != MAP_FAILED && !munmap(m, pmd);
+}
+
+/* Whether there is swap space: a line of /proc/swaps behind its title. */
+__attribute__((unused)) static int has_swap(void)
+{
+	char line[256];
+	FILE *f = fopen("/proc/swaps", "r");
+	int lines = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		lines++;
+	if (f)
+		fclose(f);
+	return lines > 1;
 }
 
 __attribute__((unused)) static int has_droppable(void)
@@ -295,12 +359,12 @@ int main(void)
 	NEED(!syscall(462, p, 0, 0) || errno != ENOSYS, "mseal");
 	NEED(set_mode("enabled", "madvise"), "transparent_hugepage=madvise");
 
-	where = mmap(p, 3 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
-			MAP_FIXED, -1, 0);
+	DO(where = mmap(p, 3 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+			MAP_FIXED, -1, 0));
 	if (where != MAP_FAILED && where != p)
 		munmap(where, 3 * page);
-	(void)!syscall(462 /* mseal */, p + page, page, 0);
-	(void)!syscall(462 /* mseal */, p, 3 * page, 0);
+	DO(syscall(462 /* mseal */, p + page, page, 0));
+	DO(syscall(462 /* mseal */, p, 3 * page, 0));
 	CHECK(pages_are(p + 2 * page, "<---p .|"));
 	return 0;
 }
