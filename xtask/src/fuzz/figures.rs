@@ -24,8 +24,9 @@ use std::sync::atomic::Ordering;
 ///   kernel from their seeds on and from nothing; host only with MMDIFF_ALLOW_HOST=1. Exit code 1 if one finds something.
 /// mutation: the target simulated against simulated_arbitrary (no mutation of programs), same number of executions, same seeds,
 ///   both from the same 64 generated programs on: rules reached and deliberate faults found.
-/// faults: for each deliberate fault, whether simulated finds it, how many ops the minimizer leaves, which rule is named, and whether
-///   the fault breaks it.
+/// faults: for each deliberate fault, whether simulated finds it, from 64 generated programs on and, if that is not enough, from the
+///   programs of corpus/ as `cargo xtask fuzz` starts; how many ops the minimizer leaves, which rule is named, and whether the fault
+///   breaks it.
 ///   Exit code 1 if one is not found.
 /// minimizer: a program of 40 ops for each deliberate fault, minimized: ops, runs, seconds and hits before and after, and whether the
 ///   bucket names a rule that the fault breaks. With --kernels also the deliberate faults of the guest on these kernels. Needs no fuzzer.
@@ -33,6 +34,7 @@ use std::sync::atomic::Ordering;
 /// Examples:
 ///   cargo xtask fuzz-figures
 ///   cargo xtask fuzz-figures --what mutation --executions 5000 --seeds 5
+///   cargo xtask fuzz-figures --what faults --fault collapse/collapse-skipped --executions 20000
 ///   cargo xtask fuzz-figures --what minimizer --kernels 7.3 --arch x86_64
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -46,12 +48,22 @@ pub struct FiguresArgs {
     /// Executions of each run of `mutation`, and the most within which a fault must be found.
     #[arg(long, value_name = "N", default_value_t = 2000)]
     executions: u32,
+    /// Only this deliberate fault of `faults`; may be given several times.
+    #[arg(long, value_name = "NAME", value_parser = simulated_fault)]
+    fault: Vec<&'static SimFault>,
     /// Runs of each way of `mutation`, with the seeds 1, 2, ...
     #[arg(long, value_name = "K", default_value_t = 3)]
     seeds: u32,
     /// Kernels of `minimizer`.
     #[command(flatten)]
     kernels: KernelOptions,
+}
+
+fn simulated_fault(name: &str) -> Result<&'static SimFault, String> {
+    let known = FAULTS.iter().find(|fault| fault.full_name() == name);
+    known.ok_or_else(|| {
+        format!("no deliberate fault of this name; `cargo xtask faults --kind simulated` lists them, for example {}", FAULTS[0].full_name())
+    })
 }
 
 /// `--what`.
@@ -315,6 +327,7 @@ fn mutation(args: &FiguresArgs, workspace: &Path) -> Result<()> {
 fn faults(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
     let header = [
         "fault",
+        "from",
         "executions",
         "ops_before",
         "ops_after",
@@ -327,18 +340,25 @@ fn faults(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
     tool::build(workspace, "simulated")?;
     let program = tool::program(workspace, "simulated")?;
     let mut rows = Vec::new();
-    for fault in FAULTS {
+    let wanted = |fault: &&SimFault| {
+        let named = |other: &&SimFault| other.full_name() == fault.full_name();
+        args.fault.is_empty() || args.fault.iter().any(named)
+    };
+    for fault in FAULTS.iter().filter(wanted) {
+        let mut row = one_fault(args, workspace, &program, (fault, "generated"))?;
+        if row[2] == UNNOTICED {
+            row = one_fault(args, workspace, &program, (fault, "corpus"))?;
+        }
         if interrupt::stop_flag().load(Ordering::Relaxed) {
             return Ok(Exit::Interrupted);
         }
-        let row = one_fault(args, workspace, &program, fault)?;
         eprintln!("{}", row.join("  "));
         rows.push(row);
     }
-    let missed = rows.iter().filter(|row| row[1] == "unnoticed").count();
-    let short = |row: &&[String; 9]| row[3].parse().is_ok_and(|ops: usize| ops <= 5);
+    let missed = rows.iter().filter(|row| row[2] == UNNOTICED).count();
+    let short = |row: &&[String; 10]| row[4].parse().is_ok_and(|ops: usize| ops <= 5);
     let short = rows.iter().filter(short).count();
-    let right = rows.iter().filter(|row| row[7] == "yes").count();
+    let right = rows.iter().filter(|row| row[8] == "yes").count();
     keep(workspace, "fuzz-faults", &header, &rows)?;
     say!(
         "{} faults, {missed} unnoticed, {short} brought to 5 ops or fewer, {right} named by a rule that they break\n",
@@ -347,18 +367,25 @@ fn faults(args: &FiguresArgs, workspace: &Path) -> Result<Exit> {
     Ok(if missed > 0 { Exit::Found } else { Exit::Fine })
 }
 
-/// Lets the target find one fault, and minimizes what it found.
+/// Of a fault that the target did not come to.
+const UNNOTICED: &str = "unnoticed";
+
+/// Lets the target find one fault, from `generated` programs on or from those of the `corpus`, and minimizes what it found.
 fn one_fault(
     args: &FiguresArgs,
     workspace: &Path,
     program: &Path,
-    fault: &'static SimFault,
-) -> Result<[String; 9]> {
+    (fault, from): (&'static SimFault, &str),
+) -> Result<[String; 10]> {
     let name = fault.full_name();
     let folders = Folders::of_figures(workspace, "simulated")?;
-    for start in 0..START {
-        let text = generate(start).to_string();
-        std::fs::write(folders.seeds.join(start.to_string()), text)?;
+    if from == "corpus" {
+        seed(workspace, "simulated", &folders.seeds)?;
+    } else {
+        for start in 0..START {
+            let text = generate(start).to_string();
+            std::fs::write(folders.seeds.join(start.to_string()), text)?;
+        }
     }
     let finding = folders.new.with_file_name("fault.prog");
     // Left over from the fault before.
@@ -372,9 +399,10 @@ fn one_fault(
         &[0, 77],
     )?;
     if !finding.exists() {
-        let mut row = [const { String::new() }; 9];
+        let mut row = [const { String::new() }; 10];
         row[0] = name;
-        row[1] = "unnoticed".into();
+        row[1] = from.into();
+        row[2] = UNNOTICED.into();
         return Ok(row);
     }
     let found = load_program(&finding)?.program.without_expectations();
@@ -393,6 +421,7 @@ fn one_fault(
     let rule = &minimized.story.bucket.rule;
     Ok([
         name,
+        from.to_owned(),
         stat(&output, "number_of_executed_units")?,
         found.steps.len().to_string(),
         minimized.program.steps.len().to_string(),
