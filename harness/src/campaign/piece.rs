@@ -50,18 +50,9 @@ impl Piece<'_> {
 
 /// The pieces of a program, in order.
 pub fn pieces(program: &Program) -> impl Iterator<Item = Piece<'_>> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let range = match program.section(at) {
-            Some(section) => section,
-            None if at < program.steps.len() => at..at + 1,
-            None => return None,
-        };
-        at = range.end;
-        Some(Piece {
-            steps: &program.steps[range.clone()],
-            range,
-        })
+    program.pieces().map(|range| Piece {
+        steps: &program.steps[range.clone()],
+        range,
     })
 }
 

@@ -59,12 +59,17 @@ impl Program {
 
     /// The steps of each section, in order.
     pub fn sections(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let threads = |piece: &Range<usize>| self.steps[piece.start].lane.is_some();
+        self.pieces().filter(threads)
+    }
+
+    /// The steps in pieces, in order: a section, or a step of an actor alone.
+    pub fn pieces(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let mut at = 0;
         std::iter::from_fn(move || {
-            let first = (at..self.steps.len()).find(|&step| self.steps[step].lane.is_some())?;
-            let section = self.section(first)?;
-            at = section.end;
-            Some(section)
+            let piece = self.section(at).unwrap_or(at..at + 1);
+            at = piece.end;
+            (piece.start < self.steps.len()).then_some(piece)
         })
     }
 

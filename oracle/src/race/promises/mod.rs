@@ -65,11 +65,9 @@ impl Shown {
 /// The promises that a program has broken from its first section on; `seen` has what was seen after each step.
 pub fn broken(program: &Program, seen: &[Observation], shown: Shown, g: Geometry) -> Vec<Broken> {
     let mut broken = Vec::new();
-    let mut at = program.sections().next().map_or(usize::MAX, |s| s.start);
-    while at < program.steps.len() {
-        let section = program.section(at);
-        let range = section.clone().unwrap_or(at..at + 1);
-        at = range.end;
+    let first = program.sections().next().map_or(usize::MAX, |s| s.start);
+    for range in program.pieces().filter(|piece| piece.start >= first) {
+        let together = program.steps[range.start].lane.is_some();
         let Some(seen) = seen.get(..range.end) else {
             break;
         };
@@ -80,7 +78,7 @@ pub fn broken(program: &Program, seen: &[Observation], shown: Shown, g: Geometry
             shown,
             g,
         };
-        if section.is_some() {
+        if together {
             piece.results(&mut broken);
             piece.flags(&mut broken);
             piece.contents(&mut broken);
