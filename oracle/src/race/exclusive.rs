@@ -1,7 +1,6 @@
 //! Calls that keep everybody else out while they work, and calls that need no mmap lock.
 
 use super::rules::{EXCLUSIVE, FLAGS_READ_EARLY, MUNMAP_DOWNGRADES};
-use super::stale::Stale;
 use super::state::{At, Lock, Script, State, Taken};
 use crate::geometry::Geometry;
 use crate::program::{ActorId, Advice, AdviceReach, Op, Step};
@@ -63,19 +62,7 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
         for (world, rules) in worlds {
             let mut next = state.clone();
             next.world = world;
-            match &before {
-                Some(mm) if state.others_access(lane, script) => {
-                    next.stale.push(Stale {
-                        lane,
-                        mm: mm.clone(),
-                        start: 0,
-                        end: state.world.geometry().arena_pages(),
-                        gone: Vec::new(),
-                    });
-                    next.effect(lane, branch.outcome.clone(), lock);
-                }
-                _ => next.finish(lane, branch.outcome.clone()),
-            }
+            next.takes_effect(script, lane, before.as_ref(), branch.outcome.clone(), lock);
             let mut taken = Taken::new(next, format!("does {}", op.name()), &rules);
             taken.rules.merge(&branch.rules);
             out.push(taken);
@@ -144,24 +131,18 @@ fn lost(world: &World, then: &Mm, op: &Op, actor: ActorId) -> Vec<World> {
         if !vma.maybe_guard || !had_none(vma.start) {
             continue;
         }
-        let split = then.vma_index(vma.start).is_some_and(|at| {
-            let was = &then.vmas[at];
-            (was.start, was.end) != (vma.start, vma.end)
-        });
-        let reached = |&(start, end): &(u32, u32)| vma.start < end && start < vma.end;
-        if range.as_ref().is_some_and(reached) {
+        let Some(was) = then.vma_index(vma.start).map(|at| &then.vmas[at]) else {
+            continue;
+        };
+        let (start, end) = range.unwrap_or((u32::MAX, u32::MAX));
+        let split = (was.start, was.end) != (vma.start, vma.end);
+        let split_off_last = was.start < start && end <= vma.start;
+        if vma.start < end && start < vma.end {
             if rewrites(op) {
                 inside.push(i);
             }
-        } else if split {
-            let behind = range.as_ref().is_some_and(|r| vma.start >= r.1);
-            let first = |r: &(u32, u32)| {
-                then.vma_index(vma.start)
-                    .is_some_and(|at| then.vmas[at].start < r.0)
-            };
-            if !(behind && range.as_ref().is_some_and(first)) {
-                outside.push(i);
-            }
+        } else if split && !split_off_last {
+            outside.push(i);
         }
     }
     let without = |marks: &[usize]| {

@@ -1,11 +1,14 @@
 //! What one thread may do next.
 
 use super::rules::SIGNAL;
+use super::stale::Stale;
 use super::state::{At, Lane, Lock, Script, State, Taken};
 use super::{access, exclusive, uffd, walk};
 use crate::judge::Outcome;
 use crate::program::Op;
 use crate::rules::registry::index_of;
+use crate::space::mm::Mm;
+use std::sync::Arc;
 
 /// Every step that a thread may take. None when it has ended or waits for another.
 pub(super) fn next(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
@@ -93,8 +96,31 @@ impl State {
         self.stale.retain(|stale| stale.lane != lane);
     }
 
+    /// The thread's op has had its effect on an address space that was `before`. Where others access memory they may go the old way
+    /// until it returns.
+    pub fn takes_effect(
+        &mut self,
+        script: &Script,
+        lane: usize,
+        before: Option<&Arc<Mm>>,
+        outcome: Outcome,
+        lock: Lock,
+    ) {
+        let Some(mm) = before.filter(|_| self.others_access(lane, script)) else {
+            return self.finish(lane, outcome);
+        };
+        self.stale.push(Stale {
+            lane,
+            mm: mm.clone(),
+            start: 0,
+            end: self.world.geometry().arena_pages(),
+            gone: Vec::new(),
+        });
+        self.effect(lane, outcome, lock);
+    }
+
     /// The thread's op has had its effect; others learn of it when it returns.
-    pub fn effect(&mut self, lane: usize, outcome: Outcome, lock: Lock) {
+    fn effect(&mut self, lane: usize, outcome: Outcome, lock: Lock) {
         self.lanes[lane].at = At::Done { outcome, lock };
     }
 }

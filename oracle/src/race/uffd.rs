@@ -1,7 +1,6 @@
 //! Calls through userfaultfd that fill or protect pages of one page table: one step, with the lock held for reading.
 
 use super::rules::UFFD;
-use super::stale::Stale;
 use super::state::{Lock, Script, State, Taken};
 use crate::program::{Op, Step, UffdCall};
 use crate::rules::registry::index_of;
@@ -24,18 +23,9 @@ pub(super) fn next(
     for branch in state.world.apply(&Step::new(script.actor, *op)) {
         let mut next = state.clone();
         next.world = branch.world;
-        match &before {
-            Some(mm) if !fills && state.others_access(lane, script) => {
-                next.stale.push(Stale {
-                    lane,
-                    mm: mm.clone(),
-                    start: 0,
-                    end: state.world.geometry().arena_pages(),
-                    gone: Vec::new(),
-                });
-                next.effect(lane, branch.outcome, Lock::Read);
-            }
-            _ => next.finish(lane, branch.outcome),
+        match fills {
+            true => next.finish(lane, branch.outcome),
+            false => next.takes_effect(script, lane, before.as_ref(), branch.outcome, Lock::Read),
         }
         let mut taken = Taken::new(next, format!("does {}", op.name()), &[index_of(&UFFD)]);
         taken.rules.merge(&branch.rules);
