@@ -297,16 +297,14 @@ fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &
         None => Outcome::Errno(ENOMEM),
     };
     let mut ways = every_way(ctx, step);
-    let mut rules = vec![index_of(&TABLE_BY_TABLE)];
-    if advice == Advice::PageOut {
-        rules.push(index_of(&PAGEOUT_LEAVES));
-        if ways.iter().all(|way| way.world != state.world) {
-            ways.push(Branch {
-                world: state.world.clone(),
-                outcome: Outcome::Ok,
-                rules: RuleSet::EMPTY,
-            });
-        }
+    if advice == Advice::PageOut && ways.iter().all(|way| way.world != state.world) {
+        let mut rules = RuleSet::EMPTY;
+        rules.insert_index(index_of(&PAGEOUT_LEAVES));
+        ways.push(Branch {
+            world: state.world.clone(),
+            outcome: Outcome::Ok,
+            rules,
+        });
     }
     for branch in ways {
         let mut next = state.clone();
@@ -329,7 +327,7 @@ fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &
             }
             next.lanes[lane].at = At::Walk(walk);
         }
-        let mut taken = Taken::new(next, what, &rules);
+        let mut taken = Taken::new(next, what, &[index_of(&TABLE_BY_TABLE)]);
         taken.rules.merge(&branch.rules);
         out.push(taken);
     }
