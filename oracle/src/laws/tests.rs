@@ -37,13 +37,8 @@ fn the_laws_hold_for_what_ever_diverged_and_for_what_fails() {
             }
             let text = std::fs::read_to_string(&path).expect("a program");
             let program = Program::load(&text).expect("a good program");
-            for nth in [1, 2, 5] {
-                let mut program = program.clone();
-                let failing = program.steps.iter_mut().filter_map(|s| s.fail.as_mut());
-                failing.for_each(|fail| *fail = nth);
-                if let Err(broken) = check_program(&program) {
-                    panic!("{}: {broken}", path.display());
-                }
+            if let Err(broken) = check_program(&program) {
+                panic!("{}: {broken}", path.display());
             }
             count += 1;
         }

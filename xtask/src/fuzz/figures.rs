@@ -8,7 +8,7 @@ use crate::{interrupt, measured};
 use anyhow::{bail, Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::load_program;
-use harness::kernel::simulated::{SimFault, Simulated, FAULTS};
+use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::triage::{minimize, Settings};
 use nix::sys::resource::{getrusage, UsageWho};
 use nix::sys::time::TimeVal;
@@ -60,8 +60,7 @@ pub struct FiguresArgs {
 }
 
 fn simulated_fault(name: &str) -> Result<&'static SimFault, String> {
-    let known = FAULTS.iter().find(|fault| fault.full_name() == name);
-    known.ok_or_else(|| {
+    fault_named(name).ok_or_else(|| {
         format!("no deliberate fault of this name; `cargo xtask faults --kind simulated` lists them, for example {}", FAULTS[0].full_name())
     })
 }

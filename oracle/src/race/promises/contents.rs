@@ -71,11 +71,14 @@ impl Piece<'_> {
     /// Whether no op of the section may change what a page holds. What ops say that take nothing away ([`keeps`]) does not matter to
     /// private pages, nor to those of files.
     fn is_left_alone(&self, actor: ActorId, page: i64, was: PageSeen) -> bool {
-        let lasts = matches!(was.kind, PageKind::Anon | PageKind::File);
         let concerns = |step: &Step| match was.kind {
             // Somebody else's store to a file is everybody's.
             PageKind::File => self.names(&step.op, page) && !keeps_files(&step.op),
-            _ => step.actor == actor && self.names(&step.op, page) && !(lasts && keeps(&step.op)),
+            _ => {
+                step.actor == actor
+                    && self.names(&step.op, page)
+                    && !(was.kind == PageKind::Anon && keeps(&step.op))
+            }
         };
         !self.steps().any(|(_, step, _)| concerns(step))
     }
