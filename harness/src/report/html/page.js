@@ -3,6 +3,10 @@
 const all = (what, inside = document) => [...inside.querySelectorAll(what)];
 const wanted = new URLSearchParams(location.hash.slice(1));
 const filters = all(".filters select");
+// A plain #b-0123456789 opens that bucket.
+for (const article of all("article")) {
+  if (wanted.has(article.id)) { wanted.delete(article.id); wanted.set("open", article.id); }
+}
 
 function remember(name, value) {
   if (value === "") wanted.delete(name); else wanted.set(name, value);
