@@ -10,7 +10,7 @@ use harness::kernel::{Execution, JudgeBy, KernelInfo, KernelSource};
 use harness::race::{picture, Kind};
 use harness::report::{outcome_words, wrap, RacePart, DIVERGENCE_COLUMNS};
 use harness::triage::{
-    minimize, Limits, Minimized, Progress, Reliability, Settings, Told, TriageError,
+    minimize, Answer, Limits, Minimized, Progress, Reliability, Settings, Told, TriageError,
 };
 use oracle::profile::Profile;
 use oracle::program::Program;
@@ -22,6 +22,9 @@ use std::time::Duration;
 
 /// Most repetitions of a minimized program on a kernel that is asked about it.
 const MOST_ASKED: u32 = 10_000;
+
+/// How often a race shows differs from boot to boot, by about this factor: so much more is asked than a rate says.
+const BOOTS_DIFFER: u32 = 4;
 
 /// A bucket that a program ended in on a kernel.
 #[derive(Debug, Clone)]
@@ -260,15 +263,25 @@ impl Reporting<'_> {
                 continue;
             }
             let runs = minimized.after.runs_to_see(MOST_ASKED);
+            let runs = (runs * BOOTS_DIFFER).min(MOST_ASKED);
             let cut = Cut::new(suspect.program.steps.len(), minimized);
-            let told = ask(
-                &sources,
-                std::slice::from_ref(&cut),
-                self.by,
-                runs,
-                1,
-                self.stop,
-            );
+            let cuts = std::slice::from_ref(&cut);
+            let mut told = ask(&sources, cuts, self.by, runs, 1, self.stop);
+            // It has been seen there: a boot that does not show it is no answer.
+            let here = suspect.machine;
+            if matches!(
+                told[here][..],
+                [Told {
+                    answer: Answer::Holds { .. },
+                    ..
+                }]
+            ) {
+                let source = &sources[here..=here];
+                told.splice(
+                    here..=here,
+                    ask(source, cuts, self.by, MOST_ASKED, 1, self.stop),
+                );
+            }
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(explained);
             }
