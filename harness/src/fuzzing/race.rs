@@ -177,6 +177,22 @@ mod tests {
     use super::*;
     use oracle::program::generate::expand;
 
+    /// What the fuzzer has found, on every release: a store past a guard, by a translation that nobody saw to.
+    #[test]
+    fn sections_that_did_not_hold_do() {
+        let stale = "mmap 0+0..0+8 rw private fixed\ndontdump 0+3..0+4\nwrite 0+3..0+4 tag 2\n|a guard-install 0+3..0+4\n\
+                     |b guard-install 0+3..0+4\n|b write 0+3..0+4 tag 3\n";
+        let program = Program::load_concurrent(stale).unwrap();
+        for release in RELEASES {
+            let profile = Named::parse(release).unwrap().profile(Arch::X86_64);
+            assert_eq!(
+                check(&program, &profile, &mut |_| ()),
+                Ok(true),
+                "{release}"
+            );
+        }
+    }
+
     #[test]
     fn generated_sections_hold() {
         let mut judged = 0;

@@ -209,7 +209,10 @@ struct Judge<'a> {
 }
 
 /// Rules that are faults of kernels, with rows of the table for each.
-const FAULTS: [&str; 1] = ["race/exclusive/reads-flags-early"];
+const FAULTS: [&str; 2] = [
+    "race/exclusive/reads-flags-early",
+    "race/guard-install/skips-flush",
+];
 
 /// Where judging stopped.
 pub(super) enum Stop {

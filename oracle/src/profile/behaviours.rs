@@ -39,7 +39,7 @@ impl PartialEq for Behaviour {
 impl Eq for Behaviour {}
 
 /// Rows that are faults which the newest kernel has: what it does there is no measure for others.
-const FAULTS: [&str; 1] = ["flags_read_early"];
+const FAULTS: [&str; 2] = ["flags_read_early", "install_skips_flush"];
 
 impl Behaviour {
     /// Whether it is a fault that the newest kernel has.
@@ -158,6 +158,14 @@ behaviours! {
         source: "6.19, mm/madvise: allow guard page install/remove under VMA lock; mm/mprotect.c mprotect_fixup, mm/mlock.c \
                  apply_vma_lock_flags, mm/madvise.c madvise_update_vma, mm/vma.c __split_vma of 7.3; seen on 7.3. No probe: a race",
         spans: &[since(6, 19)],
+        probe: None,
+    }
+    install_skips_flush {
+        what: "guard install that finds entries empty does not see to translations which another zap, or reclaim, has not told the other \
+               processors to forget yet: an access goes past the guard after install has returned",
+        source: "6.13, mm: madvise: implement lightweight guard page mechanism; mm/madvise.c madvise_guard_install to 7.3; seen on 6.16 to \
+                 7.3. No probe: a race",
+        spans: &[since(6, 13)],
         probe: None,
     }
     pt_reclaim {

@@ -1,6 +1,6 @@
 //! A load or a store: an attempt, a fault where it needs one, another attempt.
 
-use super::rules::{FAULT_THEN_ACCESS, STALE};
+use super::rules::{FAULT_THEN_ACCESS, INSTALL_SKIPS_FLUSH, STALE};
 use super::stale::{fault_of, ready};
 use super::state::{At, Script, State, Taken};
 use crate::judge::{Access, Outcome, ValueRun};
@@ -8,6 +8,7 @@ use crate::program::{Advice, Op};
 use crate::rules::access::Purpose;
 use crate::rules::registry::index_of;
 use crate::rules::{resume, touch_page, RuleSet};
+use crate::space::slots::Slot;
 use crate::space::Content;
 
 /// First page, page after the last, and what for; `None`: no op of this kind.
@@ -156,7 +157,12 @@ fn old_way(
         next.advance(lane, now, wanted, purpose);
         let place = place(page.into(), g);
         let what = format!("{what} page {place} through a translation of before");
-        out.push(Taken::new(next, what, &[index_of(&STALE)]));
+        let mut rules = vec![index_of(&STALE)];
+        let now = state.world.actors[usize::from(script.actor)].as_ref();
+        if now.is_some_and(|mm| mm.slots.get(page) == Some(Slot::Guard)) {
+            rules.push(index_of(&INSTALL_SKIPS_FLUSH));
+        }
+        out.push(Taken::new(next, what, &rules));
     }
 }
 

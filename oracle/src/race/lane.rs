@@ -1,7 +1,7 @@
 //! What one thread may do next.
 
 use super::rules::SIGNAL;
-use super::stale::Stale;
+use super::stale::{By, Stale};
 use super::state::{At, Lane, Lock, Script, State, Taken};
 use super::{access, exclusive, uffd, walk};
 use crate::judge::Outcome;
@@ -93,7 +93,25 @@ impl State {
 
     /// The thread has told every processor what it changed.
     pub fn flush(&mut self, lane: usize) {
-        self.stale.retain(|stale| stale.lane != lane);
+        self.forget(|stale| stale.lane == lane);
+    }
+
+    /// The thread has told every processor what it changed, and what others have that zap in batches as well. Whether there was
+    /// anything of the latter.
+    pub fn flush_batches(&mut self, lane: usize) -> bool {
+        self.flush(lane);
+        self.forget(|stale| stale.by == By::Batch)
+    }
+
+    /// The thread has told every processor what reclaim took of the pages `[start, end)`. Whether there was anything.
+    pub fn flush_reclaim(&mut self, start: u32, end: u32) -> bool {
+        self.forget(|stale| stale.by == By::Reclaim && stale.start < end && start < stale.end)
+    }
+
+    fn forget(&mut self, which: impl Fn(&Stale) -> bool) -> bool {
+        let before = self.stale.len();
+        self.stale.retain(|stale| !which(stale));
+        self.stale.len() < before
     }
 
     /// The thread's op has had its effect on an address space that was `before`. Where others access memory they may go the old way
@@ -111,6 +129,7 @@ impl State {
         };
         self.stale.push(Stale {
             lane,
+            by: By::Alone,
             mm: mm.clone(),
             start: 0,
             end: self.world.geometry().arena_pages(),

@@ -132,3 +132,25 @@ pub const STALE: Rule = Rule {
     since: "all",
     about: ANY,
 };
+
+pub const TOLD_BY_ANOTHER: Rule = Rule {
+    name: "race/stale-translation/told-by-another",
+    text: "DONTNEED, FREE, COLD, PAGEOUT and the zap of guard install count themselves while they take pages away in batches. One that ends and \
+           sees another at work tells the other processors to forget everything, also where it found nothing to take away itself. Each \
+           of them begins a page table by telling of what reclaim has taken and not told of.",
+    source: "mm/mmu_gather.c tlb_finish_mmu: mm_tlb_flush_nested; mm/memory.c zap_pte_range, mm/madvise.c madvise_free_pte_range, \
+             madvise_cold_or_pageout_pte_range: flush_tlb_batched_pending",
+    since: "all",
+    about: ANY,
+};
+
+pub const INSTALL_SKIPS_FLUSH: Rule = Rule {
+    name: "race/guard-install/skips-flush",
+    text: "Guard install that finds entries empty puts its markers there and returns, also where they are empty because another call, or reclaim, \
+           has just emptied them and has not told the other processors yet. An access by one of those goes on through the translation that it \
+           remembers, past the guard, even after the install of its own thread. A fault of these kernels (docs/findings.md).",
+    source: "mm/madvise.c madvise_guard_install: no mm_tlb_flush_pending, no flush_tlb_batched_pending; against tlb_finish_mmu, zap_pte_range, \
+             change_pte_range, which have one",
+    since: "6.13",
+    about: &[Class::Value, Class::Signal, Class::PageState],
+};

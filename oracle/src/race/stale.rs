@@ -13,12 +13,24 @@ use std::sync::Arc;
 pub(super) struct Stale {
     /// The thread that has not told the others yet.
     pub lane: usize,
+    pub by: By,
     pub mm: Arc<Mm>,
     /// Pages that it is about: `[start, end)`.
     pub start: u32,
     pub end: u32,
     /// Threads that have come to a page the new way, and the page: their processors remember nothing older any more.
     pub gone: Vec<(usize, u32)>,
+}
+
+/// What took the translations away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum By {
+    /// A call that zaps in batches, and counts itself where others can see it.
+    Batch,
+    /// Reclaim, which tells the others once for many pages. It takes clean pages only, so that a store needs a fault.
+    Reclaim,
+    /// A call that is alone with what it changes.
+    Alone,
 }
 
 impl Stale {
@@ -45,6 +57,9 @@ impl Stale {
             return None;
         }
         if !(self.start..self.end).contains(&page) {
+            return None;
+        }
+        if self.by == By::Reclaim && matches!(purpose, Purpose::Store(_)) {
             return None;
         }
         let mut then = world.clone();

@@ -2,11 +2,11 @@
 
 use super::{explore, explore_within, Exploration, Final, TooLarge};
 use crate::geometry::Geometry;
-use crate::judge::Outcome;
+use crate::judge::{Outcome, ValueRun};
 use crate::profile::{Arch, Named, Profile};
 use crate::program::{Op, Program, Step};
 use crate::rules::{RuleId, RULES};
-use crate::space::{PageState, World};
+use crate::space::{Content, PageState, World};
 
 mod second;
 
@@ -226,6 +226,71 @@ write 0+0..0+1 tag 1
     assert!(all.rules.contains(RuleId("race/pageout/may-leave")));
 }
 
+const READ: &str = "read 0+0..0+1";
+const WRITE: &str = "write 0+0..0+1 tag 2";
+
+/// A thread installs a guard where another has just zapped, and stores to it. Whether the store may go past the guard.
+fn goes_past(zap: &str, access: &str, profile: &Profile) -> bool {
+    let text = format!(
+        "mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+4 tag 1\n{zap}|b guard-install 0+0..0+1\n|b {access}\n"
+    );
+    let all = ways(&text, profile);
+    let past = |end: &Final| matches!(&end.outcomes[2], Outcome::Access(a) if a.fault.is_none());
+    let any = all.finals.iter().any(past);
+    assert_eq!(
+        all.rules.contains(RuleId("race/guard-install/skips-flush")),
+        any
+    );
+    any
+}
+
+#[test]
+fn an_install_does_not_see_to_what_others_have_not_told_of() {
+    let own = profile("7.3");
+    let sound = Profile {
+        install_skips_flush: false,
+        ..own.clone()
+    };
+    for zap in [
+        "|a dontneed 0+0..0+4\n",
+        "|a guard-install 0+0..0+4\n",
+        "|a process-madvise dontneed 0+0..0+4\n",
+    ] {
+        assert!(goes_past(zap, WRITE, &own), "{zap}");
+        assert!(!goes_past(zap, WRITE, &sound), "{zap}");
+    }
+    // Whoever locks out install is through before it begins.
+    assert!(!goes_past("|a mprotect 0+0..0+4 rw\n", WRITE, &own));
+    // Reclaim takes what is clean, which a store makes dirty first.
+    let reclaim = "free 0+0..0+4\n|a pageout 0+0..0+4\n";
+    assert!(goes_past(reclaim, READ, &own));
+    assert!(!goes_past(reclaim, READ, &sound));
+    assert!(!goes_past(reclaim, WRITE, &own));
+}
+
+/// Two zaps at once: the one that ends first tells of what the other has taken as well.
+#[test]
+fn a_zap_tells_of_what_another_took() {
+    let text = |own: &str| {
+        format!("mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+4 tag 1\n|a dontneed 0+0..0+4\n|b {own}\n|b read 0+0..0+1\n")
+    };
+    let old = |own: &str| {
+        let all = ways(&text(own), &profile("7.3"));
+        let one = ValueRun {
+            len: 1,
+            first: Content::written(1, 0),
+        };
+        let old = |end: &Final| matches!(&end.outcomes[2], Outcome::Access(a) if a.values == [one]);
+        let told = all
+            .rules
+            .contains(RuleId("race/stale-translation/told-by-another"));
+        (all.finals.iter().any(old), told)
+    };
+    assert_eq!(old("dontneed 0+0..0+1"), (false, true));
+    // It has nothing to do with the page.
+    assert_eq!(old("read 0+3..0+4"), (true, false));
+}
+
 /// A call that reads flags early and splits a VMA at both ends of its range: what it splits off last has the mark.
 #[test]
 fn a_mark_is_lost_where_the_first_split_took_it_off() {
@@ -363,6 +428,14 @@ uffd-register-missing 0+0..0+2
 |b read 0+0..0+1
 ";
     met.merge(&ways(out, &profile("7.3")).rules);
+    let zaps = "mmap 0+0..0+1 rw private fixed
+write 0+0..0+1 tag 1
+|a dontneed 0+0..0+1
+|b dontneed 0+0..0+1
+|c guard-install 0+0..0+1
+|c read 0+0..0+1
+";
+    met.merge(&ways(zaps, &profile("7.3")).rules);
     met.merge(&ways(filled, &profile("7.3")).rules);
     met.merge(&ways(gentle, &profile("7.3")).rules);
     met.merge(&ways(PMD_BORDER, &profile("rfc-2024")).rules);

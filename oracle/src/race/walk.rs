@@ -4,9 +4,9 @@
 use super::access::place;
 use super::rules::{
     INSTALL_GIVES_UP, INSTALL_RESTARTS, INSTALL_ROUNDS, PAGEOUT_LEAVES, RANGE_BY_RANGE,
-    TABLE_BY_TABLE,
+    TABLE_BY_TABLE, TOLD_BY_ANOTHER,
 };
-use super::stale::Stale;
+use super::stale::{By, Stale};
 use super::state::{At, Part, Script, State, Taken, Walk};
 use crate::judge::{Moved, Outcome};
 use crate::program::{ActorId, Advice, AdviceReach, Op};
@@ -42,6 +42,20 @@ struct Call<'a> {
     op: &'a Op,
     /// What it advises.
     advice: Advice,
+}
+
+impl Call<'_> {
+    fn is_in_its_last_range(self, state: &State) -> bool {
+        state.lanes[self.lane].ranges_done + 1 == self.op.ranges().count()
+    }
+}
+
+/// Advice that gathers what it takes away, in a batch that others can see, and tells the other processors when it ends.
+fn zaps_in_batches(advice: Advice) -> bool {
+    matches!(
+        advice,
+        Advice::DontNeed | Advice::DontNeedLocked | Advice::Free | Advice::Cold | Advice::PageOut
+    )
 }
 
 /// The next step of the walk.
@@ -90,10 +104,12 @@ pub(super) fn next(
     let mut next = state.clone();
     match walk.part.take() {
         None => {
-            let what = next.begin_part(ctx, call, walk, end);
-            let several = matches!(op, Op::ProcessMadvise { .. });
-            let rules = [index_of(&RANGE_BY_RANGE)];
-            out.push(Taken::new(next, what, if several { &rules } else { &[] }));
+            let mut rules = Vec::new();
+            if matches!(op, Op::ProcessMadvise { .. }) {
+                rules.push(index_of(&RANGE_BY_RANGE));
+            }
+            let what = next.begin_part(ctx, call, walk, end, &mut rules);
+            out.push(Taken::new(next, what, &rules));
         }
         Some(part) if advice == Advice::GuardInstall => {
             out.push(install(next, ctx, call, walk, part));
@@ -104,12 +120,26 @@ pub(super) fn next(
 
 impl State {
     /// Goes on to the next VMA, or returns.
-    fn begin_part(&mut self, mut ctx: Ctx, call: Call<'_>, mut walk: Walk, end: u32) -> String {
+    fn begin_part(
+        &mut self,
+        mut ctx: Ctx,
+        call: Call<'_>,
+        mut walk: Walk,
+        end: u32,
+        rules: &mut Vec<usize>,
+    ) -> String {
         let Call { lane, advice, .. } = call;
         let i = ctx.mm.first_vma_after(walk.next);
         let vma = ctx.mm.vmas.get(i).filter(|v| v.start < end).cloned();
         let Some(vma) = vma.filter(|_| walk.next < end) else {
             let hole = walk.hole || walk.next < end;
+            if !hole
+                && call.is_in_its_last_range(self)
+                && zaps_in_batches(advice)
+                && self.flush_batches(lane)
+            {
+                rules.push(index_of(&TOLD_BY_ANOTHER));
+            }
             self.end_range(
                 call,
                 match hole {
@@ -138,6 +168,7 @@ impl State {
             end: vma.end.min(end),
             at: start,
             zapping: false,
+            zapped: false,
             rounds: 0,
             installed: false,
         });
@@ -176,11 +207,23 @@ impl State {
 
     /// What others may still reach the old way of `[start, end)`.
     fn remembers(&mut self, before: &World, call: Call<'_>, start: u32, end: u32) {
-        let Call { script, lane, .. } = call;
-        let mm = before.actors[usize::from(script.actor)].clone();
-        if let Some(mm) = mm.filter(|_| self.others_access(lane, script)) {
+        let Call {
+            script,
+            lane,
+            advice,
+            ..
+        } = call;
+        let by = match advice {
+            Advice::PageOut => By::Reclaim,
+            _ => By::Batch,
+        };
+        let actor = usize::from(script.actor);
+        let mm = before.actors[actor].clone();
+        let changed = self.world.actors[actor] != mm;
+        if let Some(mm) = mm.filter(|_| changed && self.others_access(lane, script)) {
             self.stale.push(Stale {
                 lane,
+                by,
                 mm,
                 start,
                 end,
@@ -227,17 +270,23 @@ fn install(
         let before = state.world.clone();
         let at = part.at;
         part.at = to;
+        if state.flush_reclaim(at, to) {
+            rules.push(index_of(&TOLD_BY_ANOTHER));
+        }
         state.world = ctx.finish(Outcome::Ok).world;
         state.remembers(&before, call, at, to);
         if to == part.end {
-            (part.at, part.zapping) = (part.start, false);
+            (part.at, part.zapping, part.zapped) = (part.start, false, true);
         }
         walk.part = Some(part);
         state.lanes[lane].at = At::Walk(walk);
         return Taken::new(state, what, &rules);
     }
     // A round begins after the others have been told.
-    state.flush(lane);
+    if part.zapped && state.flush_batches(lane) {
+        rules.push(index_of(&TOLD_BY_ANOTHER));
+    }
+    part.zapped = false;
     let rounds = guard::rounds(&ctx);
     if part.rounds == rounds {
         if ctx.world.profile.rfc_gives_up {
@@ -263,6 +312,10 @@ fn install(
             if let Some(i) = ctx.mm.vma_index(part.start) {
                 anon_vma::prepare(&mut ctx, i);
             }
+        }
+        if !ctx.world.profile.install_skips_flush {
+            state.flush_batches(lane);
+            state.flush_reclaim(part.start, part.end);
         }
         walk.next = part.end;
     } else {
@@ -309,11 +362,16 @@ fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &
     for branch in ways {
         let mut next = state.clone();
         next.world = branch.world;
+        let mut rules = vec![index_of(&TABLE_BY_TABLE)];
+        if zaps_in_batches(advice) && next.flush_reclaim(part.at, to) {
+            rules.push(index_of(&TOLD_BY_ANOTHER));
+        }
         let what = format!("{} from {} on", advice.name(), place(part.at.into(), g));
         if branch.outcome != Outcome::Ok {
             next.end_range(call, branch.outcome);
         } else {
-            if matches!(advice, Advice::DontNeed | Advice::DontNeedLocked) {
+            let zaps = [Advice::DontNeed, Advice::DontNeedLocked, Advice::PageOut];
+            if zaps.contains(&advice) {
                 next.remembers(&state.world, call, part.at, to);
             }
             let mut walk = walk.clone();
@@ -327,7 +385,7 @@ fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &
             }
             next.lanes[lane].at = At::Walk(walk);
         }
-        let mut taken = Taken::new(next, what, &[index_of(&TABLE_BY_TABLE)]);
+        let mut taken = Taken::new(next, what, &rules);
         taken.rules.merge(&branch.rules);
         out.push(taken);
     }

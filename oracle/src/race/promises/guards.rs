@@ -113,13 +113,30 @@ impl Piece<'_> {
                 && other.lane == step.lane
                 && self.installed(other, outcome).any(|p| p.contains(&page))
         };
-        if !older && !self.steps().any(own) {
+        let skips = || self.shown.may_skip_flush && self.others_empty(at, page);
+        if !older && (!self.steps().any(own) || skips()) {
             return false;
         }
         match before {
             Some(before) => !self.may_go(step.actor, before, page),
             None => false,
         }
+    }
+
+    /// Whether another thread has an op that may take what a page holds away, whose translation may be remembered then.
+    fn others_empty(&self, at: usize, page: i64) -> bool {
+        let empties = |op: &Op| {
+            let advice = [
+                Advice::DontNeed,
+                Advice::DontNeedLocked,
+                Advice::PageOut,
+                Advice::GuardInstall,
+            ];
+            op.advice().is_some_and(|a| advice.contains(&a)) && self.names(op, page)
+        };
+        let lane = self.program.steps[at].lane;
+        let others = self.steps().filter(|(_, other, _)| other.lane != lane);
+        self.changes_files() || others.into_iter().any(|(_, other, _)| empties(&other.op))
     }
 
     /// Whoever is forked has the guards that his parent had before, and those that the thread which forks had installed.

@@ -44,6 +44,8 @@ pub struct Shown {
     pub flag: bool,
     /// The kernel may lose the flag where another thread changes or splits VMAs meanwhile: its row `flags_read_early`.
     pub may_lose_flag: bool,
+    /// Guard install may return before translations are forgotten that another op took away: the row `install_skips_flush`.
+    pub may_skip_flush: bool,
     /// The mechanism gives up and tells its caller, and sees to the anon_vma last: the patch of 2024.
     pub may_give_up: bool,
     /// Kernels before 6.15 show a guard as a swap entry. With swap space there are no sections, so it is none of a swap device.
@@ -56,6 +58,7 @@ impl Shown {
         Shown {
             flag: profile.maybe_guard,
             may_lose_flag: profile.flags_read_early,
+            may_skip_flush: profile.install_skips_flush,
             may_give_up: profile.rfc_gives_up,
             as_swap: !profile.pagemap_guard,
         }

@@ -4,6 +4,7 @@ use crate::judge::{Access, Fault, Oracle, PageRun};
 const SHOWN: Shown = Shown {
     flag: true,
     may_lose_flag: true,
+    may_skip_flush: true,
     may_give_up: false,
     as_swap: false,
 };
@@ -280,6 +281,19 @@ fn guards_stop_accesses() {
     assert_eq!(changed(&older, |seen| seen[5].outcome = through()), stop);
     let own = format!("{STORM}|a read 0+1..0+2\n");
     assert_eq!(changed(&own, |seen| seen[4].outcome = through()), stop);
+    // Others may have taken the page away and not told of it, which install does not see to.
+    for zap in ["dontneed", "guard-install", "pageout"] {
+        let zapped = format!("{own}|c {zap} 0+1..0+2\n");
+        assert_eq!(
+            changed(&zapped, |seen| seen[4].outcome = through()),
+            [""; 0]
+        );
+        let elsewhere = format!("{own}|c {zap} 0+7..0+8\n");
+        assert_eq!(
+            changed(&elsewhere, |seen| seen[4].outcome = through()),
+            stop
+        );
+    }
     // Another thread comes before the install, or after it.
     let other = format!("{STORM}|c read 0+1..0+2\n");
     assert_eq!(changed(&other, |seen| seen[4].outcome = through()), [""; 0]);
