@@ -147,7 +147,7 @@ impl Oracle {
                 .unwrap_or(0);
             match &differences[best] {
                 Some(difference) => {
-                    Verdict::Divergence(Box::new(self.divergence(&step, best, difference, seen)))
+                    Verdict::Divergence(Box::new(self.divergence(&step, best, difference)))
                 }
                 None => Verdict::Agree,
             }
@@ -260,13 +260,7 @@ impl Oracle {
         }
     }
 
-    fn divergence(
-        &self,
-        step: &Step,
-        best: usize,
-        difference: &Difference,
-        seen: &Observation,
-    ) -> Divergence {
+    fn divergence(&self, step: &Step, best: usize, difference: &Difference) -> Divergence {
         let branch = &self.branches[best];
         let rule = self.rule(step, branch, difference);
         let place = match (difference.actor, difference.pages) {
@@ -285,12 +279,6 @@ impl Oracle {
         );
         if let Some(note) = &difference.note {
             text.push_str(&format!(" {note}."));
-        }
-        if branch.outcome != seen.outcome && self.section.is_empty() {
-            text.push_str(&format!(
-                " Returned {:?}, expected {:?}.",
-                seen.outcome, branch.outcome
-            ));
         }
         Divergence {
             class: difference.class,

@@ -74,8 +74,8 @@ impl Oracle {
         let verdict = match (kept.is_empty(), nearest) {
             (false, _) => self.explained(kept.iter().copied()),
             (true, Some((i, difference))) => {
-                let divergence = self.divergence(&section[0], i, &difference, seen);
-                Verdict::Divergence(Box::new(self.told_of_threads(divergence, &section, seen)))
+                let divergence = self.divergence(&section[0], i, &difference);
+                Verdict::Divergence(Box::new(self.told_of_threads(divergence)))
             }
             (true, None) => Verdict::Divergence(Box::new(self.no_such_outcomes(&section, seen))),
         };
@@ -116,32 +116,20 @@ impl Oracle {
             .find_map(|(i, (e, o))| outcome_difference(e, o).map(|d| (i, d)));
         let (at, difference) = difference.unwrap_or_else(|| (0, Difference::none()));
         let step = section.get(at).unwrap_or(&section[0]);
-        let divergence = self.divergence(step, best, &difference, seen);
-        self.told_of_threads(divergence, section, seen)
+        let divergence = self.divergence(step, best, &difference);
+        self.told_of_threads(divergence)
     }
 
-    /// Says which threads returned what, and that no order explains it.
-    fn told_of_threads(
-        &self,
-        mut divergence: Divergence,
-        section: &[Step],
-        seen: &Observation,
-    ) -> Divergence {
+    /// Says that no order explains it.
+    fn told_of_threads(&self, mut divergence: Divergence) -> Divergence {
         let allowed = match self.branches.len() {
             1 => "1 way is allowed".to_owned(),
             n => format!("{n} ways are allowed"),
         };
-        let mut text = format!(
-            "No order of the kernel's steps explains what the threads saw ({allowed}; the nearest differs so: {})",
+        divergence.details.text = format!(
+            "No order of the kernel's steps explains what the threads saw ({allowed}; the nearest differs so: {}).",
             divergence.details.text.trim_end_matches('.')
         );
-        if let Outcome::Together(parts) = &seen.outcome {
-            for (step, outcome) in section.iter().zip(parts) {
-                text += &format!("; `{step}` returned {outcome:?}");
-            }
-        }
-        text.push('.');
-        divergence.details.text = text;
         divergence
     }
 }
