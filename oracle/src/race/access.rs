@@ -74,9 +74,22 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
         _ => "populates",
     };
     let fault = fault_of(purpose);
-    if !is_ready && fault != purpose {
+    let faults = match is_ready {
+        true => Vec::new(),
+        false => touch_page(resume(state.world.clone(), actor), page, fault),
+    };
+    for branch in &faults {
+        if branch.outcome == Outcome::Ok && branch.world.objects != state.world.objects {
+            let mut next = state.clone();
+            next.world.objects.clone_from(&branch.world.objects);
+            next.lanes[lane].at = At::Access(so_far.clone());
+            let what = format!("brings page {} into the page cache", place(page, g));
+            out.push(Taken::new(next, what, &[index_of(&FAULT_THEN_ACCESS)]));
+        }
+    }
+    if fault != purpose {
         let mut any = false;
-        for branch in touch_page(resume(state.world.clone(), actor), page, fault) {
+        for branch in faults {
             if branch.outcome != Outcome::Ok || branch.world == state.world {
                 continue;
             }

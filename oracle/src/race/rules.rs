@@ -8,9 +8,10 @@ const ANY: &[Class] = &[Class::Errno, Class::Signal, Class::Value, Class::PageSt
 pub const FAULT_THEN_ACCESS: Rule = Rule {
     name: "race/access/fault-then-try-again",
     text: "An access whose page cannot be used as it is takes a fault, which fills the page-table entry and nothing else; then the \
-           processor tries again. What another thread does in between counts: the second try may fault once more. A fault \
+           processor tries again. What another thread does in between counts: the second try may fault once more. A page of a file is \
+           brought into the page cache first; where the entry has become a guard by then it stays there, not mapped. A fault \
            waits for calls that hold the mmap lock for writing, an access that needs none waits for nobody.",
-    source: "mm/memory.c handle_pte_fault, vmf_pte_changed; arch/x86/mm/fault.c do_user_addr_fault",
+    source: "mm/memory.c handle_pte_fault, vmf_pte_changed, do_read_fault and finish_fault; arch/x86/mm/fault.c do_user_addr_fault",
     since: "all",
     about: ANY,
 };

@@ -291,6 +291,29 @@ fn a_zap_tells_of_what_another_took() {
     assert_eq!(old("read 0+3..0+4"), (true, false));
 }
 
+/// A fault that loses against install has put the page into the page cache.
+#[test]
+fn a_fault_of_a_file_brings_the_page_in_first() {
+    for access in ["read", "populate-read"] {
+        let text = format!(
+            "mmap 0+0..0+2 rw shared fixed\n|a guard-install 0+0..0+1\n|b {access} 0+0..0+1\n"
+        );
+        let all = ways(&text, &profile("7.3"));
+        let loses = |end: &&Final| match &end.outcomes[1] {
+            Outcome::Access(access) => access.fault.is_some(),
+            other => *other != Outcome::Ok,
+        };
+        let cached: Vec<u32> = all
+            .finals
+            .iter()
+            .filter(loses)
+            .map(|end| end.world.objects.iter().map(|o| o.cached_pages()).sum())
+            .collect();
+        let least = cached.iter().min().unwrap();
+        assert!(cached.contains(&(least + 1)), "{access}: {cached:?}");
+    }
+}
+
 /// A call that reads flags early and splits a VMA at both ends of its range: what it splits off last has the mark.
 #[test]
 fn a_mark_is_lost_where_the_first_split_took_it_off() {
