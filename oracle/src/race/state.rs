@@ -113,8 +113,6 @@ pub(super) struct Part {
     pub at: u32,
     /// Guard install empties the part; otherwise it installs.
     pub zapping: bool,
-    /// It has just emptied it.
-    pub zapped: bool,
     /// Rounds of guard install that came to an entry in use.
     pub rounds: u32,
     /// Guard install has put a marker somewhere.

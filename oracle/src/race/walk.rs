@@ -168,7 +168,6 @@ impl State {
             end: vma.end.min(end),
             at: start,
             zapping: false,
-            zapped: false,
             rounds: 0,
             installed: false,
         });
@@ -276,17 +275,17 @@ fn install(
         state.world = ctx.finish(Outcome::Ok).world;
         state.remembers(&before, call, at, to);
         if to == part.end {
-            (part.at, part.zapping, part.zapped) = (part.start, false, true);
+            (part.at, part.zapping) = (part.start, false);
         }
         walk.part = Some(part);
         state.lanes[lane].at = At::Walk(walk);
         return Taken::new(state, what, &rules);
     }
     // A round begins after the others have been told.
-    if part.zapped && state.flush_batches(lane) {
+    let has_zapped = part.rounds > 0 && part.at == part.start;
+    if has_zapped && state.flush_batches(lane) {
         rules.push(index_of(&TOLD_BY_ANOTHER));
     }
-    part.zapped = false;
     let rounds = guard::rounds(&ctx);
     if part.rounds == rounds {
         if ctx.world.profile.rfc_gives_up {

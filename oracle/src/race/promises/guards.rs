@@ -125,18 +125,18 @@ impl Piece<'_> {
 
     /// Whether another thread has an op that may take what a page holds away, whose translation may be remembered then.
     fn others_empty(&self, at: usize, page: i64) -> bool {
-        let empties = |op: &Op| {
-            let advice = [
-                Advice::DontNeed,
-                Advice::DontNeedLocked,
-                Advice::PageOut,
-                Advice::GuardInstall,
-            ];
-            op.advice().is_some_and(|a| advice.contains(&a)) && self.names(op, page)
+        let step = &self.program.steps[at];
+        let empties = |op: &Op| match op.advice() {
+            Some(Advice::DontNeed | Advice::DontNeedLocked | Advice::GuardInstall) => true,
+            // Reclaim takes clean pages only, which a store makes dirty first.
+            Some(Advice::PageOut) => matches!(step.op, Op::Read { .. }),
+            _ => false,
         };
-        let lane = self.program.steps[at].lane;
-        let others = self.steps().filter(|(_, other, _)| other.lane != lane);
-        self.changes_files() || others.into_iter().any(|(_, other, _)| empties(&other.op))
+        let mut others = self.steps().filter(|(_, other, _)| other.lane != step.lane);
+        let zapped = |(_, other, _): (usize, &Step, &Outcome)| {
+            empties(&other.op) && self.names(&other.op, page)
+        };
+        self.changes_files() || others.any(zapped)
     }
 
     /// Whoever is forked has the guards that his parent had before, and those that the thread which forks had installed.
