@@ -172,7 +172,8 @@ fn old_way(
         let what = format!("{what} page {place} through a translation of before");
         let mut rules = vec![index_of(&STALE)];
         let now = state.world.actors[usize::from(script.actor)].as_ref();
-        if now.is_some_and(|mm| mm.slots.get(page) == Some(Slot::Guard)) {
+        let guarded = now.is_some_and(|mm| mm.slots.get(page) == Some(Slot::Guard));
+        if guarded && state.world.profile().install_skips_flush {
             rules.push(index_of(&INSTALL_SKIPS_FLUSH));
         }
         out.push(Taken::new(next, what, &rules));
