@@ -1,29 +1,31 @@
 //! `cargo xtask vm-matrix`: the main job.
 
+mod prepared;
+
 use crate::campaign::manifest as campaign_of;
 use crate::exit::{say, Exit, UsageError};
 use crate::judge_by::RulesOptions;
-use crate::rig::{rig, KernelOptions};
-use crate::{folders, interrupt, known, staged};
+use crate::rig::KernelOptions;
+use crate::{folders, interrupt, known};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::{
-    self, load_corpus, Amount, CorpusProgram, Earlier, Feed, Notice, Part, RowResult, Settings,
-    Shard, Summary,
+    self, load_corpus, Amount, CorpusProgram, Earlier, Feed, RowResult, Settings, Shard, Summary,
 };
 use harness::kernel::simulated::{fault_named, SimFault, Simulated, FAULTS};
 use harness::kernel::KernelSource;
 use harness::report::{
-    boundaries_text, html_report, junit, ktap, matrix_table, wrap, Bars, Folder, Machine, Manifest,
+    boundaries_text, html_report, junit, ktap, matrix_table, wrap, Bars, Folder, Manifest,
     NamedKernel, Record, Resumed, MANIFEST,
 };
 use oracle::program::stats::Stats;
 use oracle::rules::RULES;
+pub use prepared::{kernels, settings, Kernels};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Programs that the printed statistics are made from, at most.
 const STATS_PROGRAMS: u64 = 1000;
@@ -195,29 +197,7 @@ struct Before {
 fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<Exit> {
     let started = Instant::now();
     let stop = interrupt::stop_flag();
-    let amount = match (args.programs, args.minutes) {
-        (_, Some(minutes)) if minutes > 0.0 && minutes < 1e6 => {
-            Amount::Time(Duration::from_secs_f64(minutes * 60.0))
-        }
-        (_, Some(_)) => return Err(UsageError("--minutes wants a positive number".into()).into()),
-        (programs, None) => Amount::Programs(programs.unwrap_or(1000)),
-    };
-    let mut settings = Settings {
-        seed: args.seed,
-        amount,
-        corpus: corpus(&args.corpus, workspace)?,
-        jobs: args.jobs.unwrap_or_else(default_jobs),
-        by: args.rules.judge_by()?,
-        mix: None,
-        reruns: 5,
-        known: known::load(workspace)?,
-        stop_at_first: false,
-        notice: Notice::All,
-        part: Part {
-            shard: args.shard,
-            earlier: BTreeMap::new(),
-        },
-    };
+    let mut settings = settings(args, workspace)?;
     let (folder, old) = match before {
         Some(before) => {
             settings.part.earlier = before.earlier;
@@ -230,27 +210,12 @@ fn start(args: &MatrixArgs, workspace: &Path, before: Option<Before>) -> Result<
         }
     };
     let path = folder.path().to_path_buf();
-    let shard = settings.part.shard.map(|shard| shard.to_string());
-    let (sources, origins, versions, machine) = match &args.simulated {
-        Some(fault) => {
-            let machine = Machine::here(&BTreeMap::new(), BTreeMap::new(), shard);
-            (simulated(fault)?, BTreeMap::new(), BTreeMap::new(), machine)
-        }
-        None => {
-            let (options, consoles) = (&args.kernels, folder.consoles());
-            let rig = match &args.staged {
-                Some(staged) => staged::rig(staged, options, &consoles)?,
-                None => rig(options, workspace, &consoles, &|line| eprintln!("{line}"))?,
-            };
-            let machine = Machine::here(&rig.versions, rig.accel(), shard);
-            let sources = match (args.guest_fault, &args.panic_when) {
-                (Some(name), _) => rig.faulty(name),
-                (None, Some(file)) => rig.panicking(file),
-                (None, None) => rig.sources,
-            };
-            (sources, rig.origins, rig.versions, machine)
-        }
-    };
+    let Kernels {
+        sources,
+        origins,
+        versions,
+        machine,
+    } = kernels(args, workspace, &folder.consoles())?;
     let mut manifest = campaign_of(args, &settings, &sources, &origins, &machine, workspace)?;
     match old {
         Some(old) => {
