@@ -174,7 +174,7 @@ fn pairs<'r>(names: [&str; 2], rigs: &'r [Rig; 2]) -> Result<Vec<[&'r dyn Kernel
 }
 
 /// The comparison in words: by rows of the table, then what nothing explains.
-fn text(result: &PairResult) -> String {
+pub fn text(result: &PairResult) -> String {
     let [a, b] = &result.kernels;
     let mut text = format!(
         "{} against {}, {}: {} programs on both, {} the same, {} permitted either way, {} met what is known (corpus/findings)\n",
@@ -218,8 +218,11 @@ fn text(result: &PairResult) -> String {
     text
 }
 
-/// compare.csv, and the first program of each class under programs/. The programs of what nothing explains.
-fn write(
+/// The rows of compare.csv, and the first program of each class under programs/. The programs of what nothing explains.
+///
+/// # Errors
+/// They cannot be written.
+pub fn write(
     result: &PairResult,
     path: &Path,
     table: &mut csv::Writer<std::fs::File>,

@@ -1,9 +1,12 @@
 //! `cargo xtask merge`: folders of one campaign, put together.
 
+mod confirm;
+
 use crate::exit::{say, Exit, UsageError};
 use crate::{folders, known};
 use anyhow::{Context, Result};
 use clap::Args;
+use confirm::{confirm, Confirmed};
 use harness::report::{
     boundaries_text, distinct, html_report, matrix_table, merge, observations_csv, Folder,
     Manifest, Merged, Ran,
@@ -17,11 +20,17 @@ use std::path::{Path, PathBuf};
 /// several have counts once; order, grouping and repetition do not matter. Folders of different campaigns (another seed, other
 /// rules, another kernel image, ...) are not mixed: exit code 2 says in what they differ.
 ///
-/// Exit codes: 0 complete, nothing new; 1 a new divergence, hang or crash; 69 blocks are missing, or the infrastructure failed.
+/// Each kernel is compared with the one before it by what was stored of each program (observations.csv). With --confirm, on a machine
+/// that can boot them, the first programs of each pair that differs run again on both kernels: what differs is said, with the documented
+/// behaviours that explain it (confirmed.csv).
+///
+/// Exit codes: 0 complete, nothing new; 1 a new divergence, hang or crash, or two kernels differ in what nothing explains; 69 blocks are
+/// missing, or the infrastructure failed.
 ///
 /// Examples:
 ///   cargo xtask vm-matrix --programs 100000 --shard 1/3 --out one      (and 2/3, 3/3, wherever you like)
 ///   cargo xtask merge one two three --out all
+///   cargo xtask merge one two three --out all --confirm
 ///   cargo xtask vm-matrix --resume two                                  (when it says that blocks of it are missing)
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -32,6 +41,9 @@ pub struct MergeArgs {
     /// Where the whole goes. Default: a new folder under target/mmdiff/runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Run programs in which neighbouring kernels were seen to differ again, on both, and say what explains it.
+    #[arg(long)]
+    confirm: bool,
 }
 
 impl MergeArgs {
@@ -40,6 +52,7 @@ impl MergeArgs {
         MergeArgs {
             runs,
             out: Some(out),
+            confirm: false,
         }
     }
 }
@@ -70,8 +83,18 @@ pub fn run(args: &MergeArgs, workspace: &Path) -> Result<Exit> {
         say!("what changed from one kernel to the next (boundaries.csv has every class, with a program):\n{changed}");
     }
     say!("{}", known::text(&known, &merged.rows));
-    say!("{}{}{}\n", observed(&merged), told(&merged), out.display());
-    Ok(exit(&merged))
+    say!("{}{}", observed(&merged), told(&merged));
+    let confirmed = match args.confirm {
+        true => confirm(&merged.observed, &folder, workspace)
+            .with_context(|| format!("merged into {}, but nothing was confirmed", out.display()))?,
+        false => Confirmed::default(),
+    };
+    say!("{}\n", out.display());
+    Ok(match exit(&merged) {
+        Exit::Fine if confirmed.unexplained => Exit::Found,
+        Exit::Fine if confirmed.interrupted => Exit::Interrupted,
+        other => other,
+    })
 }
 
 /// Kernel against kernel.
@@ -79,9 +102,12 @@ fn observed(merged: &Merged) -> String {
     let mut text = String::new();
     for pair in merged.observed.iter().filter(|pair| pair.programs > 0) {
         text += &format!(
-            "{} and {} {}: observations differ in {} of {} programs (observations.csv; `cargo xtask compare {} {}` says why)\n",
-            pair.before, pair.kernel, pair.arch, pair.differ, pair.programs, pair.before, pair.kernel
+            "{} and {} {}: observations differ in {} of {} programs (observations.csv)\n",
+            pair.before, pair.kernel, pair.arch, pair.differ, pair.programs
         );
+    }
+    if !text.is_empty() {
+        text += "`merge --confirm` runs programs of them again and says what explains it\n";
     }
     text
 }

@@ -197,6 +197,11 @@ impl Checks<'_> {
         let words = ["test", "--package", "xtask", "--features", "farm-tests"];
         let more = ["--quiet", "--test", "engines", "--", "--test-threads=1"];
         self.cargo("farms on real engines", &[&words[..], &more].concat())?;
+        let more = ["--quiet", "--test", "three_ways"];
+        self.cargo(
+            "a campaign in one go, in pieces and in shards",
+            &[&words[..], &more].concat(),
+        )?;
         let more = ["--quiet", "--test", "durable"];
         self.cargo(
             "what a machine that goes down keeps",

@@ -1,5 +1,8 @@
 //! Runs that are killed at any moment go on where they were, on the model.
 
+mod outcome;
+
+use outcome::{matrix, verdicts};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -29,36 +32,12 @@ fn says(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The records of a run without what differs from run to run, in order.
-fn records(folder: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(folder.join("results.jsonl")).expect("results");
-    let mut records: Vec<String> = text
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a whole line"))
-        .filter(|line| line["what"] == "block")
-        .map(|mut line| {
-            for name in ["hash", "seconds", "suspects"] {
-                line.as_object_mut().expect("a record").remove(name);
-            }
-            line.to_string()
-        })
-        .collect();
-    records.sort();
-    records
-}
-
 fn table(folder: &Path, name: &str) -> String {
     std::fs::read_to_string(folder.join(name)).expect(name)
 }
 
-/// matrix.csv without how long it took.
-fn matrix(folder: &Path) -> Vec<String> {
-    let line = |line: &str| line.split(',').take(18).collect::<Vec<_>>().join(",");
-    table(folder, "matrix.csv").lines().map(line).collect()
-}
-
 fn same(one: &Path, other: &Path) {
-    assert_eq!(records(one), records(other));
+    assert_eq!(verdicts(one), verdicts(other));
     assert_eq!(matrix(one), matrix(other));
     for name in ["divergences.csv", "boundaries.csv", "tightness.csv"] {
         assert_eq!(table(one, name), table(other, name), "{name}");
@@ -226,6 +205,25 @@ fn shards_are_merged_on_the_command_line() {
     let ended = output(&["merge", one, text(&other), "--out", text(&mixed)]);
     assert_eq!(ended.status.code(), Some(2), "{}", says(&ended));
     assert!(says(&ended).contains("seed: 1, and 2"), "{}", says(&ended));
+
+    // Its programs are not run again with a corpus that is another one now.
+    for folder in [one, two, three] {
+        let path = Path::new(folder).join("campaign.json");
+        let text = table(Path::new(folder), "campaign.json");
+        let text = text.replacen("\"corpus\": \"", "\"corpus\": \"0", 1);
+        std::fs::write(path, text).expect("a manifest");
+    }
+    let moved = dir.path().join("moved");
+    let words = ["merge", one, two, three, "--confirm", "--out", text(&moved)];
+    let ended = output(&words);
+    assert_eq!(ended.status.code(), Some(2), "{}", says(&ended));
+    assert!(says(&ended).contains("corpus: 0"), "{}", says(&ended));
+    assert!(
+        says(&ended).contains("nothing was confirmed"),
+        "{}",
+        says(&ended)
+    );
+    assert!(moved.join("matrix.csv").is_file());
 }
 
 /// Whatever the user's mask lets others have.

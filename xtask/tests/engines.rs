@@ -1,10 +1,12 @@
 //! Farms on real engines: Slurm and GNU parallel on this machine, by ssh, too, with real kernels and lost tasks, and the Kubernetes job held
 //! against Kubernetes' schema. Feature `farm-tests`; what is missing is installed where that may be.
 
-use harness::campaign::BlockResult;
-use harness::report::{read_blocks, through, Item, MANIFEST};
+mod outcome;
+
+use harness::report::{through, MANIFEST};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::{Pid, User};
+use outcome::{matrix, verdicts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::TcpListener;
@@ -77,23 +79,6 @@ fn processes(words: &[&str]) -> Vec<i32> {
         words.iter().all(|word| line.contains(word))
     };
     pids.filter(has).collect()
-}
-
-/// What the items of a run have come to.
-fn verdicts(folder: &Path) -> BTreeMap<Item, BlockResult> {
-    let mut found = BTreeMap::new();
-    read_blocks(folder, &mut |item, result| {
-        let twice = found.insert(item, result.verdicts());
-        assert!(twice.is_none(), "two records of one item");
-    })
-    .expect("results");
-    found
-}
-
-/// matrix.csv without how long it took.
-fn matrix(folder: &Path) -> Vec<String> {
-    let line = |line: &str| line.split(',').take(18).collect::<Vec<_>>().join(",");
-    read(&folder.join("matrix.csv")).lines().map(line).collect()
 }
 
 /// The campaign in one go, undisturbed: its folder, and its exit code.

@@ -1,13 +1,14 @@
 //! Kernel against kernel, from what the records of a campaign have of each program: the digest of everything that was observed in it.
 //!
 //! Where two digests differ, the kernels were seen to do something else; what that was, and which behaviours explain it, is in no
-//! record: `cargo xtask compare` runs the programs again.
+//! record: `cargo xtask merge --confirm` runs programs again.
 
 use crate::campaign::{Block, Place};
 use std::collections::BTreeMap;
 
-/// Programs that are named, at most.
-const FIRST: usize = 5;
+/// Programs that are named, at most: what `merge --confirm` runs again takes a moment, and the first ones are the corpus's, which part
+/// kernels for many reasons.
+const FIRST: usize = 20;
 
 /// Columns of observations.csv.
 pub const OBSERVATION_COLUMNS: [&str; 6] = [
