@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what the pipeline costs.
 
+mod flat;
 mod merge;
 
 use crate::exit::{say, Exit};
@@ -27,13 +28,14 @@ use vm_images::Arch;
 /// Measures what the pipeline costs: the same programs as bare system calls and judged, in turns in the same VM.
 ///
 /// Also: boot time against a bare init on the same QEMU line, two and four VMs against one, the share of CPU time that
-/// generating and judging take, the oracle alone, merging the folders of a farm, and the peak memory of this process. Prints a table with the line
-/// `ratio: R` (judged programs/s over bare programs/s; with two architectures the lower one) and keeps bench.csv
+/// generating and judging take, the oracle alone, merging the folders of a farm, and the peak memory of this process; and, where it is
+/// asked for, whether a campaign is as fast after an hour as in its first minutes (flat). Prints a table with the line `ratio: R` (judged programs/s over bare programs/s; with two architectures the lower one) and keeps bench.csv
 /// with date, host and command in bench/runs/.
 ///
 /// Examples:
 ///   cargo xtask bench
 ///   cargo xtask bench --kernels 7.3 --arch aarch64 --turns 9
+///   cargo xtask bench --measure flat --kernels 7.3 --arch x86_64                           (takes 65 minutes)
 ///   cargo xtask bench --measure merge --records 10000000 --folders 10000 --content bare     (takes 15 GB of disk for a while)
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -44,14 +46,16 @@ pub struct BenchArgs {
     /// Turns of each measurement; the median counts.
     #[arg(long, value_name = "N", default_value_t = 5)]
     turns: usize,
-    /// What to measure; several with commas. Default: everything.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS", default_values_t = Part::value_variants().to_vec())]
+    /// What to measure; several with commas. Default: everything but flat.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS", default_values_t = Part::USUAL)]
     measure: Vec<Part>,
     /// Programs: a file with texts of programs, separated by lines of `---`. Default: bench/mix.txt.
     #[arg(long, value_name = "FILE")]
     mix: Option<PathBuf>,
     #[command(flatten)]
     merge: merge::MergeOptions,
+    #[command(flatten)]
+    flat: flat::FlatOptions,
     /// Write the first 512 programs of seed 42 as a new mix, and end.
     #[arg(long)]
     freeze: bool,
@@ -73,6 +77,18 @@ enum Part {
     Campaign,
     /// Folders of a farm that are put together: rate and memory.
     Merge,
+    /// A campaign of an hour: its last minutes against its first ones, and against those of another one right after it.
+    Flat,
+}
+
+impl Part {
+    const USUAL: [Part; 5] = [
+        Part::Oracle,
+        Part::Boot,
+        Part::Ratio,
+        Part::Campaign,
+        Part::Merge,
+    ];
 }
 
 const HEADER: [&str; 5] = ["measure", "kernel", "arch", "value", "unit"];
@@ -123,7 +139,7 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
         oracle_alone(&mix, args.turns, &mut figures)?;
     }
     if args.measure.contains(&Part::Merge) {
-        merge::merge(&args.merge, workspace, &mut figures)?;
+        merge::merge(&args.merge, scratch(workspace)?.path(), &mut figures)?;
     }
     let without_kernels = |part: &Part| matches!(part, Part::Oracle | Part::Merge);
     let machines = if args.measure.iter().all(without_kernels) {
@@ -147,6 +163,10 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
                     ratio = ratio.min(speeds(machine, &mix, args.turns, &mut figures)?);
                 }
                 Part::Campaign => campaigns(machine, &mix, &mut figures)?,
+                Part::Flat => {
+                    let dir = scratch(workspace)?;
+                    flat::flat(machine, &args.flat, dir.path(), stop, &mut figures)?;
+                }
             }
         }
     }
@@ -160,6 +180,13 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
         say!("{}\n", folder.display());
     }
     Ok(Exit::Fine)
+}
+
+/// A folder for what a measurement writes, on the disk that campaigns write to; it goes with what is in it.
+fn scratch(workspace: &Path) -> Result<tempfile::TempDir> {
+    let dir = folders::target(workspace).join("mmdiff");
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    tempfile::tempdir_in(&dir).with_context(|| dir.display().to_string())
 }
 
 fn freeze(path: &Path) -> Result<Exit> {

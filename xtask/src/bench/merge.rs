@@ -1,7 +1,7 @@
 //! What it costs to merge the folders of a farm.
 
 use super::Figures;
-use crate::{folders, process};
+use crate::process;
 use anyhow::{bail, Context, Result};
 use clap::{Args, ValueEnum};
 use harness::campaign::{Block, BlockResult, Booted, BLOCK};
@@ -38,17 +38,8 @@ enum Content {
     Bare,
 }
 
-/// Makes the folders of a campaign's shards, merges them by `cargo xtask merge` in a process of its own, and measures it.
-pub fn merge(options: &MergeOptions, workspace: &Path, figures: &mut Figures) -> Result<()> {
-    let name = format!("mmdiff/bench-merge-{}", std::process::id());
-    let dir = folders::target(workspace).join(name);
-    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    let result = measure(options, &dir, figures);
-    std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    result
-}
-
-fn measure(options: &MergeOptions, dir: &Path, figures: &mut Figures) -> Result<()> {
+/// Makes the folders of a campaign's shards below `dir`, merges them by `cargo xtask merge` in a process of its own, and measures it.
+pub fn merge(options: &MergeOptions, dir: &Path, figures: &mut Figures) -> Result<()> {
     let pattern = pattern(dir)?;
     let (shards, bytes) = shards(options, &pattern, dir)?;
     let mut child = Command::new(std::env::current_exe().context("this program")?)
