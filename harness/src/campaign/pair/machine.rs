@@ -1,10 +1,9 @@
 //! One of two kernels that are compared: boots it, runs programs on it, boots it again when a program kills it.
 
 use super::PairError;
-use crate::campaign::{death_story, Story};
+use crate::campaign::{death_story, smaps, Story};
 use crate::kernel::{
     probe, Event, Execution, JudgeBy, Kernel, KernelError, KernelInfo, KernelSource, Prepared,
-    Smaps,
 };
 use oracle::profile::Profile;
 use oracle::program::Program;
@@ -100,7 +99,7 @@ impl<'a> Machine<'a> {
                 .map(|(program, id)| Prepared {
                     id,
                     program: program.clone(),
-                    smaps: Smaps::Changes,
+                    smaps: smaps::compared(program),
                     fault: None,
                 })
                 .collect();
