@@ -59,7 +59,8 @@ pub const GUARD: Rule = Rule {
 pub const NEEDS_WRITABLE: Rule = Rule {
     name: "collapse/needs-a-writable-page",
     text: "Older kernels collapse a block only if a page-table entry of it is writable; otherwise the call ends with EINVAL, and \
-           goes on behind it. There is none in memory without PROT_WRITE, nor where only the zero page is mapped.",
+           goes on behind it. There is none in memory without PROT_WRITE, where only the zero page is mapped, nor of pages that a \
+           fork has made and no store has taken back since: only a page that is exclusive is ever mapped writable.",
     source: "mm/khugepaged.c hpage_collapse_scan_pmd: SCAN_PAGE_RO",
     since: "before 6.18",
     about: &[Class::Errno, Class::PageState],
@@ -67,8 +68,8 @@ pub const NEEDS_WRITABLE: Rule = Rule {
 
 pub const WRITABLE_UNKNOWN: Rule = Rule {
     name: "collapse/writable-or-not",
-    text: "A fork, an mprotect that takes PROT_WRITE away, and clear_refs leave entries that are not writable until a store makes them so; \
-           which ones is not followed. On a kernel that wants a writable one COLLAPSE may then do either.",
+    text: "An mprotect that takes PROT_WRITE away, clear_refs, userfaultfd and a fork leave entries of exclusive pages that are not writable \
+           until a store makes them so; which ones is not followed. On a kernel that wants a writable one COLLAPSE may then do either.",
     source: "mm/khugepaged.c hpage_collapse_scan_pmd: SCAN_PAGE_RO",
     since: "before 6.18",
     about: &[Class::Errno, Class::PageState],
@@ -166,10 +167,7 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
     }
     if ctx.world.profile.collapse_needs_writable {
         hit!(ctx, NEEDS_WRITABLE);
-        let mut runs = ctx.mm.slots.runs_in(from, to);
-        let any = runs.any(|r| matches!(r.slot, Slot::Anon { .. }));
-        let writable = any && ctx.mm.vmas[i].prot.write;
-        if !writable {
+        if !(ctx.mm.vmas[i].prot.write && has_exclusive(ctx, from, to)) {
             return Ok(false);
         }
     }
@@ -191,6 +189,19 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
     ctx.mm.tables[block] = Table::Huge;
     ctx.mm.huge[block] = thp::new_bits(&ctx.mm.vmas[i]);
     Ok(true)
+}
+
+/// Whether a page of `[from, to)` is an anonymous one that is exclusive.
+fn has_exclusive(ctx: &Ctx, from: u32, to: u32) -> bool {
+    let mut runs = ctx.mm.slots.runs_in(from, to);
+    runs.any(|run| {
+        let Slot::Anon { id, .. } = run.slot else {
+            return false;
+        };
+        let last = id.0 + u64::from(run.end - run.start);
+        let (end, exclusive) = ctx.world.folios.exclusive_stretch(id.0, last);
+        exclusive || end < last
+    })
 }
 
 /// The first page of `[from, to)` without one of its own.

@@ -88,11 +88,18 @@ pub(super) const CASES: &[Case] = &[
          => 0+0 |a...\n",
     )
     .on(6, 1, X86_64),
-    // After a fork it may be this way.
+    // What a fork has made is not writable until a store takes it back.
+    Case::new(
+        &collapse::NEEDS_WRITABLE,
+        "thp never\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+2 tag 1\nfork 1\ncollapse 0+0..1+0\n    => EINVAL\n\
+         => 0: 0+0 |ss..\nwrite 0+1..0+2 tag 2\ncollapse 0+0..1+0\n    => ok\n    => 0: 0+0 |AAA\n",
+    )
+    .on(6, 1, X86_64),
+    // After an mprotect it may be this way.
     Case::new(
         &collapse::WRITABLE_UNKNOWN,
-        "thp never\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nfork 1\ncollapse 0+0..1+0\n    => EINVAL\n\
-         => 0: 0+0 |s...\n",
+        "thp never\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+1 tag 1\nmprotect 0+0..1+0 r\nmprotect 0+0..1+0 rw\n\
+         collapse 0+0..1+0\n    => EINVAL\n    => 0+0 |a...\n",
     )
     .on(6, 1, X86_64)
     .unusual_end(),
