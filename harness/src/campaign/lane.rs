@@ -19,6 +19,10 @@ const DEPTH: usize = 3;
 /// A lane gives up after so many dead VMs: each costs a boot.
 const MOST_DEATHS: usize = 20;
 
+/// VMs that may be lost while one program runs, for no known reason, until it is set aside: two may be accidents of a machine that has
+/// many, and a third costs one more boot.
+const LOSSES: u32 = 3;
+
 /// Why a program runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -419,8 +423,7 @@ impl<'a> Lane<'a> {
                 self.row.lost(self.ctx, format!("{}: {error}", self.name));
                 if let Some(mut work) = work {
                     work.losses += 1;
-                    // Once may be an accident; a program that loses its VM twice is set aside.
-                    if work.losses < 2 {
+                    if work.losses < LOSSES {
                         pending.insert(culprit.min(pending.len()), work);
                     } else {
                         self.set_aside(work, error.to_string());

@@ -22,7 +22,9 @@ use nix::mount::{mount, umount, MsFlags};
 use nix::sched::{unshare, CloneFlags};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
-use proof::{all_in, differences, left_behind, unfinished_in, verdicts, Verdicts};
+use proof::{
+    all_in, differences, left_behind, unfinished_in, varying, verdicts, Varying, Verdicts,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
@@ -46,6 +48,9 @@ const GROWTH_MIB: u64 = 16;
 /// Faults an hour that a soak must have come to, when it is asked for one in ten seconds or more.
 const HOURLY: f64 = 200.0;
 
+/// Undisturbed campaigns on top of the first, at most, that show which programs vary.
+const PEACEFUL: usize = 6;
+
 /// How long a process may take to go.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,8 +61,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// at the end of its results; the file system of its results (a tmpfs, when we may mount one) is full until it ends; the processes get
 /// no more memory (a control group, when we may make one) until the kernel kills one of them. Which of them are missing is told, and
 /// what had no effect is not counted. On the model (--simulated) there are no guests: the rest happens.
-/// At the end: every planned block of programs has exactly one record, verdicts are those of the undisturbed run (but for the
-/// programs that ran when a guest was made to panic, which are crashes), no process, socket or temporary file is left, and the host
+/// At the end: every planned block of programs has exactly one record, verdicts and observations are those of the undisturbed run (but for
+/// the programs that ran when a guest was made to panic, which are crashes, and the observations of those that do not always do the same
+/// in further undisturbed runs either), no process, socket or temporary file is left, and the host
 /// processes have not grown. faults.csv, memory.csv and soak.txt stay in a folder.
 ///
 /// Exit codes: 0 all of that held, 1 something of it did not, 69 the infrastructure failed without a fault.
@@ -136,6 +142,8 @@ struct Soak<'a> {
     /// Panics that guests were asked for, and those that a program was blamed for.
     panics: u64,
     ascribed: u64,
+    /// Programs that were observed to do something else, in peace as well.
+    varied: usize,
     wrong: Vec<String>,
 }
 
@@ -165,6 +173,7 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
         missing: Vec::new(),
         panics: 0,
         ascribed: 0,
+        varied: 0,
         wrong: Vec::new(),
     };
     let temporary = soak.temporary();
@@ -193,19 +202,17 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
             .push(format!("no-memory: no control group: {error}")),
     }
     let mut rounds = 0;
+    let mut came_to = Vec::new();
     while rounds == 0 || soak.started.elapsed().as_secs_f64() < args.minutes * 60.0 {
         rounds += 1;
         let panics = soak.panics;
         let out = rounds_folder.join(rounds.to_string());
         let done = soak.round(rounds, &out);
         if done.is_ok() && !stop.load(Ordering::Relaxed) {
-            let found = verdicts(&out, &mut soak.wrong)?;
-            let (wrong, ascribed) = differences(&wanted, &found, soak.panics - panics);
-            soak.ascribed += ascribed;
+            came_to.push((soak.panics - panics, verdicts(&out, &mut soak.wrong)?));
             let left = unfinished_in(&out).into_iter().map(left_behind);
-            let wrong = wrong.into_iter().chain(left);
             soak.wrong
-                .extend(wrong.map(|what| format!("round {rounds}: {what}")));
+                .extend(left.map(|what| format!("round {rounds}: {what}")));
             // The tmpfs is small.
             std::fs::remove_dir_all(&out)?;
         }
@@ -217,6 +224,7 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
     }
     let minutes = soak.started.elapsed().as_secs_f64() / 60.0;
     soak.end(&rounds_folder);
+    soak.compare(&wanted, &came_to)?;
     let mut new = unfinished_in(&cache);
     if new.difference(&unfinished).next().is_some() {
         // Of another command, perhaps, which goes on.
@@ -257,6 +265,38 @@ impl Soak<'_> {
             let _ = group.take_in(child.id());
         }
         Ok(child)
+    }
+
+    /// Holds what the disturbed campaigns came to, with the panics that there were in each, against the undisturbed one. Where they were
+    /// observed to do something else, it is found out whether that happens in peace, too: undisturbed campaigns are run until all such
+    /// programs have been seen to vary, [`PEACEFUL`] times at most.
+    fn compare(&mut self, wanted: &Verdicts, came_to: &[(u64, Verdicts)]) -> Result<()> {
+        let parted: Varying = came_to
+            .iter()
+            .flat_map(|(_, found)| varying(wanted, found))
+            .collect();
+        let mut vary = Varying::new();
+        for n in 1..=PEACEFUL {
+            if parted.is_subset(&vary) {
+                break;
+            }
+            let peace = self.folder.join(format!("undisturbed-again-{n}"));
+            let code = self.begin(&peace, false)?.wait()?.code();
+            if !matches!(code, Some(0 | 1)) {
+                anyhow::bail!("{} ended with {code:?}", peace.display());
+            }
+            vary.extend(varying(wanted, &verdicts(&peace, &mut self.wrong)?));
+            std::fs::remove_dir_all(&peace)?;
+        }
+        self.varied = parted.intersection(&vary).count();
+        for (round, (panics, found)) in (1..).zip(came_to) {
+            let (wrong, ascribed) = differences(wanted, found, *panics, &vary);
+            self.ascribed += ascribed;
+            let wrong = wrong.into_iter();
+            self.wrong
+                .extend(wrong.map(|what| format!("round {round}: {what}")));
+        }
+        Ok(())
     }
 
     /// Begins a campaign, with guests that can be made to panic or without.
@@ -582,6 +622,12 @@ impl Soak<'_> {
             "{} programs were blamed for {} panics\n",
             self.ascribed, self.panics
         );
+        if self.varied > 0 {
+            text += &format!(
+                "{} programs did something else now and then, as they do in peace; all came to the same verdict\n",
+                self.varied
+            );
+        }
         // Processes that were killed at once have not come to their size.
         let lived = self.peaks.iter().copied().filter(|&kib| kib > 8 << 10);
         let lived: Vec<u64> = lived.collect();

@@ -2,7 +2,7 @@
 //! undisturbed run.
 
 use anyhow::Result;
-use harness::campaign::BlockResult;
+use harness::campaign::{Block, BlockResult};
 use harness::report::{read_blocks, Item};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,12 +25,35 @@ pub fn verdicts(folder: &Path, wrong: &mut Vec<String>) -> Result<Verdicts> {
     Ok(found)
 }
 
+/// Programs, by block and place, that do not always do the same where the rules leave it open: what reclaim takes, for example.
+pub type Varying = BTreeSet<(Block, usize)>;
+
+/// Programs that were observed in both runs to do something else.
+pub fn varying(one: &Verdicts, other: &Verdicts) -> Varying {
+    let mut found = Varying::new();
+    for (item, one) in one {
+        let Some(other) = other.get(item) else {
+            continue;
+        };
+        let pairs = one.observed.iter().zip(&other.observed).enumerate();
+        let parted = pairs.filter(|(_, (a, b))| !a.is_empty() && !b.is_empty() && a != b);
+        found.extend(parted.map(|(n, _)| (item.2, n)));
+    }
+    found
+}
+
 /// Compares what was found with what the undisturbed run has found: in what they differ, and the programs to which the panics of the
 /// injector were ascribed.
 ///
 /// A guest that panics is a finding, whoever made it panic: the program that ran counts as a crash. So `panics` programs, and no
-/// more, may be crashes; nothing else of their blocks may differ.
-pub fn differences(wanted: &Verdicts, found: &Verdicts, panics: u64) -> (Vec<String>, u64) {
+/// more, may be crashes. Programs of `varying` may have been observed to do something else, and come to the same end. Nothing else of
+/// their blocks may differ.
+pub fn differences(
+    wanted: &Verdicts,
+    found: &Verdicts,
+    panics: u64,
+    varying: &Varying,
+) -> (Vec<String>, u64) {
     let mut wrong = Vec::new();
     if wanted.keys().ne(found.keys()) {
         wrong.push(format!("{} records, {} planned", found.len(), wanted.len()));
@@ -40,8 +63,8 @@ pub fn differences(wanted: &Verdicts, found: &Verdicts, panics: u64) -> (Vec<Str
         let Some(other) = found.get(key).filter(|other| *other != one) else {
             continue;
         };
-        match panicked(one, other) {
-            Some(n) => ascribed += n,
+        match excused(one, other, &|n| varying.contains(&(key.2, n))) {
+            Some(crashes) => ascribed += crashes,
             None => wrong.push(format!("{key:?}: {}", parting(one, other))),
         }
     }
@@ -53,14 +76,17 @@ pub fn differences(wanted: &Verdicts, found: &Verdicts, panics: u64) -> (Vec<Str
     (wrong, ascribed)
 }
 
-/// The number of programs that crashed in one run of a block and not in the other, if that is all in which they differ.
-fn panicked(calm: &BlockResult, other: &BlockResult) -> Option<u64> {
+/// The number of programs that crashed in one run of a block and not in the other, if that, and programs that vary, are all in which
+/// they differ. What is judged follows from what is observed, so that programs that were observed to do the same came to the same verdict;
+/// the counts of ops do not tell, since those of a crashed program are missing.
+fn excused(calm: &BlockResult, other: &BlockResult, varies: &dyn Fn(usize) -> bool) -> Option<u64> {
     let crashes = other.tally.crashes.checked_sub(calm.tally.crashes)?;
-    let mut unseen = 0;
+    let (mut unseen, mut varied) = (0, 0);
     for (n, seen) in calm.observed.iter().enumerate() {
         match other.observed.get(n).map_or("", String::as_str) {
-            "" if !seen.is_empty() => unseen += 1,
             now if now == seen => {}
+            "" => unseen += 1,
+            _ if varies(n) => varied += 1,
             _ => return None,
         }
     }
@@ -68,17 +94,11 @@ fn panicked(calm: &BlockResult, other: &BlockResult) -> Option<u64> {
         let t = &block.tally;
         (t.programs, t.divergences, t.hangs, t.infra_errors)
     };
-    // A crashed program may have counted as any of these.
-    let fine = |block: &BlockResult| {
-        let t = &block.tally;
-        t.agree + t.allowed + t.known + t.poisoned + t.skipped
-    };
     let same = counts(calm) == counts(other)
-        && fine(calm) == fine(other) + crashes
         && calm.programs_digest == other.programs_digest
         && calm.observed.len() >= other.observed.len()
-        && other.errors.is_empty();
-    (same && crashes > 0 && unseen == crashes).then_some(crashes)
+        && calm.errors == other.errors;
+    (same && unseen == crashes && crashes + varied > 0).then_some(crashes)
 }
 
 /// In what two records of a block differ, in a few words.
@@ -143,7 +163,7 @@ pub fn left_behind(path: PathBuf) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness::campaign::{Block, Tally};
+    use harness::campaign::Tally;
 
     fn key(n: u64) -> Item {
         ("7.3".into(), "x86_64".into(), Block::Generated(n))
@@ -155,7 +175,8 @@ mod tests {
         BlockResult {
             tally: Tally {
                 programs,
-                agree: programs - crashes,
+                // Ops, those of a crashed program apart.
+                agree: 12 * (programs - crashes),
                 crashes,
                 ..Tally::default()
             },
@@ -168,6 +189,9 @@ mod tests {
     fn only_as_many_crashes_as_panics_are_excused() {
         let calm = Verdicts::from([(key(0), block(&["a", "b", "c"], 0))]);
         let with = |block| Verdicts::from([(key(0), block)]);
+        let differences = |one: &Verdicts, other: &Verdicts, panics| {
+            differences(one, other, panics, &Varying::new())
+        };
         assert_eq!(differences(&calm, &calm, 0), (Vec::new(), 0));
         let crash = with(block(&["a", "", "c"], 1));
         assert_eq!(differences(&calm, &crash, 1), (Vec::new(), 1));
@@ -185,6 +209,26 @@ mod tests {
         }
         let (wrong, _) = differences(&calm, &Verdicts::new(), 5);
         assert_eq!(wrong, ["0 records, 1 planned"]);
+    }
+
+    #[test]
+    fn a_program_that_varies_in_peace_may_vary() {
+        let with = |block| Verdicts::from([(key(0), block)]);
+        let calm = with(block(&["a", "b", "c"], 0));
+        let varying = varying(&calm, &with(block(&["a", "", "d"], 1)));
+        assert_eq!(varying, Varying::from([(Block::Generated(0), 2)]));
+        let found = |block, panics| differences(&calm, &with(block), panics, &varying);
+        assert_eq!(found(block(&["a", "b", "e"], 0), 0), (Vec::new(), 0));
+        assert_eq!(found(block(&["a", "", "e"], 1), 1), (Vec::new(), 1));
+        assert_eq!(found(block(&["x", "b", "e"], 0), 0).0.len(), 1);
+        // Another verdict is another verdict.
+        let mut divergence = block(&["a", "b", "e"], 0);
+        divergence.tally.divergences = 1;
+        assert_eq!(found(divergence, 0).0.len(), 1);
+        // The same was observed, and something else was made of it.
+        let mut counted = block(&["a", "b", "c"], 0);
+        counted.tally.agree += 1;
+        assert_eq!(found(counted, 0).0.len(), 1);
     }
 
     #[test]
