@@ -132,6 +132,11 @@ impl Actor {
 
     fn op(&mut self, program: &Program, number: u32, judged: bool) -> Result<(), Failure> {
         let step = program.steps[number as usize];
+        if step.lane.is_some() && step.actor != self.me {
+            section::take_part(self, program, number, judged)?;
+            self.control.await_turn(self.me);
+            return Ok(());
+        }
         self.progress(Phase::Op, number);
         self.fails.begin(step.fail)?;
         if step.lane.is_some() {

@@ -2,6 +2,7 @@
 //! once, by the supervisor, before it forks anybody. The actors take turns, so most of it has one writer at a time.
 
 use crate::log;
+use crate::section::{Meet, Told};
 use crate::sys::{self, Errno};
 use crate::tally::Tally;
 use serde::Serialize;
@@ -25,6 +26,9 @@ pub const BYTES: usize = 4096;
 pub const TEXT: usize = 8192;
 /// Of the staging area, what most executions do not exceed.
 const USUAL: usize = 8192;
+
+/// Bytes that a thread of a section has to tell what it came to: more than as many results as there may be take.
+const TOLD: usize = 128 << 10;
 
 /// Room before the steps for the head of an execution.
 const HEAD: usize = 8192;
@@ -124,6 +128,7 @@ pub struct Control {
     pub tally: Tally,
     /// The threads of the section that runs.
     pub lanes: [LaneState; MAX_LANES],
+    pub meet: Meet,
     /// Knobs that are set now, as `knobs` packs them.
     pub knobs: AtomicU64,
 
@@ -141,10 +146,13 @@ pub struct Control {
     text: UnsafeCell<[u8; 1024]>,
     scratch: UnsafeCell<Scratch>,
     staging: UnsafeCell<[u8; HEAD + MAX_PAYLOAD]>,
+    /// What each thread of the section that runs came to.
+    told: [(AtomicU32, UnsafeCell<[u8; TOLD]>); MAX_LANES],
 }
 
 // SAFETY: shared between processes, not threads. What is no atomic belongs to whoever has the turn, and to the supervisor
-// once no actor is left; handing on a turn is a release store and a wake, taking it an acquire load.
+// once no actor is left; handing on a turn is a release store and a wake, taking it an acquire load. What a thread came to belongs to its
+// actor until that leaves the section.
 unsafe impl Sync for Control {}
 
 /// The execution does not fit a frame.
@@ -304,6 +312,33 @@ impl Control {
     pub unsafe fn scratch(&self) -> &mut Scratch {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.scratch.get() }
+    }
+
+    /// Writes down what a thread of the section that runs came to.
+    ///
+    /// # Safety
+    /// It is a thread of the caller's process, and nobody reads it yet.
+    pub unsafe fn tell(&self, lane: usize, told: &Told) -> Result<(), String> {
+        let (len, bytes) = &self.told[lane];
+        // SAFETY: the caller's promise.
+        let room = unsafe { &mut *bytes.get() };
+        let used = postcard::to_slice(told, room)
+            .map_err(|_| "a thread has more to tell than there is room for".to_owned())?
+            .len();
+        len.store(used as u32, Release);
+        Ok(())
+    }
+
+    /// What a thread came to.
+    ///
+    /// # Safety
+    /// It was told in this section, and nobody writes it any more.
+    pub unsafe fn told(&self, lane: usize) -> Result<Told, String> {
+        let (len, bytes) = &self.told[lane];
+        let len = (len.load(Acquire) as usize).min(TOLD);
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { &(&*bytes.get())[..len] };
+        postcard::from_bytes(bytes).map_err(|e| format!("what thread {lane} told: {e}"))
     }
 
     // The staging area.

@@ -15,7 +15,8 @@
 //! | [`heap`] | memory of our own that does not grow |
 //! | [`control`] | memory shared by supervisor, worker and actors |
 //! | [`actor`] | turns, fork, exit |
-//! | [`section`] | threads of an actor that run at once |
+//! | [`section`] | threads that run at once, of one actor or several |
+//! | [`skew`] | when they begin, and on which processors |
 //! | [`thread`] | making threads |
 //! | [`tally`] | what comes of repetitions |
 //! | [`walks`] | how often the kernel walks page tables |
@@ -47,6 +48,7 @@ mod memory;
 mod perform;
 mod probe;
 mod section;
+mod skew;
 mod supervisor;
 mod swap;
 mod sys;

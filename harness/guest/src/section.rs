@@ -1,53 +1,68 @@
-//! Threads of one actor that run at once.
+//! Threads that run at once, of one actor or of several.
 //!
-//! They start at a barrier, on processors of their own, each after a delay that is another one at each repetition: the delays go
-//! through all of the time that a section takes, so that each op meets every part of the others. When all have ended, the
-//! actor reports what their ops returned.
+//! They start at a barrier, on processors of their own, each after a delay ([`crate::skew`]). The actor of the section's first step leads:
+//! the others make their threads when it gives them the turn, and tell what came of these in shared memory. When all have ended, the
+//! leader reports what their ops returned.
 
 use crate::access;
 use crate::actor::Actor;
+use crate::control::Control;
 use crate::failing::FailNth;
 use crate::heap;
 use crate::perform::{Bench, Traces};
+use crate::skew;
 use crate::sys;
 use crate::tally::Meeting;
 use crate::thread;
 use crate::uffd::Uffd;
+use serde::{Deserialize, Serialize};
 use std::ffi::c_void;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 use wire::bounded::MAX_MORE;
 use wire::{Op, OpResult, Program, MAX_LANES, MAX_LANE_STEPS};
 
 /// Values that a thread loads in one go.
 const VALUES: usize = 64;
-/// Repetitions after which the threads change processors.
-const TURNS: u32 = 4;
-/// A section that takes longer than this many nanoseconds is not gone through to its end by delays.
-const LONGEST: u64 = 2_000_000;
 
-/// What the threads have in common.
+/// Where the threads of all actors meet, in shared memory.
+#[repr(C)]
+pub struct Meet {
+    /// Threads that stand at the barrier.
+    ready: AtomicU32,
+    /// Threads that do not repeat and have not ended.
+    left: AtomicU32,
+    /// Actors besides the leader who have not told yet what their threads came to.
+    away: AtomicU32,
+}
+
+/// A thread as the program has it.
+struct Lane {
+    number: usize,
+    actor: u8,
+    repeats: bool,
+    /// The steps it performs.
+    steps: Vec<u32>,
+}
+
+/// What the threads of one process have in common.
 struct Common<'a> {
     /// The actor, of whom each thread makes what it needs. Nobody else uses it while they run.
     actor: *mut Actor,
     program: &'a Program,
     judged: bool,
+    meet: &'static Meet,
+    /// Threads of the section, those of other processes too.
     threads: u32,
-    /// Threads that stand at the barrier.
-    ready: AtomicU32,
-    /// Threads that do not repeat and have not ended.
-    left: AtomicU32,
 }
 
 /// One thread.
 struct Thread<'a> {
     common: &'a Common<'a>,
-    number: usize,
-    repeats: bool,
-    /// The steps it performs; the first `count` count.
-    steps: [u32; MAX_LANE_STEPS],
-    count: usize,
-    /// The actor's, where the section has calls through it.
+    lane: &'a Lane,
+    /// The actor's, where it has calls through it.
     uffd: Uffd,
     /// Rounds of a loop between the barrier and the first op.
     delay: u64,
@@ -57,6 +72,16 @@ struct Thread<'a> {
     /// When each step began and ended, nanoseconds.
     times: [(u64, u64); MAX_LANE_STEPS],
     traces: Traces,
+    failure: Option<String>,
+}
+
+/// What a thread came to, as its process tells the leader.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Told {
+    /// By its steps: what the op returned, all results that differ from the one before.
+    results: Vec<Vec<OpResult>>,
+    /// When each began and ended, nanoseconds.
+    times: Vec<(u64, u64)>,
     failure: Option<String>,
 }
 
@@ -74,10 +99,10 @@ pub fn range(program: &Program, first: u32) -> Range<usize> {
     first..first + threads.take_while(|step| step.lane.is_some()).count()
 }
 
-/// Runs a section of `actor`.
+/// Runs a section that begins with a step of `actor`.
 ///
 /// # Errors
-/// It cannot be run: more threads than there may be, no memory for one, an op that leaves the arena.
+/// It cannot be run: more threads than there may be, no memory for one, an actor who does not live, an op that leaves the arena.
 pub fn run(
     actor: &mut Actor,
     program: &Program,
@@ -85,71 +110,162 @@ pub fn run(
     judged: bool,
 ) -> Result<Ended, String> {
     let control = actor.control;
-    let (me, traces) = (actor.me, actor.traces);
-    let mut lanes: Vec<(usize, bool, Vec<u32>)> = Vec::new();
-    for number in section.clone() {
+    let lanes = lanes(program, section.clone())?;
+    let mut others: Vec<u8> = lanes.iter().map(|lane| lane.actor).collect();
+    others.sort_unstable();
+    others.dedup();
+    others.retain(|other| *other != actor.me);
+    if let Some(other) = others.iter().find(|other| !control.is_alive(**other)) {
+        return Err(format!("a thread of actor {other}, who does not live"));
+    }
+    control.meet.begin(&lanes, others.len());
+    others.iter().for_each(|other| control.hand_turn(*other));
+    work_own(actor, program, &lanes, judged)?;
+    control.meet.await_others();
+    let mut results: Vec<Vec<OpResult>> = vec![Vec::new(); section.len()];
+    let mut all: Vec<(&Lane, Told)> = Vec::with_capacity(lanes.len());
+    for lane in &lanes {
+        // SAFETY: whoever wrote it has said so, and waits for a turn.
+        let told = unsafe { control.told(lane.number) }?;
+        all.push((lane, told));
+    }
+    for (lane, told) in &mut all {
+        if let Some(why) = told.failure.take() {
+            return Err(why);
+        }
+        for (step, result) in lane.steps.iter().zip(&mut told.results) {
+            results[*step as usize - section.start] = std::mem::take(result);
+        }
+    }
+    let meeting = meeting(&all);
+    Ok(Ended { results, meeting })
+}
+
+/// Does the part of `actor`, who is not the leader, in the section that begins with a step.
+///
+/// # Errors
+/// As [`run`].
+pub fn take_part(
+    actor: &mut Actor,
+    program: &Program,
+    first: u32,
+    judged: bool,
+) -> Result<(), String> {
+    let lanes = lanes(program, range(program, first))?;
+    work_own(actor, program, &lanes, judged)?;
+    actor.control.meet.leave();
+    Ok(())
+}
+
+/// The threads of a section, in the order of their first steps.
+fn lanes(program: &Program, section: Range<usize>) -> Result<Vec<Lane>, String> {
+    let mut lanes: Vec<Lane> = Vec::new();
+    for number in section {
         let step = &program.steps[number];
         let Some(lane) = step.lane else { continue };
         let at = usize::from(lane.number);
-        if at >= MAX_LANES || step.actor != me {
+        let known = lanes.iter_mut().find(|known| known.number == at);
+        if at >= MAX_LANES
+            || known
+                .as_ref()
+                .is_some_and(|known| known.actor != step.actor)
+        {
             return Err(format!("step {number} is of no thread that there may be"));
         }
-        match lanes.iter_mut().find(|(known, ..)| *known == at) {
-            Some((_, _, steps)) => steps.push(number as u32),
-            None => lanes.push((at, lane.repeats, vec![number as u32])),
+        match known {
+            Some(known) => known.steps.push(number as u32),
+            None => lanes.push(Lane {
+                number: at,
+                actor: step.actor,
+                repeats: lane.repeats,
+                steps: vec![number as u32],
+            }),
         }
     }
-    let plain = lanes.iter().filter(|(_, repeats, _)| !repeats).count();
-    if plain == 0 || lanes.len() < 2 || lanes.iter().any(|l| l.2.len() > MAX_LANE_STEPS) {
+    let long = |lane: &Lane| lane.steps.len() > MAX_LANE_STEPS;
+    if lanes.len() < 2 || lanes.iter().all(|lane| lane.repeats) || lanes.iter().any(long) {
         return Err("a section of one thread, or of threads that never end".to_owned());
     }
-    let calls = program.steps[section.clone()].iter();
-    let needs_uffd = { calls }.any(|step| matches!(step.op, Op::Uffd { .. }));
-    let mut uffd = || match needs_uffd {
+    Ok(lanes)
+}
+
+impl Meet {
+    /// A section begins: its threads, and so many actors besides the leader.
+    fn begin(&self, lanes: &[Lane], others: usize) {
+        let plain = lanes.iter().filter(|lane| !lane.repeats).count();
+        self.ready.store(0, Relaxed);
+        self.left.store(plain as u32, Relaxed);
+        self.away.store(others as u32, Release);
+    }
+
+    /// One of the other actors has told what its threads came to.
+    fn leave(&self) {
+        if self.away.fetch_sub(1, AcqRel) == 1 {
+            sys::futex_wake(&self.away);
+        }
+    }
+
+    /// Waits until all others have.
+    fn await_others(&self) {
+        loop {
+            match self.away.load(Acquire) {
+                0 => return,
+                away => sys::futex_wait(&self.away, away),
+            }
+        }
+    }
+}
+
+/// Lets the threads of `actor` work, and tells what they came to.
+fn work_own(
+    actor: &mut Actor,
+    program: &Program,
+    lanes: &[Lane],
+    judged: bool,
+) -> Result<(), String> {
+    let control: &'static Control = actor.control;
+    let (me, traces) = (actor.me, actor.traces);
+    let needs_uffd = |lane: &Lane| {
+        let mut steps = lane.steps.iter();
+        steps.any(|step| matches!(program.steps[*step as usize].op, Op::Uffd { .. }))
+    };
+    let mut uffd = |lane: &Lane| match needs_uffd(lane) {
         true => actor.uffd.shared(),
         false => Uffd::default(),
     };
-    let uffds: [Uffd; MAX_LANES] = std::array::from_fn(|_| uffd());
+    let uffds: Vec<Uffd> = lanes.iter().map(&mut uffd).collect();
     let common = Common {
         actor,
         program,
         judged,
+        meet: &control.meet,
         threads: lanes.len() as u32,
-        ready: AtomicU32::new(0),
-        left: AtomicU32::new(plain as u32),
     };
-    let span = control.tally.span.load(Relaxed).min(LONGEST);
+    let span = control.tally.span.load(Relaxed);
     let round = control.round.load(Relaxed);
     let repetition = control.first.load(Relaxed).wrapping_add(round);
-    let delays = delays(repetition, span, lanes.len());
-    let cpus = processors();
-    // Neighbours are apart, and who shares a processor, where there are fewer of them than threads, is others from time to time.
-    let (turn, many) = ((repetition / TURNS) as usize, lanes.len());
-    let cpu_of = |thread: usize| ((thread + turn) % many) as u32 % cpus;
+    let delays = skew::delays(repetition, span, lanes.len());
     // This thread stands where the kernel likes: when it kept to one processor itself, threads that it made hardly met on arm64.
     let mut threads: Vec<Thread> = Vec::with_capacity(lanes.len());
-    for ((i, (number, repeats, list)), uffd) in lanes.iter().enumerate().zip(uffds) {
-        let mut steps = [0; MAX_LANE_STEPS];
-        steps[..list.len()].copy_from_slice(list);
-        threads.push(Thread {
-            common: &common,
-            number: *number,
-            repeats: *repeats,
-            steps,
-            count: list.len(),
-            uffd,
-            delay: delays[i],
-            cpu: cpu_of(i),
-            results: std::array::from_fn(|_| Vec::with_capacity(MAX_MORE + 1)),
-            times: [(0, 0); MAX_LANE_STEPS],
-            traces,
-            failure: None,
-        });
+    for ((i, lane), uffd) in lanes.iter().enumerate().zip(uffds) {
+        if lane.actor == me {
+            threads.push(Thread {
+                common: &common,
+                lane,
+                uffd,
+                delay: delays[i],
+                cpu: skew::processor(i, lanes.len(), repetition),
+                results: std::array::from_fn(|_| Vec::with_capacity(MAX_MORE + 1)),
+                times: [(0, 0); MAX_LANE_STEPS],
+                traces,
+                failure: None,
+            });
+        }
     }
     heap::share(true);
     let mut started = Ok(());
     for (thread, stack) in threads.iter_mut().zip(thread::free_stacks()) {
-        let tid = &control.lanes[thread.number].tid;
+        let tid = &control.lanes[thread.lane.number].tid;
         let argument = std::ptr::from_mut(thread).cast();
         // SAFETY: the threads are joined below, before anything that they use goes; `work` uses its `Thread` alone, of
         // `Common` what is atomic or not written, and the actor as `work` says.
@@ -162,96 +278,46 @@ pub fn run(
         // The others wait at the barrier for one who does not come.
         return Err(format!("a thread cannot be made: {errno}"));
     }
-    for lane in &lanes {
-        thread::join(&control.lanes[lane.0].tid);
+    for lane in lanes.iter().filter(|lane| lane.actor == me) {
+        thread::join(&control.lanes[lane.number].tid);
     }
     heap::share(false);
-    let mut results: Vec<Vec<OpResult>> = vec![Vec::new(); section.len()];
     for thread in &mut threads {
-        if let Some(why) = thread.failure.take() {
-            return Err(why);
-        }
-        for (at, result) in thread.results.iter_mut().enumerate().take(thread.count) {
-            results[thread.steps[at] as usize - section.start] = std::mem::take(result);
-        }
+        let steps = thread.lane.steps.len();
+        let told = Told {
+            results: thread.results[..steps]
+                .iter_mut()
+                .map(std::mem::take)
+                .collect(),
+            times: thread.times[..steps].to_vec(),
+            failure: thread.failure.take(),
+        };
+        // SAFETY: the place is this thread's, which has ended, and nobody reads it before we say that all is told.
+        unsafe { control.tell(thread.lane.number, &told) }?;
     }
-    let meeting = meeting(&threads);
     let left = threads.iter().map(|thread| thread.traces);
     let traces = left.fold(traces, Traces::and);
     drop(threads);
     // SAFETY: the threads have ended.
     unsafe { (*common.actor).traces = traces };
-    Ok(Ended { results, meeting })
-}
-
-/// Of this machine.
-fn processors() -> u32 {
-    // SAFETY: no memory involved.
-    let n = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-    n.clamp(1, 64) as u32
-}
-
-/// Rounds of the loop that each thread waits. The first one is the measure; each other one is ahead of it or behind it by up to
-/// a little more than the time that the longest works, evenly spread over the repetitions however many there are.
-fn delays(repetition: u32, span: u64, threads: usize) -> Vec<u64> {
-    /// Fractions whose multiples fill the unit cube evenly: powers of 1 / 1.2207 (x^4 = x + 1).
-    const STEPS: [f64; MAX_LANES - 1] = [0.819_172_513, 0.671_043_607, 0.549_700_478];
-    let reach = span as f64 * 1.25;
-    let nth = |step: f64| (f64::from(repetition) * step + 0.5).fract() * 2.0 - 1.0;
-    let mut at: Vec<f64> = vec![0.0];
-    at.extend(STEPS.iter().map(|step| nth(*step) * reach));
-    at.truncate(threads);
-    let earliest = at.iter().copied().fold(0.0, f64::min);
-    let rounds = |nanos: f64| (nanos / nanos_per_round()) as u64;
-    at.iter().map(|nanos| rounds(nanos - earliest)).collect()
-}
-
-/// One round of the loop that [`wait`] is.
-fn wait(rounds: u64) {
-    for round in 0..rounds {
-        std::hint::black_box(round);
-    }
-}
-
-/// How long a round of [`wait`] takes here.
-fn nanos_per_round() -> f64 {
-    /// Thousandths of a nanosecond; 0: not measured.
-    static MEASURED: AtomicU32 = AtomicU32::new(0);
-    /// Nanoseconds that a clock of any kind can tell from nothing; one that counts ticks needs several.
-    const LONG: u64 = 50_000;
-    let mut measured = MEASURED.load(Relaxed);
-    if measured == 0 {
-        let time = |rounds| {
-            let began = sys::now();
-            wait(rounds);
-            sys::now() - began
-        };
-        let mut rounds = 20_000;
-        let best = loop {
-            let best = (0..5).map(|_| time(rounds)).min().unwrap_or(0);
-            if best >= LONG || rounds >= 1 << 30 {
-                break best;
-            }
-            rounds *= 2;
-        };
-        measured = (best * 1000 / rounds).clamp(1, 1 << 30) as u32;
-        MEASURED.store(measured, Relaxed);
-    }
-    f64::from(measured) / 1000.0
+    Ok(())
 }
 
 /// How the threads met. Of a thread that repeats its op, the time from its first beginning to its last end counts.
-fn meeting(threads: &[Thread]) -> Meeting {
-    let mut begins: Vec<(u64, usize)> = threads.iter().map(|t| (t.times[0].0, t.number)).collect();
+fn meeting(threads: &[(&Lane, Told)]) -> Meeting {
+    let begins = threads
+        .iter()
+        .map(|(lane, told)| (told.times[0].0, lane.number));
+    let mut begins: Vec<(u64, usize)> = begins.collect();
     begins.sort_unstable();
-    let plain = threads.iter().filter(|thread| !thread.repeats);
-    let longest = plain.map(|t| t.times[t.count - 1].1 - t.times[0].0).max();
+    let plain = threads.iter().filter(|(lane, _)| !lane.repeats);
+    let length = |told: &Told| told.times.last().map_or(0, |end| end.1) - told.times[0].0;
+    let longest = plain.map(|(_, told)| length(told)).max();
     let overlap = |a: &(u64, u64), b: &(u64, u64)| a.0 < b.1 && b.0 < a.1;
-    let overlapped = threads.iter().enumerate().any(|(i, a)| {
-        threads[..i].iter().any(|b| {
-            let mine = a.times[..a.count].iter();
-            mine.clone()
-                .any(|x| b.times[..b.count].iter().any(|y| overlap(x, y)))
+    let overlapped = threads.iter().enumerate().any(|(i, (_, a))| {
+        threads[..i].iter().any(|(_, b)| {
+            let mut mine = a.times.iter();
+            mine.any(|x| b.times.iter().any(|y| overlap(x, y)))
         })
     });
     Meeting {
@@ -278,7 +344,7 @@ fn signal(actor: &Actor, lane: u8) -> Result<OpResult, String> {
 
 /// What a thread does.
 extern "C" fn work(argument: *mut c_void) {
-    // SAFETY: the `Thread` that `run` handed over for this thread alone.
+    // SAFETY: the `Thread` that `work_own` handed over for this thread alone.
     let me = unsafe { &mut *argument.cast::<Thread>() };
     let common = me.common;
     thread::pin(me.cpu);
@@ -299,14 +365,14 @@ extern "C" fn work(argument: *mut c_void) {
         traces: &mut me.traces,
     };
     let storm = u64::from(actor.control.op_limit_ms.load(Relaxed)) * 1_000_000 / 2;
-    let lane = &actor.control.lanes[me.number];
-    lane.step.store(me.steps[0], Relaxed);
-    common.ready.fetch_add(1, AcqRel);
+    let lane = &actor.control.lanes[me.lane.number];
+    let (repeats, meet) = (me.lane.repeats, common.meet);
+    lane.step.store(me.lane.steps[0], Relaxed);
+    meet.ready.fetch_add(1, AcqRel);
     // No hint that this is a loop: an emulated processor would leave it for long.
-    while common.ready.load(Acquire) < common.threads {}
-    wait(me.delay);
-    'all: for at in 0..me.count {
-        let number = me.steps[at];
+    while meet.ready.load(Acquire) < common.threads {}
+    skew::wait(me.delay);
+    'all: for (at, &number) in me.lane.steps.iter().enumerate() {
         let op = common.program.steps[number as usize].op;
         lane.step.store(number, Relaxed);
         let list = &mut me.results[at];
@@ -344,13 +410,13 @@ extern "C" fn work(argument: *mut c_void) {
             }
             // Guard install may start over for as long as others fill its range: that it ends is promised only once they stop.
             let tired = sys::now() - began > storm;
-            if !me.repeats || common.left.load(Acquire) == 0 || tired {
+            if !repeats || meet.left.load(Acquire) == 0 || tired {
                 break;
             }
         }
         me.times[at] = (began, sys::now());
     }
-    if !me.repeats {
-        common.left.fetch_sub(1, AcqRel);
+    if !repeats {
+        meet.left.fetch_sub(1, AcqRel);
     }
 }

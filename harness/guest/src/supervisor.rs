@@ -141,7 +141,7 @@ impl Supervisor {
             return;
         }
         let pid = control.pids[usize::from(progress.actor) % control.pids.len()].load(Relaxed);
-        let stack = match threads_of(control, pid) {
+        let stack = match threads_of(control) {
             threads if threads.is_empty() => stack_of(&format!("/proc/{pid}")),
             threads => threads,
         };
@@ -250,14 +250,14 @@ fn dead(pid: i32) -> Option<i32> {
     (state == "Z" || state == "X").then(|| fields.last().and_then(|f| f.parse().ok()).unwrap_or(0))
 }
 
-/// Where each thread of the section that runs is stuck; empty when none runs.
-fn threads_of(control: &Control, pid: i32) -> String {
+/// Where each thread of the section that runs is stuck, whosever it is; empty when none runs.
+fn threads_of(control: &Control) -> String {
     let mut text = String::new();
     for (lane, name) in control.lanes.iter().zip('a'..) {
         let tid = lane.tid.load(Relaxed);
         if tid != 0 {
             let step = lane.step.load(Relaxed);
-            let stack = stack_of(&format!("/proc/{pid}/task/{tid}"));
+            let stack = stack_of(&format!("/proc/{tid}"));
             let share = stack.chars().take(STACK / control.lanes.len() - 64);
             text += &format!("thread {name} in op {step}:\n");
             text.extend(share);

@@ -22,6 +22,7 @@ use crate::log::KernelLog;
 use crate::look::{Eyes, Features};
 use crate::memory::Buddies;
 use crate::perform::{self, Traces};
+use crate::skew;
 use crate::sys;
 use crate::transfer::Ends;
 use crate::uffd::Uffd;
@@ -225,6 +226,8 @@ impl Worker {
         let control = self.setup.control;
         control.judged.store(1, Relaxed);
         control.raced.store(1, Relaxed);
+        // For all actors to come.
+        skew::nanos_per_round();
         let no_walks = match walks {
             true => self.count_walks().err(),
             false => None,

@@ -7,7 +7,7 @@ use crate::kernel::Execution;
 use oracle::geometry::Geometry;
 use oracle::judge::{Observation, Verdict};
 use oracle::profile::{Profile, BEHAVIOURS};
-use oracle::program::Program;
+use oracle::program::{ActorId, Program};
 use oracle::race::{explore, Move};
 
 /// Why an execution of the first section of `program` is forbidden, in lines for people: the order of steps that leads there, and which
@@ -85,23 +85,28 @@ const GAP: usize = 2;
 /// Most columns of one thread.
 const COLUMN: usize = 34;
 
-/// An order of steps as a picture: a column for each thread, time going down.
+/// An order of steps as a picture: a column for each thread, time going down. Whose a thread is is told where they are not all the same
+/// actor's.
 pub fn timeline(steps: &[Move]) -> String {
-    let mut lanes: Vec<char> = steps.iter().map(|step| step.lane).collect();
+    let mut lanes: Vec<(char, ActorId)> = steps.iter().map(|s| (s.lane, s.actor)).collect();
     lanes.sort_unstable();
     lanes.dedup();
     let column = (WIDTH / lanes.len().max(1)).saturating_sub(GAP).min(COLUMN);
-    let row = |cell: &dyn Fn(char) -> String| {
+    let row = |cell: &dyn Fn((char, ActorId)) -> String| {
         let cells = lanes.iter().map(|lane| format!("{:column$}", cell(*lane)));
         let (margin, gap) = (" ".repeat(MARGIN), " ".repeat(GAP));
         let cells = cells.collect::<Vec<_>>().join(&gap);
         format!("{margin}{}\n", cells.trim_end())
     };
-    let mut text = row(&|lane| format!("thread {lane}"));
+    let several = lanes.iter().any(|(_, actor)| *actor != lanes[0].1);
+    let mut text = row(&|(lane, actor)| match several {
+        true => format!("thread {lane}, actor {actor}"),
+        false => format!("thread {lane}"),
+    });
     text += &row(&|_| "-".repeat(column));
     for step in steps {
         for line in fill(&step.what, column) {
-            text += &row(&|lane| match lane == step.lane {
+            text += &row(&|(lane, _)| match lane == step.lane {
                 true => line.clone(),
                 false => "|".to_owned(),
             });
@@ -132,6 +137,7 @@ mod tests {
     fn step(lane: char, what: &str) -> Move {
         Move {
             lane,
+            actor: 0,
             what: what.to_owned(),
         }
     }
@@ -149,6 +155,17 @@ mod tests {
    |                                   loads from page 0+1
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn whose_a_thread_is_is_told_where_it_matters() {
+        let of = |actor, step: Move| Move { actor, ..step };
+        let text = timeline(&[of(0, step('a', "loads")), of(1, step('b', "stores"))]);
+        let first = text.lines().next();
+        let expected = "   thread a, actor 0                   thread b, actor 1";
+        assert_eq!(first, Some(expected));
+        let text = timeline(&[of(1, step('a', "loads")), of(1, step('b', "stores"))]);
+        assert!(text.starts_with("   thread a  ") && !text.contains("actor"));
     }
 
     #[test]

@@ -348,7 +348,7 @@ pub struct Lane {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub actor: u8,
-    /// Steps that follow each other and have a lane are one section: its threads, all of one actor, start together. Only after the
+    /// Steps that follow each other and have a lane are one section: its threads, each of one actor, start together. Only after the
     /// last step of a section is anything looked at.
     pub lane: Option<Lane>,
     pub op: Op,

@@ -61,7 +61,7 @@ impl Program {
         }
     }
 
-    /// The same, with threads that run at once permitted: each section has two to four threads of one actor, of at most
+    /// The same, with threads that run at once permitted: each section has two to four threads, each of one actor, of at most
     /// [`super::MAX_LANE_OPS`] ops each, one of which at least does not repeat.
     ///
     /// # Errors

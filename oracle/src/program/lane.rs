@@ -1,5 +1,5 @@
-//! Threads that run at once. Steps that follow each other and have a lane are one section: its threads start together, each
-//! performs its own steps in order, and what follows the section waits for all of them.
+//! Threads that run at once. Steps that follow each other and have a lane are one section: its threads, each of them some actor's,
+//! start together, each performs its own steps in order, and what follows the section waits for all of them.
 
 use super::{ActorId, Advice, Op, Program, Step, UffdCall};
 use crate::geometry::Range as Pages;
@@ -82,8 +82,17 @@ impl Program {
 /// What is wrong with the steps of one section, and with which of them.
 pub(super) fn check(steps: &[Step]) -> Result<(), (usize, String)> {
     let lanes: Vec<Lane> = steps.iter().filter_map(|step| step.lane).collect();
-    let actor: ActorId = steps.first().map_or(0, |step| step.actor);
     let mut seen: [(usize, Option<bool>); MAX_LANES] = Default::default();
+    let of = |number: u8| {
+        let first = steps
+            .iter()
+            .find(|s| s.lane.is_some_and(|l| l.number == number));
+        first.map(|step| step.actor)
+    };
+    let is_made = |actor: ActorId| {
+        let makes = |step: &Step| matches!(step.op, Op::Fork { child } if child == actor);
+        steps.iter().any(makes)
+    };
     for (i, (step, lane)) in steps.iter().zip(&lanes).enumerate() {
         let wrong = |what: String| Err((i, what));
         let Some((ops, repeats)) = seen.get_mut(usize::from(lane.number)) else {
@@ -97,9 +106,13 @@ pub(super) fn check(steps: &[Step]) -> Result<(), (usize, String)> {
             return wrong("a thread that repeats has one op, and its line alone".into());
         }
         *repeats = Some(lane.repeats);
-        if step.actor != actor {
+        if of(lane.number) != Some(step.actor) {
+            return wrong("all ops of a thread are one actor's".into());
+        }
+        let mut named = [Some(step.actor), step.op.other()].into_iter().flatten();
+        if let Some(child) = named.find(|actor| is_made(*actor)) {
             return wrong(format!(
-                "the threads of a section belong to one actor, here {actor}"
+                "actor {child} is made in the section, and acts when it is over"
             ));
         }
         if !may_run_beside_others(&step.op) {
@@ -113,8 +126,8 @@ pub(super) fn check(steps: &[Step]) -> Result<(), (usize, String)> {
             let forks = |s: &Step| {
                 matches!(s.op, Op::Fork { .. }) && s.lane.is_some_and(|l| l.number == to)
             };
-            if to == lane.number || other.is_none() {
-                return wrong("a signal goes to another thread of the section".into());
+            if to == lane.number || other.is_none() || of(to) != Some(step.actor) {
+                return wrong("a signal goes to another thread of the same actor".into());
             }
             if lane.repeats && steps.iter().any(forks) {
                 return wrong(
@@ -151,23 +164,25 @@ fn may_run_beside_others(op: &Op) -> bool {
     match op {
         Op::Mmap { place, .. } => *place == super::Place::Fixed,
         Op::Madvise { advice, .. } => *advice != Advice::Unknown,
-        // On the caller's own memory, with ranges that each are something to do.
+        // With ranges that each are something to do.
         Op::ProcessMadvise {
             advice,
             vectors,
-            whose: None,
             unknown_flag: false,
+            ..
         } => {
-            let walks = matches!(
-                advice,
+            let known = match advice {
                 Advice::GuardInstall
-                    | Advice::GuardRemove
-                    | Advice::DontNeed
-                    | Advice::Free
-                    | Advice::Cold
-                    | Advice::PageOut
-            );
-            walks && vectors.iter().all(whole)
+                | Advice::GuardRemove
+                | Advice::DontNeed
+                | Advice::Free
+                | Advice::Cold
+                | Advice::PageOut => true,
+                // It takes locks for each of its ranges anew.
+                Advice::Collapse => vectors.iter().count() == 1,
+                _ => false,
+            };
+            known && vectors.iter().all(whole)
         }
         Op::ProcessMadvise { .. } => false,
         Op::Signal { .. } => true,

@@ -1,10 +1,10 @@
 //! A load or a store: an attempt, a fault where it needs one, another attempt.
 
-use super::rules::{FAULT_THEN_ACCESS, INSTALL_SKIPS_FLUSH, STALE};
+use super::rules::{FAULT_THEN_ACCESS, INSTALL_SKIPS_FLUSH, STALE, STORES_TO_COPY};
 use super::stale::{fault_of, ready};
 use super::state::{At, Script, State, Taken};
 use crate::judge::{Access, Outcome, ValueRun};
-use crate::program::{Advice, Op};
+use crate::program::{ActorId, Advice, Op};
 use crate::rules::access::Purpose;
 use crate::rules::registry::index_of;
 use crate::rules::{resume, touch_page, RuleSet};
@@ -61,10 +61,10 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
             out,
         );
     }
-    let actor = script.actor;
+    let actor = script.lanes[lane].actor;
     let of_page = u32::try_from(page).ok();
     let is_ready = of_page.is_some_and(|p| ready(&state.world, actor, p, purpose));
-    let may_fault = !state.keeps_readers_out(lane);
+    let may_fault = !state.keeps_readers_out(script, lane);
     if !is_ready && !may_fault {
         return;
     }
@@ -96,7 +96,7 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
             any = true;
             let mut next = state.clone();
             next.world = branch.world;
-            next.comes_anew(lane, of_page);
+            next.comes_anew(lane, actor, of_page);
             next.lanes[lane].at = At::Access(so_far.clone());
             let what = format!("faults page {} in", place(page, g));
             let mut taken = Taken::new(next, what, &[index_of(&FAULT_THEN_ACCESS)]);
@@ -110,7 +110,13 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
     for branch in touch_page(resume(state.world.clone(), actor), page, purpose) {
         let mut next = state.clone();
         next.world = branch.world;
-        next.comes_anew(lane, of_page);
+        next.comes_anew(lane, actor, of_page);
+        let mut rules = Vec::new();
+        if let (Some(page), Purpose::Store(_)) = (of_page, purpose) {
+            if next.stores_to_copy(actor, page) {
+                rules.push(index_of(&STORES_TO_COPY));
+            }
+        }
         let mut what = format!("{verb} page {}", place(page, g));
         let mut now = so_far.clone();
         match branch.outcome {
@@ -131,7 +137,7 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
             }
             other => next.finish(lane, other),
         }
-        let mut taken = Taken::new(next, what, &[]);
+        let mut taken = Taken::new(next, what, &rules);
         taken.rules.merge(&branch.rules);
         out.push(taken);
     }
@@ -148,8 +154,9 @@ fn old_way(
     out: &mut Vec<Taken>,
 ) {
     let g = state.world.geometry();
+    let actor = script.lanes[lane].actor;
     for (i, stale) in state.stale.iter().enumerate() {
-        let Some(content) = stale.reaches(&state.world, script.actor, lane, page, purpose) else {
+        let Some(content) = stale.reaches(&state.world, actor, lane, page, purpose) else {
             continue;
         };
         let mut next = state.clone();
@@ -171,7 +178,7 @@ fn old_way(
         let place = place(page.into(), g);
         let what = format!("{what} page {place} through a translation of before");
         let mut rules = vec![index_of(&STALE)];
-        let now = state.world.actors[usize::from(script.actor)].as_ref();
+        let now = state.world.actors[usize::from(actor)].as_ref();
         let guarded = now.is_some_and(|mm| mm.slots.get(page) == Some(Slot::Guard));
         if guarded && state.world.profile().install_skips_flush {
             rules.push(index_of(&INSTALL_SKIPS_FLUSH));
@@ -199,9 +206,10 @@ fn outcome(purpose: Purpose, access: Access) -> Outcome {
 
 impl State {
     /// A thread's processor has looked the page up in the page table.
-    fn comes_anew(&mut self, lane: usize, page: Option<u32>) {
+    fn comes_anew(&mut self, lane: usize, actor: ActorId, page: Option<u32>) {
         if let Some(page) = page {
-            self.stale.iter_mut().for_each(|s| s.goes(lane, page));
+            let stale = self.stale.iter_mut();
+            stale.for_each(|s| s.goes(lane, actor, page));
         }
     }
 

@@ -27,18 +27,19 @@ fn lock(op: &Op) -> Lock {
 /// The call does all that it does; whoever still remembers a translation may use it until it returns.
 pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &mut Vec<Taken>) {
     let lock = lock(op);
-    if lock != Lock::None && state.keeps_writers_out(lane) {
+    if lock != Lock::None && state.keeps_writers_out(script, lane) {
         return;
     }
-    if op.advice() == Some(Advice::Remove) && state.keeps_readers_out(lane) {
+    if op.advice() == Some(Advice::Remove) && state.keeps_readers_out(script, lane) {
         return;
     }
-    let step = Step::new(script.actor, *op);
-    let before = state.world.actors[usize::from(script.actor)].clone();
+    let actor = script.lanes[lane].actor;
+    let step = Step::new(actor, *op);
+    let before = state.world.actors[usize::from(actor)].clone();
     let early = state.world.profile().flags_read_early && splits(op);
     let then = match (&state.lanes[lane].at, &before) {
         (At::HasReadFlags(then), _) => Some(then.clone()),
-        (_, Some(mm)) if early && state.others_install(lane, script) => {
+        (_, Some(mm)) if early && state.others_install(lane, script, actor) => {
             let mut next = state.clone();
             next.lanes[lane].at = At::HasReadFlags(mm.clone());
             let what = format!("begins {} and reads the flags of the VMA", op.name());
@@ -53,7 +54,7 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
         };
         let mut worlds = vec![(branch.world.clone(), vec![rule])];
         if let Some(then) = &then {
-            let lost = lost(&branch.world, then, op, script.actor);
+            let lost = lost(&branch.world, then, op, actor);
             worlds.extend(
                 lost.into_iter()
                     .map(|w| (w, vec![rule, index_of(&FLAGS_READ_EARLY)])),
@@ -62,7 +63,7 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
         for (world, rules) in worlds {
             let mut next = state.clone();
             next.world = world;
-            next.takes_effect(script, lane, before.as_ref(), branch.outcome.clone(), lock);
+            next.takes_effect(script, lane, &state.world, branch.outcome.clone(), lock);
             let mut taken = Taken::new(next, format!("does {}", op.name()), &rules);
             taken.rules.merge(&branch.rules);
             out.push(taken);
@@ -73,10 +74,11 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
 /// A look at page tables and VMAs, as whoever reads pagemap and smaps takes it: with the mmap lock or the VMA locked for reading, and
 /// in one piece, for what is told there is true of the moment in between (see [`crate::rules::report::LOOK`]).
 pub(super) fn look(state: &State, script: &Script, lane: usize, op: &Op, out: &mut Vec<Taken>) {
-    if state.keeps_readers_out(lane) {
+    if state.keeps_readers_out(script, lane) {
         return;
     }
-    for branch in state.world.apply(&Step::new(script.actor, *op)) {
+    let actor = script.lanes[lane].actor;
+    for branch in state.world.apply(&Step::new(actor, *op)) {
         let mut next = state.clone();
         next.world = branch.world;
         next.finish(lane, branch.outcome);

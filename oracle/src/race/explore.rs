@@ -4,7 +4,7 @@
 use super::lane;
 use super::state::{Lane, Script, State};
 use crate::judge::Outcome;
-use crate::program::Step;
+use crate::program::{ActorId, Step};
 use crate::rules::RuleSet;
 use crate::space::World;
 use std::collections::hash_map::Entry;
@@ -18,6 +18,8 @@ pub const MOST_STATES: usize = 60_000;
 pub struct Move {
     /// `a` to `d`.
     pub lane: char,
+    /// Whose thread it is.
+    pub actor: ActorId,
     /// What it does: `faults page 1+2 in`.
     pub what: String,
 }
@@ -147,15 +149,19 @@ impl Search {
             }
             for number in 0..script.lanes.len() {
                 for mut taken in lane::next(&state, script, number) {
-                    taken.state.world = taken.state.world.compact();
+                    taken.state = taken.state.compact();
                     rules.merge(&taken.rules);
                     let node = self.nodes.len();
                     if let Entry::Vacant(place) = self.known.entry(taken.state.clone()) {
                         place.insert(node);
-                        let lane = script.lanes[number].letter;
-                        let what = taken.what;
+                        let lane = &script.lanes[number];
+                        let step = Move {
+                            lane: lane.letter,
+                            actor: lane.actor,
+                            what: taken.what,
+                        };
                         self.nodes.push(Node {
-                            from: Some((at, Move { lane, what })),
+                            from: Some((at, step)),
                             rules: taken.rules,
                         });
                         self.waiting.push_back((taken.state, node));

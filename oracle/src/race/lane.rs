@@ -1,17 +1,25 @@
 //! What one thread may do next.
 
-use super::rules::SIGNAL;
+use super::rules::{OWN_LOCKS, SIGNAL};
 use super::stale::{By, Stale};
 use super::state::{At, Lane, Lock, Script, State, Taken};
 use super::{access, exclusive, uffd, walk};
 use crate::judge::Outcome;
-use crate::program::Op;
+use crate::program::{ActorId, Op};
 use crate::rules::registry::index_of;
-use crate::space::mm::Mm;
-use std::sync::Arc;
+use crate::space::World;
 
 /// Every step that a thread may take. None when it has ended or waits for another.
 pub(super) fn next(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
+    let mut out = steps(state, script, lane);
+    if state.others_hold_their_own(script, lane) {
+        let taken = out.iter_mut();
+        taken.for_each(|taken| taken.rules.insert_index(index_of(&OWN_LOCKS)));
+    }
+    out
+}
+
+fn steps(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
     let mut out = Vec::new();
     let here = &script.lanes[lane];
     let Some((_, op)) = here.ops.get(state.lanes[lane].op) else {
@@ -41,7 +49,7 @@ pub(super) fn next(state: &State, script: &Script, lane: usize) -> Vec<Taken> {
             "sends a signal".into(),
             &[index_of(&SIGNAL)],
         ));
-    } else if let Some(advice) = walk::advice(&state.world, script.actor, op) {
+    } else if let Some(advice) = walk::advice(&state.world, here.actor, op) {
         walk::next(state, script, lane, op, advice, &mut out);
     } else {
         match *op {
@@ -96,16 +104,21 @@ impl State {
         self.forget(|stale| stale.lane == lane);
     }
 
-    /// The thread has told every processor what it changed, and what others have that zap in batches as well. Whether there was
-    /// anything of the latter.
-    pub fn flush_batches(&mut self, lane: usize) -> bool {
+    /// The thread has told every processor what it changed, and what others have that zap in batches in an actor's memory as well.
+    /// Whether there was anything of the latter.
+    pub fn flush_batches(&mut self, lane: usize, actor: ActorId) -> bool {
         self.flush(lane);
-        self.forget(|stale| stale.by == By::Batch)
+        self.forget(|stale| stale.by == By::Batch && stale.actor == actor)
     }
 
-    /// The thread has told every processor what reclaim took of the pages `[start, end)`. Whether there was anything.
-    pub fn flush_reclaim(&mut self, start: u32, end: u32) -> bool {
-        self.forget(|stale| stale.by == By::Reclaim && stale.start < end && start < stale.end)
+    /// The thread has told every processor what reclaim took of the pages `[start, end)` of an actor. Whether there was anything.
+    pub fn flush_reclaim(&mut self, actor: ActorId, start: u32, end: u32) -> bool {
+        self.forget(|stale| {
+            stale.by == By::Reclaim
+                && stale.actor == actor
+                && stale.start < end
+                && start < stale.end
+        })
     }
 
     fn forget(&mut self, which: impl Fn(&Stale) -> bool) -> bool {
@@ -114,28 +127,39 @@ impl State {
         self.stale.len() < before
     }
 
-    /// The thread's op has had its effect on an address space that was `before`. Where others access memory they may go the old way
-    /// until it returns.
+    /// The thread's op has had its effect on a machine that was as `before`. Where others access memory that it is about, or that it has
+    /// changed, they may go the old way until it returns.
     pub fn takes_effect(
         &mut self,
         script: &Script,
         lane: usize,
-        before: Option<&Arc<Mm>>,
+        before: &World,
         outcome: Outcome,
         lock: Lock,
     ) {
-        let Some(mm) = before.filter(|_| self.others_access(lane, script)) else {
-            return self.finish(lane, outcome);
-        };
-        self.stale.push(Stale {
-            lane,
-            by: By::Alone,
-            mm: mm.clone(),
-            start: 0,
-            end: self.world.geometry().arena_pages(),
-            gone: Vec::new(),
-        });
-        self.effect(lane, outcome, lock);
+        let space = self.space(script, lane);
+        let mut any = false;
+        for (actor, mm) in (0..).zip(&before.actors) {
+            let Some(mm) = mm else { continue };
+            let changed = self.world.actors[usize::from(actor)].as_ref() != Some(mm);
+            let concerned = actor == space || changed;
+            if concerned && self.others_access(lane, script, actor) {
+                any = true;
+                self.stale.push(Stale {
+                    lane,
+                    by: By::Alone,
+                    actor,
+                    mm: mm.clone(),
+                    start: 0,
+                    end: self.world.geometry().arena_pages(),
+                    gone: Vec::new(),
+                });
+            }
+        }
+        match any {
+            true => self.effect(lane, outcome, lock),
+            false => self.finish(lane, outcome),
+        }
     }
 
     /// The thread's op has had its effect; others learn of it when it returns.

@@ -1,4 +1,4 @@
-//! What several threads of one process may see when their ops run at once.
+//! What several threads, of one process or of several, may see when their ops run at once.
 //!
 //! The kernel does not do a call in one piece. Guard install walks page tables, stops at an entry in use, zaps, walks again; a
 //! fault in another thread fits in between. Here an op is a sequence of *steps*, each of which the kernel does under a lock that

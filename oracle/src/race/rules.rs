@@ -134,6 +134,24 @@ pub const STALE: Rule = Rule {
     about: ANY,
 };
 
+pub const STORES_TO_COPY: Rule = Rule {
+    name: "race/stale-translation/holds-the-page",
+    text: "A page that one process lets go of is held until the processors have been told. A store by another process that it was shared            with since fork goes to a copy meanwhile: whoever reaches the page the old way does not see it.",
+    source: "mm/memory.c wp_can_reuse_anon_folio: folio_ref_count; mm/mmu_gather.c __tlb_remove_folio_pages",
+    since: "all",
+    about: &[Class::Value],
+};
+
+pub const OWN_LOCKS: Rule = Rule {
+    name: "race/processes/own-locks",
+    text: "Each process has an mmap lock, VMAs, page tables and translations of its own: its threads wait for those of another only where \
+           an op of one is about the memory of the other, as process_madvise is. What processes share is what a page holds, the page \
+           cache, and the length of files.",
+    source: "include/linux/mm_types.h mm_struct; mm/madvise.c process_madvise",
+    since: "all",
+    about: ANY,
+};
+
 pub const TOLD_BY_ANOTHER: Rule = Rule {
     name: "race/stale-translation/told-by-another",
     text: "DONTNEED, FREE, COLD, PAGEOUT and the zap of guard install count themselves while they take pages away in batches. One that ends and \

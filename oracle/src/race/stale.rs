@@ -1,10 +1,11 @@
 //! Translations that a processor still remembers after the page table says otherwise.
 
+use super::state::State;
 use crate::program::ActorId;
 use crate::rules::access::Purpose;
 use crate::rules::{resume, touch_page};
-use crate::space::mm::Mm;
-use crate::space::slots::Slot;
+use crate::space::mm::{block_of, Mm, Table};
+use crate::space::slots::{PageId, Slot};
 use crate::space::{Content, World};
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ pub(super) struct Stale {
     /// The thread that has not told the others yet.
     pub lane: usize,
     pub by: By,
+    /// Whose address space.
+    pub actor: ActorId,
     pub mm: Arc<Mm>,
     /// Pages that it is about: `[start, end)`.
     pub start: u32,
@@ -34,17 +37,18 @@ pub(super) enum By {
 }
 
 impl Stale {
-    /// A thread comes to a page the new way.
-    pub fn goes(&mut self, lane: usize, page: u32) {
+    /// A thread of an actor comes to a page the new way.
+    pub fn goes(&mut self, lane: usize, actor: ActorId, page: u32) {
         let gone = (lane, page);
-        if lane != self.lane && (self.start..self.end).contains(&page) {
+        let concerned = lane != self.lane && actor == self.actor;
+        if concerned && (self.start..self.end).contains(&page) {
             if let Err(at) = self.gone.binary_search(&gone) {
                 self.gone.insert(at, gone);
             }
         }
     }
 
-    /// Whether an access to a page needed no fault when the address space was so; what the page holds by now.
+    /// Whether an access of an actor to a page needed no fault when the address space was so; what the page holds by now.
     pub fn reaches(
         &self,
         world: &World,
@@ -53,7 +57,7 @@ impl Stale {
         page: u32,
         purpose: Purpose,
     ) -> Option<Content> {
-        if lane == self.lane || self.gone.contains(&(lane, page)) {
+        if actor != self.actor || lane == self.lane || self.gone.contains(&(lane, page)) {
             return None;
         }
         if !(self.start..self.end).contains(&page) {
@@ -71,23 +75,12 @@ impl Stale {
         match slot {
             Slot::Anon { id, content } => {
                 // Others may have stored to the page since.
-                let mms = world.actors.iter().flatten();
-                let now = mms
-                    .flat_map(|mm| mm.slots.runs_in(0, u32::MAX).collect::<Vec<_>>())
-                    .find_map(|run| {
-                        let pages = run.end - run.start;
-                        let Slot::Anon { id: first, .. } = run.slot else {
-                            return None;
-                        };
-                        let n =
-                            id.0.checked_sub(first.0)
-                                .filter(|n| *n < u64::from(pages))?;
-                        match run.slot.plus(n as u32) {
-                            Slot::Anon { content, .. } => Some(content),
-                            _ => None,
-                        }
-                    });
-                Some(now.unwrap_or(content))
+                let now = world
+                    .actors
+                    .iter()
+                    .flatten()
+                    .find_map(|mm| place_of(mm, id));
+                Some(now.map_or(content, |(_, content)| content))
             }
             Slot::File => {
                 let vma = self.mm.vma_index(page).map(|i| &self.mm.vmas[i])?;
@@ -103,14 +96,7 @@ impl Stale {
         match self.mm.slots.get(page) {
             Some(Slot::Anon { id, .. }) => {
                 for mm in world.actors.iter_mut().flatten() {
-                    let at = mm.slots.runs_in(0, u32::MAX).find_map(|run| {
-                        let Slot::Anon { id: first, .. } = run.slot else {
-                            return None;
-                        };
-                        let n = id.0.checked_sub(first.0)?;
-                        (n < u64::from(run.end - run.start)).then(|| run.start + n as u32)
-                    });
-                    if let Some(at) = at {
+                    if let Some((at, _)) = place_of(mm, id) {
                         let mm = Arc::make_mut(mm);
                         mm.slots.set(at, at + 1, Slot::Anon { id, content });
                     }
@@ -130,6 +116,46 @@ impl Stale {
             }
             _ => {}
         }
+    }
+}
+
+/// Where an address space maps an anonymous page, and what that holds.
+fn place_of(mm: &Mm, id: PageId) -> Option<(u32, Content)> {
+    mm.slots.runs_in(0, u32::MAX).find_map(|run| {
+        let Slot::Anon { id: first, .. } = run.slot else {
+            return None;
+        };
+        let n = id.0.checked_sub(first.0)?;
+        let n = (n < u64::from(run.end - run.start)).then_some(n as u32)?;
+        match run.slot.plus(n) {
+            Slot::Anon { content, .. } => Some((run.start + n, content)),
+            _ => None,
+        }
+    })
+}
+
+impl State {
+    /// An actor has stored to an anonymous page that another has let go of, while processors may still remember it there: as long as
+    /// they do the kernel holds on to the page, and who finds it write-protected gets a copy ([`STORES_TO_COPY`]). Whether it is so. Huge
+    /// pages are left as they are.
+    pub fn stores_to_copy(&mut self, actor: ActorId, page: u32) -> bool {
+        let Some(mm) = &mut self.world.actors[usize::from(actor)] else {
+            return false;
+        };
+        let Some(Slot::Anon { id, content }) = mm.slots.get(page) else {
+            return false;
+        };
+        let block = block_of(page, self.world.geometry);
+        let mut others = self.stale.iter().filter(|stale| stale.actor != actor);
+        if mm.tables[block] == Table::Huge || !others.any(|stale| place_of(&stale.mm, id).is_some())
+        {
+            return false;
+        }
+        let slots = &mut Arc::make_mut(mm).slots;
+        let id = PageId(self.world.next_page);
+        slots.set(page, page + 1, Slot::Anon { id, content });
+        self.world.next_page += 1;
+        true
     }
 }
 

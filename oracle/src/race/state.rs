@@ -11,14 +11,14 @@ use std::sync::Arc;
 /// The threads of a section, as they are written.
 #[derive(Debug, Clone)]
 pub(super) struct Script {
-    pub actor: ActorId,
     pub lanes: Vec<ScriptLane>,
 }
 
-/// One thread: its ops, and which steps of the section they are.
+/// One thread: whose it is, its ops, and which steps of the section they are.
 #[derive(Debug, Clone)]
 pub(super) struct ScriptLane {
     pub letter: char,
+    pub actor: ActorId,
     pub repeats: bool,
     pub ops: Vec<(usize, Op)>,
 }
@@ -35,6 +35,7 @@ impl Script {
                     lane.number,
                     ScriptLane {
                         letter: lane.letter(),
+                        actor: step.actor,
                         repeats: lane.repeats,
                         ops: vec![(i, step.op)],
                     },
@@ -42,9 +43,16 @@ impl Script {
             }
         }
         Script {
-            actor: steps.first().map_or(0, |step| step.actor),
             lanes: lanes.into_iter().map(|(_, lane)| lane).collect(),
         }
+    }
+
+    /// Of a thread that stands `at` one of its ops: the actor whose address space the op is about, and whose locks it takes. After the
+    /// last op it is the thread's own.
+    pub fn space(&self, lane: usize, at: &Lane) -> ActorId {
+        let lane = &self.lanes[lane];
+        let other = lane.ops.get(at.op).and_then(|(_, op)| op.other());
+        other.unwrap_or(lane.actor)
     }
 }
 
@@ -131,47 +139,76 @@ impl Lane {
 }
 
 impl State {
+    /// The actor whose address space the op of a thread is about.
+    pub fn space(&self, script: &Script, lane: usize) -> ActorId {
+        script.space(lane, &self.lanes[lane])
+    }
+
     /// Whether another thread holds the mmap lock so that this one cannot have it for reading, as faults want it.
-    pub fn keeps_readers_out(&self, lane: usize) -> bool {
-        self.others(lane).any(|other| other.lock() == Lock::Write)
+    pub fn keeps_readers_out(&self, script: &Script, lane: usize) -> bool {
+        self.others(script, lane)
+            .any(|other| other.lock() == Lock::Write)
     }
 
     /// Whether another thread holds the mmap lock at all.
-    pub fn keeps_writers_out(&self, lane: usize) -> bool {
-        self.others(lane).any(|other| other.lock() != Lock::None)
+    pub fn keeps_writers_out(&self, script: &Script, lane: usize) -> bool {
+        self.others(script, lane)
+            .any(|other| other.lock() != Lock::None)
     }
 
     /// Whether another thread holds the mmap lock for writing, though it has not locked any VMA.
-    pub fn another_has_read_flags(&self, lane: usize) -> bool {
-        self.others(lane)
+    pub fn another_has_read_flags(&self, script: &Script, lane: usize) -> bool {
+        self.others(script, lane)
             .any(|other| matches!(other.at, At::HasReadFlags(_)))
     }
 
-    fn others(&self, lane: usize) -> impl Iterator<Item = &Lane> {
+    /// Whether a thread whose op is about another address space holds the lock of that.
+    pub fn others_hold_their_own(&self, script: &Script, lane: usize) -> bool {
+        let space = self.space(script, lane);
+        let mut lanes = self.lanes.iter().enumerate();
+        lanes.any(|(i, other)| script.space(i, other) != space && other.lock() != Lock::None)
+    }
+
+    /// The other threads whose ops are about the same address space.
+    fn others<'s>(&'s self, script: &'s Script, lane: usize) -> impl Iterator<Item = &'s Lane> {
+        let space = self.space(script, lane);
         let others = self.lanes.iter().enumerate();
         others
-            .filter(move |(i, _)| *i != lane)
+            .filter(move |(i, other)| *i != lane && script.space(*i, other) == space)
             .map(|(_, other)| other)
     }
 
-    /// Whether another thread may still install guards.
-    pub fn others_install(&self, lane: usize, script: &Script) -> bool {
+    /// Whether another thread may still install guards in an actor's memory: nobody but himself can.
+    pub fn others_install(&self, lane: usize, script: &Script, actor: ActorId) -> bool {
+        let installs = |op: &Op| op.advice() == Some(Advice::GuardInstall);
+        self.others_will(lane, script, actor, installs)
+    }
+
+    /// Whether another thread may still load or store something in an actor's memory.
+    pub fn others_access(&self, lane: usize, script: &Script, actor: ActorId) -> bool {
+        let accesses = |op: &Op| matches!(op, Op::Read { .. } | Op::Write { .. });
+        self.others_will(lane, script, actor, accesses)
+    }
+
+    fn others_will(
+        &self,
+        lane: usize,
+        script: &Script,
+        actor: ActorId,
+        such: impl Fn(&Op) -> bool,
+    ) -> bool {
         let others = script.lanes.iter().zip(&self.lanes).enumerate();
-        others.filter(|(i, _)| *i != lane).any(|(_, (script, at))| {
+        let mut others = others.filter(|(i, (other, _))| *i != lane && other.actor == actor);
+        others.any(|(_, (script, at))| {
             let left = script.ops.get(at.op..).unwrap_or(&[]);
-            let installs = |op: &Op| op.advice() == Some(Advice::GuardInstall);
-            left.iter().any(|(_, op)| installs(op))
+            left.iter().any(|(_, op)| such(op))
         })
     }
 
-    /// Whether another thread may still load or store something.
-    pub fn others_access(&self, lane: usize, script: &Script) -> bool {
-        let others = script.lanes.iter().zip(&self.lanes).enumerate();
-        others.filter(|(i, _)| *i != lane).any(|(_, (script, at))| {
-            let left = script.ops.get(at.op..).unwrap_or(&[]);
-            left.iter()
-                .any(|(_, op)| matches!(op, Op::Read { .. } | Op::Write { .. }))
-        })
+    /// What nobody sees of the machine is forgotten.
+    pub fn compact(mut self) -> State {
+        self.world = self.world.compact();
+        self
     }
 }
 

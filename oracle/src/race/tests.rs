@@ -426,6 +426,99 @@ fn a_range_that_is_refused_ends_a_call_with_several() {
     }
 }
 
+/// Memory that two processes share; each has guards of its own in it.
+const TWO_PROCESSES: &str = "mmap 0+0..0+4 rw shared fixed
+write 0+0..0+4 tag 1
+fork 1
+|a guard-install 0+0..0+2
+|b 1: guard-install 0+1..0+3
+|b 1: write 0+0..0+1 tag 2
+";
+
+#[test]
+fn each_process_has_its_own_guards_and_one_content() {
+    let all = ways(TWO_PROCESSES, &profile("7.3"));
+    for end in &all.finals {
+        assert!(guarded(end, 0, 2), "{:?}", end.how);
+        let states = [0, 1, 2, 3].map(|page| end.world.page(1, page) == PageState::Guard);
+        assert_eq!(states, [false, true, true, false], "{:?}", end.how);
+        assert_eq!(end.outcomes[0], Outcome::Ok);
+        assert_eq!(end.outcomes[1], Outcome::Ok);
+        // Nobody's guard stops the other's store.
+        let Outcome::Access(store) = &end.outcomes[2] else {
+            panic!("{:?}", end.outcomes)
+        };
+        assert_eq!((store.pages, store.fault), (1, None));
+        let page = match end.world.page(1, 0) {
+            PageState::File { content, .. } => content.tag(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(page, Some(2));
+    }
+    assert!(all.rules.contains(RuleId("race/processes/own-locks")));
+}
+
+/// What holds the lock of one process for writing keeps no fault of another out, but one that is about its memory.
+#[test]
+fn processes_wait_for_nobody_elses_lock() {
+    let text = |store: &str| {
+        format!("user root\n\nmmap 0+0..0+2 rw shared memfd0 fixed\nwrite 0+0..0+1 tag 1\nfork 1\n|a mprotect 0+0..0+1 none\n|b read 0+0..0+1\n|c {store}\n")
+    };
+    let meets = |store: &str| {
+        let all = ways(&text(store), &profile("7.3"));
+        all.rules.contains(RuleId("race/processes/own-locks"))
+    };
+    assert!(meets("1: read 0+0..0+1"));
+    assert!(meets("1: process-madvise pageout 0+0..0+1 of 1"));
+    // It is about the memory of the others.
+    assert!(!meets("1: process-madvise pageout 0+0..0+1 of 0"));
+}
+
+/// A page that two processes share since fork: what one of them has let go of, and may remember, the other's store does not change.
+#[test]
+fn a_store_in_another_process_is_not_seen_through_an_old_translation() {
+    let text = "mmap 0+0..0+1 rw private fixed
+write 0+0..0+1 tag 1
+fork 1
+|a dontneed 0+0..0+1
+|b read 0+0..0+1
+|c 1: write 0+0..0+1 tag 2
+";
+    let all = ways(text, &profile("7.3"));
+    let mut loaded: Vec<Option<u16>> = Vec::new();
+    for end in &all.finals {
+        let Outcome::Access(load) = &end.outcomes[1] else {
+            panic!("{:?}", end.outcomes)
+        };
+        loaded.push(load.values[0].first.tag());
+        let child = match end.world.page(1, 0) {
+            PageState::Anon { content, .. } => content.tag(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(child, Some(2));
+    }
+    assert!(loaded.contains(&Some(1)), "{loaded:?}");
+    assert!(!loaded.contains(&Some(2)), "{loaded:?}");
+    let holds = RuleId("race/stale-translation/holds-the-page");
+    assert!(all.rules.contains(holds));
+}
+
+/// A hole in a file, or its end, takes what every process maps of it.
+#[test]
+fn a_hole_takes_the_pages_of_every_process_and_no_guards() {
+    for takes in ["punch-hole memfd0 0..4", "truncate memfd0 0"] {
+        let text = format!("mmap 0+0..0+4 rw shared memfd0 fixed\nwrite 0+0..0+4 tag 1\nfork 1\n|a guard-install 0+0..0+2\n|b 1: {takes}\n|c read 0+2..0+3\n");
+        let all = ways(&text, &profile("7.3"));
+        for end in &all.finals {
+            assert!(guarded(end, 0, 2), "{takes}: {:?}", end.how);
+            assert_eq!(end.world.page(1, 0), PageState::Empty, "{takes}");
+        }
+        let loads = |end: &Final| matches!(&end.outcomes[2], Outcome::Access(a) if a.fault.is_none() && a.values[0].first.tag() == Some(1));
+        let old = all.finals.iter().filter(|end| loads(end)).count();
+        assert!(old > 0 && old < all.finals.len(), "{takes}: {old}");
+    }
+}
+
 #[test]
 fn every_rule_about_threads_is_met_by_a_section() {
     let storm = "mmap 0+0..0+2 rw private fixed
@@ -464,6 +557,15 @@ write 0+0..0+1 tag 1
     met.merge(&ways(PMD_BORDER, &profile("rfc-2024")).rules);
     met.merge(&ways(LOST_MARK, &profile("7.3")).rules);
     met.merge(&ways(SEVERAL_RANGES, &profile("7.3")).rules);
+    met.merge(&ways(TWO_PROCESSES, &profile("7.3")).rules);
+    let held = "mmap 0+0..0+1 rw private fixed
+write 0+0..0+1 tag 1
+fork 1
+|a dontneed 0+0..0+1
+|b read 0+0..0+1
+|c 1: write 0+0..0+1 tag 2
+";
+    met.merge(&ways(held, &profile("7.3")).rules);
     let about_threads = RULES.iter().filter(|r| r.name.starts_with("race/"));
     let unmet: Vec<&str> = about_threads
         .map(|r| r.name)

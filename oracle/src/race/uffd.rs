@@ -16,16 +16,17 @@ pub(super) fn next(
 ) {
     let fills = call.fills();
     // What fills pages needs no more than its VMA locked for reading.
-    if state.keeps_readers_out(lane) || !fills && state.another_has_read_flags(lane) {
+    if state.keeps_readers_out(script, lane) || !fills && state.another_has_read_flags(script, lane)
+    {
         return;
     }
-    let before = state.world.actors[usize::from(script.actor)].clone();
-    for branch in state.world.apply(&Step::new(script.actor, *op)) {
+    let actor = script.lanes[lane].actor;
+    for branch in state.world.apply(&Step::new(actor, *op)) {
         let mut next = state.clone();
         next.world = branch.world;
         match fills {
             true => next.finish(lane, branch.outcome),
-            false => next.takes_effect(script, lane, before.as_ref(), branch.outcome, Lock::Read),
+            false => next.takes_effect(script, lane, &state.world, branch.outcome, Lock::Read),
         }
         let mut taken = Taken::new(next, format!("does {}", op.name()), &[index_of(&UFFD)]);
         taken.rules.merge(&branch.rules);

@@ -16,12 +16,13 @@ use crate::rules::{anon_vma, every_way, guard, madvise, process_madvise, resume,
 use crate::space::mm::block_pages;
 use crate::space::{Branch, World};
 
-/// The advice of an op that walks so; `None`: it does something else, a process_madvise that is refused as a whole nothing.
+/// The advice of an actor's op that walks so; `None`: it does something else, a process_madvise that is refused as a whole nothing.
 pub(super) fn advice(world: &World, actor: ActorId, op: &Op) -> Option<Advice> {
     let advice = op.advice()?;
     if matches!(op, Op::ProcessMadvise { .. }) {
         let mut ctx = resume(world.clone(), actor);
-        process_madvise::permitted(&mut ctx, advice, true, false).ok()?;
+        let own = op.other().is_none_or(|other| other == actor);
+        process_madvise::permitted(&mut ctx, advice, own, false).ok()?;
     }
     let walks = match advice {
         Advice::GuardInstall => true,
@@ -39,6 +40,8 @@ struct Call<'a> {
     script: &'a Script,
     /// Who calls.
     lane: usize,
+    /// Whose memory it is about.
+    space: ActorId,
     op: &'a Op,
     /// What it advises.
     advice: Advice,
@@ -67,19 +70,21 @@ pub(super) fn next(
     advice: Advice,
     out: &mut Vec<Taken>,
 ) {
+    let space = state.space(script, lane);
     let call = Call {
         script,
         lane,
+        space,
         op,
         advice,
     };
     let Some(range) = op.ranges().nth(state.lanes[lane].ranges_done) else {
         return;
     };
-    if state.keeps_readers_out(lane) {
+    if state.keeps_readers_out(script, lane) {
         return;
     }
-    let mut ctx = resume(state.world.clone(), script.actor);
+    let mut ctx = resume(state.world.clone(), space);
     let span = match madvise::span(&mut ctx, range) {
         Ok(span) => span,
         Err(outcome) => {
@@ -90,7 +95,10 @@ pub(super) fn next(
     };
     let (start, end, outside) = span.clip(ctx.geometry());
     let begun = matches!(state.lanes[lane].at, At::Walk(_));
-    if !begun && state.another_has_read_flags(lane) && !locks_a_vma(&ctx, advice, start, end) {
+    if !begun
+        && state.another_has_read_flags(script, lane)
+        && !locks_a_vma(&ctx, advice, start, end)
+    {
         return;
     }
     let mut walk = match &state.lanes[lane].at {
@@ -128,7 +136,12 @@ impl State {
         end: u32,
         rules: &mut Vec<usize>,
     ) -> String {
-        let Call { lane, advice, .. } = call;
+        let Call {
+            lane,
+            space,
+            advice,
+            ..
+        } = call;
         let i = ctx.mm.first_vma_after(walk.next);
         let vma = ctx.mm.vmas.get(i).filter(|v| v.start < end).cloned();
         let Some(vma) = vma.filter(|_| walk.next < end) else {
@@ -136,7 +149,7 @@ impl State {
             if !hole
                 && call.is_in_its_last_range(self)
                 && zaps_in_batches(advice)
-                && self.flush_batches(lane)
+                && self.flush_batches(lane, space)
             {
                 rules.push(index_of(&TOLD_BY_ANOTHER));
             }
@@ -209,6 +222,7 @@ impl State {
         let Call {
             script,
             lane,
+            space,
             advice,
             ..
         } = call;
@@ -216,13 +230,14 @@ impl State {
             Advice::PageOut => By::Reclaim,
             _ => By::Batch,
         };
-        let actor = usize::from(script.actor);
-        let mm = before.actors[actor].clone();
-        let changed = self.world.actors[actor] != mm;
-        if let Some(mm) = mm.filter(|_| changed && self.others_access(lane, script)) {
+        let at = usize::from(space);
+        let mm = before.actors[at].clone();
+        let changed = self.world.actors[at] != mm;
+        if let Some(mm) = mm.filter(|_| changed && self.others_access(lane, script, space)) {
             self.stale.push(Stale {
                 lane,
                 by,
+                actor: space,
                 mm,
                 start,
                 end,
@@ -257,7 +272,7 @@ fn install(
     mut walk: Walk,
     mut part: Part,
 ) -> Taken {
-    let lane = call.lane;
+    let Call { lane, space, .. } = call;
     let g = ctx.geometry();
     let to = piece(&ctx, part.at, part.end);
     let from = place(part.at.into(), g);
@@ -269,7 +284,7 @@ fn install(
         let before = state.world.clone();
         let at = part.at;
         part.at = to;
-        if state.flush_reclaim(at, to) {
+        if state.flush_reclaim(space, at, to) {
             rules.push(index_of(&TOLD_BY_ANOTHER));
         }
         state.world = ctx.finish(Outcome::Ok).world;
@@ -283,7 +298,7 @@ fn install(
     }
     // A round begins after the others have been told.
     let has_zapped = part.rounds > 0 && part.at == part.start;
-    if has_zapped && state.flush_batches(lane) {
+    if has_zapped && state.flush_batches(lane, space) {
         rules.push(index_of(&TOLD_BY_ANOTHER));
     }
     let rounds = guard::rounds(&ctx);
@@ -313,8 +328,8 @@ fn install(
             }
         }
         if !ctx.world.profile.install_skips_flush {
-            state.flush_batches(lane);
-            state.flush_reclaim(part.start, part.end);
+            state.flush_batches(lane, space);
+            state.flush_reclaim(space, part.start, part.end);
         }
         walk.next = part.end;
     } else {
@@ -329,7 +344,12 @@ fn install(
 
 /// Another advice, for one page table's part.
 fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &mut Vec<Taken>) {
-    let Call { lane, advice, .. } = call;
+    let Call {
+        lane,
+        space,
+        advice,
+        ..
+    } = call;
     let g = ctx.geometry();
     let of_file = |at| {
         ctx.mm
@@ -362,7 +382,7 @@ fn treat(state: &State, ctx: Ctx, call: Call<'_>, walk: Walk, part: Part, out: &
         let mut next = state.clone();
         next.world = branch.world;
         let mut rules = vec![index_of(&TABLE_BY_TABLE)];
-        if zaps_in_batches(advice) && next.flush_reclaim(part.at, to) {
+        if zaps_in_batches(advice) && next.flush_reclaim(space, part.at, to) {
             rules.push(index_of(&TOLD_BY_ANOTHER));
         }
         let what = format!("{} from {} on", advice.name(), place(part.at.into(), g));

@@ -430,6 +430,8 @@ pub(crate) const ALL: &[&Rule] = &[
     &race::INSTALL_GIVES_UP,
     &race::TABLE_BY_TABLE,
     &race::PAGEOUT_LEAVES,
+    &race::OWN_LOCKS,
+    &race::STORES_TO_COPY,
     &race::TOLD_BY_ANOTHER,
     &race::INSTALL_SKIPS_FLUSH,
     &race::RANGE_BY_RANGE,

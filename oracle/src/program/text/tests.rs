@@ -585,8 +585,11 @@ fn refused(section: &str) -> String {
 #[test]
 fn sections_of_threads_are_checked() {
     let two = "|a read 0+0..0+1\n|b read 0+0..0+1\n";
-    let text = format!("mmap 0+0..1+0 rw private fixed\n{two}");
-    assert!(Program::load_concurrent(&text).is_ok());
+    let of_two_actors = "fork 1\n|a process-madvise collapse 0+0..0+1 of 1\n|b* 1: read 0+0..0+1\n";
+    for section in [two, of_two_actors] {
+        let text = format!("mmap 0+0..1+0 rw private fixed\n{section}");
+        assert!(Program::load_concurrent(&text).is_ok());
+    }
     for (section, says) in [
         ("|a read 0+0..0+1\n", "two threads at least"),
         (
@@ -604,6 +607,26 @@ fn sections_of_threads_are_checked() {
         (
             "|a munlockall\n|b read 0+0..0+1\n",
             "munlockall is not for threads",
+        ),
+        (
+            "fork 1\n|a read 0+0..0+1\n|b 1: read 0+0..0+1\n|a 1: read 0+0..0+1\n",
+            "all ops of a thread are one actor's",
+        ),
+        (
+            "|a fork 1\n|b 1: read 0+0..0+1\n",
+            "actor 1 is made in the section",
+        ),
+        (
+            "|a fork 1\n|b process-madvise cold 0+0..0+1 of 1\n",
+            "actor 1 is made in the section",
+        ),
+        (
+            "fork 1\n|a signal b\n|b 1: read 0+0..0+1\n",
+            "another thread of the same actor",
+        ),
+        (
+            "fork 1\n|a process-madvise collapse 0+0..0+1 0+2..0+3 of 1\n|b 1: read 0+0..0+1\n",
+            "process-madvise is not for threads",
         ),
     ] {
         let told = refused(section);

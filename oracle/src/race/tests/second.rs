@@ -11,20 +11,24 @@ use stateright::{Checker, Model, Property};
 use std::sync::Mutex;
 
 /// Sections that are small enough to be gone through without remembering anything.
-const SMALL: [&str; 5] = [
+const SMALL: [&str; 7] = [
     "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+1 tag 1\n|a guard-install 0+0..0+1\n|b read 0+0..0+1\n",
     "mmap 0+0..0+2 rw private fixed\n|a guard-install 0+0..0+2\n|b write 0+1..0+2 tag 2\n",
     "mmap 0+0..0+2 rw private fixed\nguard-install 0+0..0+1\n|a guard-remove 0+0..0+1\n|b write 0+0..0+1 tag 2\n|c read 0+0..0+1\n",
     "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\n|a guard-install 0+0..0+1\n|b munmap 0+0..0+1\n",
     "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+2 tag 1\n|a guard-install 0+0..0+1\n|b fork 1\n|c dontneed 0+0..0+2\n",
+    "mmap 0+0..0+2 rw shared fixed\nfork 1\n|a guard-install 0+0..0+1\n|b 1: write 0+0..0+1 tag 2\n|b 1: guard-install 0+0..0+1\n",
+    "mmap 0+0..0+2 rw private fixed\nwrite 0+0..0+1 tag 1\nfork 1\n|a dontneed 0+0..0+1\n|b read 0+0..0+1\n|c 1: write 0+0..0+1 tag 2\n",
 ];
 
 /// Sections with threads that begin again and again, and with flags that are read early.
-const LARGER: [&str; 4] = [
+const LARGER: [&str; 6] = [
     "mmap 0+0..0+4 rw private fixed\nwrite 0+0..0+2 tag 1\n|a guard-install 0+0..0+2\n|b* write 0+1..0+2 tag 2\n",
     "mmap 0+0..0+4 rw shared fixed\nwrite 0+0..0+4 tag 1\n|a guard-install 0+1..0+3\n|b mprotect 0+0..0+4 r\n|c read 0+1..0+2\n",
     "thp always\n\nmmap 0+0..2+0 rw private fixed\nwrite 1-1..1+0 tag 1\n|a guard-install 1-1..1+1\n|b write 1+2..1+3 tag 2\n",
     "mmap 0+0..0+4 rw private fixed\nuffd-register-both 0+0..0+4\n|a guard-install 0+0..0+2\n|b uffd-copy 0+1..0+2 tag 1\n|c read 0+1..0+2\n",
+    "mmap 0+0..0+4 rw shared memfd0 fixed\nwrite 0+0..0+2 tag 1\nfork 1\n|a guard-install 0+0..0+2\n|b 1: punch-hole memfd0 0..2\n|c* 1: write 0+1..0+2 tag 2\n",
+    "user root\n\nmmap 0+0..0+4 rw shared memfd0 fixed\nwrite 0+0..0+2 tag 1\nfork 1\n|a guard-install 0+0..0+2\n|b 1: process-madvise pageout 0+0..0+2 of 0\n|c read 0+1..0+2\n",
 ];
 
 /// The steps of the one section of a program, and where its threads stand before it.
@@ -62,7 +66,7 @@ fn ends_by_hand(
     for number in 0..script.lanes.len() {
         for mut taken in lane::next(state, script, number) {
             any = true;
-            taken.state.world = taken.state.world.compact();
+            taken.state = taken.state.compact();
             ends_by_hand(&taken.state, script, path, ends);
         }
     }
@@ -115,7 +119,7 @@ impl Model for Section {
         let mut taken = lane::next(state, &self.script, number)
             .into_iter()
             .nth(way)?;
-        taken.state.world = taken.state.world.compact();
+        taken.state = taken.state.compact();
         Some(taken.state)
     }
 
