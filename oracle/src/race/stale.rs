@@ -159,6 +159,44 @@ impl State {
     }
 }
 
+/// What the number of a page has that nobody maps any more.
+const GONE: u64 = 1 << 63;
+
+impl Stale {
+    /// Pages that are none of those in use (ascending: first, one past the last) get numbers that no page has: their own will be others'.
+    pub fn let_go(&mut self, used: &[(u64, u64)]) {
+        let mut gone: Vec<(u32, u32, Slot)> = Vec::new();
+        for run in self.mm.slots.runs_in(0, u32::MAX) {
+            let Slot::Anon { id, .. } = run.slot else {
+                continue;
+            };
+            if id.0 & GONE != 0 {
+                continue;
+            }
+            let end = id.0 + u64::from(run.end - run.start);
+            let mut at = id.0;
+            let behind = [(end, end)];
+            for &(from, to) in used.iter().chain(&behind) {
+                let from = from.clamp(at, end);
+                if at < from {
+                    let (first, pages) = ((at - id.0) as u32, (from - at) as u32);
+                    if let Slot::Anon { id, content } = run.slot.plus(first) {
+                        let id = PageId(id.0 | GONE);
+                        let start = run.start + first;
+                        gone.push((start, start + pages, Slot::Anon { id, content }));
+                    }
+                }
+                at = at.max(to.min(end));
+            }
+        }
+        if !gone.is_empty() {
+            let slots = &mut Arc::make_mut(&mut self.mm).slots;
+            gone.into_iter()
+                .for_each(|(start, end, slot)| slots.set(start, end, slot));
+        }
+    }
+}
+
 impl Stale {
     /// A store through this translation: who comes the same way finds it.
     pub fn remember(&mut self, page: u32, content: Content) {

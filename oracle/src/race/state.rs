@@ -207,6 +207,10 @@ impl State {
 
     /// What nobody sees of the machine is forgotten.
     pub fn compact(mut self) -> State {
+        if !self.stale.is_empty() {
+            let used = self.world.pages_in_use();
+            self.stale.iter_mut().for_each(|stale| stale.let_go(&used));
+        }
         self.world = self.world.compact();
         self
     }

@@ -503,6 +503,34 @@ fork 1
     assert!(all.rules.contains(holds));
 }
 
+/// The page that comes where another has gone is another one, whoever still remembers that.
+#[test]
+fn a_store_through_an_old_translation_does_not_reach_the_page_that_comes_instead() {
+    let text = "mmap 0+0..0+1 rw private fixed
+write 0+0..0+1 tag 1
+|a dontneed 0+0..0+1
+|b write 0+0..0+1 tag 2
+|c write 0+0..0+1 tag 3
+";
+    let all = ways(text, &profile("7.3"));
+    for end in &all.finals {
+        let new = end
+            .how
+            .iter()
+            .position(|step| step.what == "faults page 0+0 in");
+        let old = end
+            .how
+            .iter()
+            .rposition(|step| step.what.ends_with("through a translation of before"));
+        let (Some(new), Some(old)) = (new, old) else {
+            continue;
+        };
+        if new < old && end.how[new].lane == 'b' && end.how[old].lane == 'c' {
+            assert_eq!(content(end, 0), Some(2), "{:?}", end.how);
+        }
+    }
+}
+
 /// A hole in a file, or its end, takes what every process maps of it.
 #[test]
 fn a_hole_takes_the_pages_of_every_process_and_no_guards() {
