@@ -1,5 +1,6 @@
 //! Calls that keep everybody else out while they work, and calls that need no mmap lock.
 
+use super::collapse;
 use super::rules::{EXCLUSIVE, FLAGS_READ_EARLY, MUNMAP_DOWNGRADES};
 use super::state::{At, Lock, Script, State, Taken};
 use crate::geometry::Geometry;
@@ -47,6 +48,7 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
         }
         _ => None,
     };
+    collapse::left(state, script, lane, op, out);
     for branch in state.world.apply(&step) {
         let rule = match op {
             Op::Munmap { .. } => index_of(&MUNMAP_DOWNGRADES),
@@ -63,7 +65,11 @@ pub(super) fn next(state: &State, script: &Script, lane: usize, op: &Op, out: &m
         for (world, rules) in worlds {
             let mut next = state.clone();
             next.world = world;
-            next.takes_effect(script, lane, &state.world, branch.outcome.clone(), lock);
+            match op.advice() {
+                // Every processor has been told before it copies.
+                Some(Advice::Collapse) => next.finish(lane, branch.outcome.clone()),
+                _ => next.takes_effect(script, lane, &state.world, branch.outcome.clone(), lock),
+            }
             let mut taken = Taken::new(next, format!("does {}", op.name()), &rules);
             taken.rules.merge(&branch.rules);
             out.push(taken);

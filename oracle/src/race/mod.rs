@@ -13,6 +13,7 @@
 //! | `access` | a load or a store: fault, then try again |
 //! | `walk` | advice: VMA by VMA, page table by page table; guard install's rounds |
 //! | `exclusive` | calls that keep everybody else out |
+//! | `collapse` | what COLLAPSE makes of pages that others have just brought |
 //! | `uffd` | calls through userfaultfd about one page table |
 //! | `stale` | translations that a processor still remembers |
 //! | `explore` | all orders |
@@ -25,6 +26,7 @@
 //! processor makes stores of one thread visible (every access is a page of its own).
 
 mod access;
+mod collapse;
 mod exclusive;
 mod explain;
 mod explore;

@@ -62,6 +62,14 @@ pub const PAGEOUT_LEAVES: Rule = Rule {
     about: &[Class::PageState, Class::Residency],
 };
 
+pub const COLLAPSE_MEETS_NEW: Rule = Rule {
+    name: "race/collapse/meets-a-new-page",
+    text: "COLLAPSE leaves a block as it is, and returns EAGAIN if it has found nothing worse behind it, where another processor has faulted a            page in or moves one to another list meanwhile: the page stands in that one's batch, which holds it.",
+    source: "mm/khugepaged.c hpage_collapse_scan_pmd: SCAN_PAGE_LRU, SCAN_PAGE_COUNT; madvise_collapse: lru_add_drain_all before,              madvise_collapse_errno; madvise(2)",
+    since: "6.1",
+    about: &[Class::Errno, Class::PageState],
+};
+
 pub const RANGE_BY_RANGE: Rule = Rule {
     name: "race/process-madvise/range-by-range",
     text: "process_madvise does one of its ranges after the other, and others fit in between. Guard install that starts over begins its \
@@ -77,8 +85,10 @@ pub const RANGE_BY_RANGE: Rule = Rule {
 pub const EXCLUSIVE: Rule = Rule {
     name: "race/exclusive",
     text: "mmap, mprotect, mremap, mlock, mseal, fork, COLLAPSE of anonymous memory and advice that changes VMAs hold the mmap lock \
-           for writing and keep faults out: whoever faults meanwhile waits, and finds all of it done.",
-    source: "mm/mmap_lock.c vma_start_write, mm/mprotect.c, mm/mremap.c, mm/mmap.c dup_mmap, mm/khugepaged.c collapse_huge_page",
+           for writing and keep faults out: whoever faults meanwhile waits, and finds all of it done. COLLAPSE has every processor forget \
+           its translations before it copies, so that no store is lost.",
+    source: "mm/mmap_lock.c vma_start_write, mm/mprotect.c, mm/mremap.c, mm/mmap.c dup_mmap, mm/khugepaged.c collapse_huge_page: \
+             pmdp_collapse_flush",
     since: "all",
     about: ANY,
 };

@@ -547,6 +547,43 @@ fn a_hole_takes_the_pages_of_every_process_and_no_guards() {
     }
 }
 
+/// Two blocks with a page each, and a store to the second.
+const COLLAPSE: &str = "mmap 0+0..2+0 rw private fixed
+write 0+0..0+1 tag 1
+write 1+0..1+1 tag 1
+|a collapse 0+0..2+0
+|b write 1+8..1+9 tag 2
+";
+
+/// COLLAPSE that meets a page which another thread has just brought leaves that block, and no other.
+#[test]
+fn a_collapse_may_meet_a_page_that_another_thread_has_just_brought() {
+    let huge = |end: &Final, page: u32| {
+        matches!(end.world.page(0, page), PageState::Anon { huge: true, .. })
+    };
+    let mut met = Vec::new();
+    for end in &ways(COLLAPSE, &profile("7.3")).finals {
+        assert!(huge(end, 0), "{:?}", end.how);
+        let left = !huge(end, BORDER);
+        let expected = if left {
+            Outcome::Errno(11)
+        } else {
+            Outcome::Ok
+        };
+        assert_eq!(end.outcomes[0], expected, "{:?}", end.how);
+        assert_eq!(content(end, BORDER + 8), Some(2));
+        met.push(left);
+    }
+    assert!(met.contains(&true) && met.contains(&false), "{met:?}");
+    // Loads bring no page that anybody holds, and a store to the other block is none of this one's.
+    let loads = COLLAPSE.replace("|b write 1+8..1+9 tag 2", "|b read 1+8..1+9");
+    let all = ways(&loads, &profile("7.3")).finals;
+    assert!(all.iter().all(|end| end.outcomes[0] == Outcome::Ok));
+    let apart = COLLAPSE.replace("|a collapse 0+0..2+0", "|a collapse 0+0..1+0");
+    let all = ways(&apart, &profile("7.3")).finals;
+    assert!(all.iter().all(|end| end.outcomes[0] == Outcome::Ok));
+}
+
 #[test]
 fn every_rule_about_threads_is_met_by_a_section() {
     let storm = "mmap 0+0..0+2 rw private fixed
@@ -594,6 +631,7 @@ fork 1
 |c 1: write 0+0..0+1 tag 2
 ";
     met.merge(&ways(held, &profile("7.3")).rules);
+    met.merge(&ways(COLLAPSE, &profile("7.3")).rules);
     let about_threads = RULES.iter().filter(|r| r.name.starts_with("race/"));
     let unmet: Vec<&str> = about_threads
         .map(|r| r.name)

@@ -434,6 +434,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &race::STORES_TO_COPY,
     &race::TOLD_BY_ANOTHER,
     &race::INSTALL_SKIPS_FLUSH,
+    &race::COLLAPSE_MEETS_NEW,
     &race::RANGE_BY_RANGE,
     &race::EXCLUSIVE,
     &race::FLAGS_READ_EARLY,
