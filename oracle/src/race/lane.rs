@@ -138,6 +138,12 @@ impl State {
         lock: Lock,
     ) {
         let space = self.space(script, lane);
+        let files = match self.world.objects == before.objects {
+            true => Vec::new(),
+            false => vec![before.objects.clone()],
+        };
+        let known = self.stale.iter_mut();
+        known.for_each(|stale| stale.files.extend(files.iter().cloned()));
         let mut any = false;
         for (actor, mm) in (0..).zip(&before.actors) {
             let Some(mm) = mm else { continue };
@@ -152,6 +158,7 @@ impl State {
                     mm: mm.clone(),
                     start: 0,
                     end: self.world.geometry().arena_pages(),
+                    files: files.clone(),
                     gone: Vec::new(),
                 });
             }

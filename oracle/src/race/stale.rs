@@ -5,6 +5,7 @@ use crate::program::ActorId;
 use crate::rules::access::Purpose;
 use crate::rules::{resume, touch_page};
 use crate::space::mm::{block_of, Mm, Table};
+use crate::space::object::Object;
 use crate::space::slots::{PageId, Slot};
 use crate::space::{Content, World};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(super) struct Stale {
     /// Pages that it is about: `[start, end)`.
     pub start: u32,
     pub end: u32,
+    /// The files as they were before each op that took pages out of them since: who goes the old way finds what these held.
+    pub files: Vec<Vec<Arc<Object>>>,
     /// Threads that have come to a page the new way, and the page: their processors remember nothing older any more.
     pub gone: Vec<(usize, u32)>,
 }
@@ -84,7 +87,10 @@ impl Stale {
             }
             Slot::File => {
                 let vma = self.mm.vma_index(page).map(|i| &self.mm.vmas[i])?;
-                Some(world.cached(vma, page))
+                let (file, index) = (vma.object?.0 as usize, vma.index(page));
+                let before = self.files.iter().rev();
+                let files = std::iter::once(&world.objects).chain(before);
+                { files }.find_map(|files| files[file].get(index))
             }
             Slot::Zero => Some(Content::ZERO),
             Slot::Guard | Slot::Poison | Slot::UffdWp | Slot::Swap { .. } => None,

@@ -531,6 +531,27 @@ write 0+0..0+1 tag 1
     }
 }
 
+/// A page that has left its file holds what it held, for whoever still remembers it: no zeros, which a fault alone brings.
+#[test]
+fn a_load_through_an_old_translation_finds_what_a_page_held_that_has_left_its_file() {
+    let text = "mmap 0+0..0+2 rw shared memfd0 fixed
+write 0+0..0+2 tag 1
+|a truncate memfd0 0
+|b read 0+0..0+1
+|b read 0+1..0+2
+";
+    let mut met = Vec::new();
+    for end in &ways(text, &profile("7.3")).finals {
+        let seen = [1, 2].map(|step| match &end.outcomes[step] {
+            Outcome::Access(a) => a.values.first().map(|run| run.first.tag()),
+            other => panic!("{other:?}"),
+        });
+        assert!(!seen.contains(&Some(None)), "{:?}", end.how);
+        met.push(seen.map(|seen| seen.is_some()));
+    }
+    assert!(met.contains(&[true, true]) && met.contains(&[false, false]));
+}
+
 /// A hole in a file, or its end, takes what every process maps of it.
 #[test]
 fn a_hole_takes_the_pages_of_every_process_and_no_guards() {

@@ -241,6 +241,7 @@ impl State {
                 mm,
                 start,
                 end,
+                files: Vec::new(),
                 gone: Vec::new(),
             });
         }
