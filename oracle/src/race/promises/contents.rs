@@ -1,6 +1,6 @@
 //! Whatever threads do to guards, everything else holds what it held: private pages, the bytes of files, and what a child gets.
 
-use super::{may_be_reclaimed, page_of, Broken, Piece};
+use super::{may_be_reclaimed, page_of, whom, Broken, Piece};
 use crate::judge::{PageKind, PageSeen, SpaceSeen};
 use crate::program::{ActorId, Advice, Backing, Op, Step};
 
@@ -75,7 +75,7 @@ impl Piece<'_> {
             // Somebody else's store to a file is everybody's.
             PageKind::File => self.names(&step.op, page) && !keeps_files(&step.op),
             _ => {
-                step.actor == actor
+                whom(step) == actor
                     && self.names(&step.op, page)
                     && !(was.kind == PageKind::Anon && keeps(&step.op))
             }

@@ -1,7 +1,7 @@
 //! Guards stay until somebody takes them away, no access gets through, and a child has them too.
 
 use super::super::exclusive::splits;
-use super::{each, vma_of, Broken, Piece};
+use super::{each, vma_of, whom, Broken, Piece};
 use crate::judge::{Fault, Outcome, SpaceSeen};
 use crate::program::{ActorId, Advice, Op, Step};
 use std::ops::Range;
@@ -14,6 +14,7 @@ impl Piece<'_> {
         self.installed_stay(broken);
         self.older_stay(broken);
         self.stop_accesses(broken);
+        self.come_of_install(broken);
         self.are_inherited(broken);
         self.are_shown(broken);
     }
@@ -41,7 +42,8 @@ impl Piece<'_> {
             }
             // An earlier op of the same thread may have taken away an older guard, which others met before.
             let older = self.takers(install.actor, &pages).next().is_some();
-            for (j, other, outcome) in self.steps().filter(|_| !older) {
+            let own = |step: &Step| step.actor == install.actor;
+            for (j, other, outcome) in self.steps().filter(|(_, s, _)| !older && own(s)) {
                 let inside = other.op.range().is_some_and(|range| {
                     let other = self.range_of(range);
                     pages.start <= other.start && other.end <= pages.end
@@ -74,6 +76,33 @@ impl Piece<'_> {
                     step: self.range.start,
                     text: format!(
                         "page {page} of actor {actor} was a guard and is none, and nobody took it away"
+                    ),
+                });
+            }
+        }
+    }
+
+    /// What is no guard becomes one by an install of this process there, or by mremap, which takes guards along. Where guards are shown
+    /// as swap entries it is not asked: other things are, too.
+    fn come_of_install(&self, broken: &mut Vec<Broken>) {
+        for (actor, before, after) in self.lived().filter(|_| !self.shown.as_swap) {
+            let brings = |step: &Step, page: i64| match step.op {
+                Op::Mremap { .. } => true,
+                op => op.advice() == Some(Advice::GuardInstall) && self.names(&op, page),
+            };
+            let brought = |page: i64| {
+                let mut own = self.steps().filter(|(_, step, _)| whom(step) == actor);
+                own.any(|(_, step, _)| brings(step, page))
+            };
+            let new = self
+                .guards_in(after)
+                .find(|page| !self.is_guard(before, *page) && !brought(*page));
+            if let Some(page) = new {
+                broken.push(Broken {
+                    promise: "guards-come-of-install",
+                    step: self.range.start,
+                    text: format!(
+                        "page {page} of actor {actor} has become a guard, and nobody installed one"
                     ),
                 });
             }
@@ -132,7 +161,9 @@ impl Piece<'_> {
             Some(Advice::PageOut) => matches!(step.op, Op::Read { .. }),
             _ => false,
         };
-        let mut others = self.steps().filter(|(_, other, _)| other.lane != step.lane);
+        let mut others = self
+            .steps()
+            .filter(|(_, other, _)| other.lane != step.lane && whom(other) == step.actor);
         let zapped = |(_, other, _): (usize, &Step, &Outcome)| {
             empties(&other.op) && self.names(&other.op, page)
         };
@@ -247,16 +278,6 @@ impl Piece<'_> {
             .filter(move |(_, step, _)| whom(step) == actor)
             .filter(move |(_, step, _)| takes(&step.op) && concerned(&step.op))
             .map(|(i, step, _)| (i, step))
-    }
-}
-
-/// The actor whose memory an op is about.
-fn whom(step: &Step) -> ActorId {
-    match step.op {
-        Op::ProcessMadvise {
-            whose: Some(whose), ..
-        } => whose,
-        _ => step.actor,
     }
 }
 

@@ -4,7 +4,7 @@
 //! | file | promises |
 //! | --- | --- |
 //! | `results` | what guard install may return |
-//! | `guards` | guards stay, stop every access, and come along with fork |
+//! | `guards` | guards come of install alone, stay, stop every access, and come along with fork |
 //! | `contents` | nothing else changes: private pages, file bytes, what a child gets |
 //! | `flags` | where there is a guard, smaps says so |
 //!
@@ -188,6 +188,11 @@ fn each(outcome: &Outcome) -> &[Outcome] {
         Outcome::Each(each) => each,
         one => std::slice::from_ref(one),
     }
+}
+
+/// The actor whose memory an op is about.
+fn whom(step: &Step) -> ActorId {
+    step.op.other().unwrap_or(step.actor)
 }
 
 fn space(seen: &Observation, actor: ActorId) -> Option<&SpaceSeen> {

@@ -146,7 +146,10 @@ fn through() -> Outcome {
 fn a_private_page_that_vanishes_or_becomes_a_guard_breaks_a_promise() {
     let outside = ["nothing-outside"];
     assert_eq!(tampered(STORM, 3, None), outside);
-    assert_eq!(tampered(STORM, 2, Some(PageKind::Guard)), outside);
+    assert_eq!(
+        tampered(STORM, 2, Some(PageKind::Guard)),
+        ["nothing-outside", "guards-come-of-install"]
+    );
     // Ops that take nothing away may name it.
     for beside in [
         "read 0+2..0+4",
@@ -371,4 +374,57 @@ fn the_bytes_of_files_stay_as_they_are() {
     );
     assert_eq!(other(&format!("{text}|c write 0+3..0+4 tag 2\n")), [""; 0]);
     assert_eq!(other(&format!("{text}|c remove 0+1..0+4\n")), [""; 0]);
+}
+
+/// Threads of two processes that share memory: each installs guards of its own.
+const BOTH_INSTALL: &str =
+    "mmap 0+0..0+4 rw shared fixed\nwrite 0+0..0+4 tag 1\nfork 1\n1: guard-install 0+3..0+4\n\
+                            |a guard-install 0+0..0+2\n|b 1: guard-install 0+1..0+3\n";
+
+#[test]
+fn the_guards_of_each_process_are_judged() {
+    let lost = |actor: ActorId, page: u32| {
+        changed(BOTH_INSTALL, |seen| {
+            replace(memory(seen, 5, actor), page, None);
+        })
+    };
+    assert_eq!(lost(0, 1), ["install-stays"]);
+    assert_eq!(lost(1, 1), ["install-stays"]);
+    assert_eq!(lost(1, 3), ["guards-stay"]);
+    // One has a guard where only the other has installed.
+    let strange = changed(BOTH_INSTALL, |seen| {
+        replace(memory(seen, 5, 0), 2, Some(PageKind::Guard));
+    });
+    assert_eq!(strange, ["guards-come-of-install"]);
+    let flagless = changed(BOTH_INSTALL, |seen| {
+        for vma in &mut memory(seen, 5, 1).vmas {
+            let flags = vma.flags.iter_mut();
+            flags.for_each(|f| f.retain(|f| f.0 != *b"gu"));
+        }
+    });
+    assert_eq!(flagless, ["guard-is-flagged"]);
+}
+
+#[test]
+fn what_one_process_does_excuses_nothing_in_another() {
+    // The other's remove, zap and split are about the other's memory.
+    let flagless = |text: &str, actor: ActorId| {
+        changed(text, |seen| {
+            for vma in &mut memory(seen, seen.len() - 1, actor).vmas {
+                let flags = vma.flags.iter_mut();
+                flags.for_each(|f| f.retain(|f| f.0 != *b"gu"));
+            }
+        })
+    };
+    let removes = format!("{BOTH_INSTALL}|c 1: guard-remove 0+0..0+2\n");
+    assert_eq!(tampered(&removes, 1, None), ["install-stays"]);
+    let splits = format!("{BOTH_INSTALL}|c 1: mprotect 0+0..0+1 r\n");
+    assert_eq!(flagless(&splits, 0), ["guard-is-flagged"]);
+    assert_eq!(flagless(&splits, 1), [""; 0]);
+    let own = format!("{BOTH_INSTALL}|a read 0+1..0+2\n|c 1: dontneed 0+1..0+2\n");
+    let stop = ["guards-stop-accesses"];
+    assert_eq!(changed(&own, |seen| seen[6].outcome = through()), stop);
+    // A file's bytes are everybody's.
+    let stores = format!("{BOTH_INSTALL}|c 1: write 0+0..0+1 tag 7\n");
+    assert_eq!(changed(&stores, |_| ()), [""; 0]);
 }
