@@ -1,13 +1,14 @@
 //! Programs in which threads run at once: a stage of few pages around a border, a section in which guard install or remove meets
-//! something else on it, and a look at what came of it. Small, so that every order of steps can be gone through.
+//! something else on it, and a look at what came of it. Small, so that every order of steps can be gone through. In one of four there are
+//! two processes from the start, and some threads are the other's.
 
 use super::dice::{expand, Dice};
 use super::places::{range, BLOCK};
 use super::SEED_BYTES;
 use crate::geometry::Range;
 use crate::program::{
-    Advice, Backing, File, FileMap, Knobs, Lane, MapFlags, Op, Place, Program, Prot, Remap, Step,
-    Thp, UffdCall, Vectors,
+    ActorId, Advice, Backing, File, FileMap, Knobs, Lane, MapFlags, Op, Place, Program, Prot,
+    Remap, Step, Thp, UffdCall, Vectors,
 };
 use arbitrary::Unstructured;
 
@@ -34,8 +35,11 @@ struct Writer<'d, 'u, 'b> {
     backing: Backing,
     /// Memory is registered with userfaultfd.
     registered: bool,
-    /// A thread forks.
+    /// There is a child, in the end at least.
     forks: bool,
+    /// There is one before the section, too, and some threads are its.
+    two: bool,
+    root: bool,
     next_tag: u16,
 }
 
@@ -49,6 +53,8 @@ enum Deed {
     Advise(Advice),
     /// process_madvise with two ranges.
     AdviseTwo(Advice),
+    /// process_madvise about the other process.
+    AdviseOther(Advice),
     Look,
     Protect,
     Unmap,
@@ -108,6 +114,13 @@ const OF_FILES: &[(u32, Deed)] = &[
     (1, Deed::Advise(Advice::Remove)),
 ];
 
+/// Where there are two processes that may do so, instead of those one time in four.
+const OF_THE_OTHER: &[(u32, Deed)] = &[
+    (2, Deed::AdviseOther(Advice::PageOut)),
+    (1, Deed::AdviseOther(Advice::Cold)),
+    (2, Deed::AdviseOther(Advice::Collapse)),
+];
+
 /// Where memory is registered with userfaultfd, instead of those one time in two.
 const OF_UFFD: &[(u32, Deed)] = &[
     (3, Deed::Uffd(UffdCall::Protect)),
@@ -145,7 +158,10 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             80..93 => file(true),
             _ => file(false),
         };
+        let two = dice.chance(25);
         Writer {
+            two,
+            root: two && dice.chance(30),
             thp,
             middle: if border { BLOCK } else { SIDE },
             backing,
@@ -172,6 +188,7 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
         Program {
             knobs: Knobs {
                 thp: self.thp,
+                root: self.root,
                 ..Knobs::default()
             },
             steps: self.steps,
@@ -244,6 +261,14 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             let (range, call) = (self.stage_range(), UffdCall::RegisterBoth);
             self.add(Op::Uffd { range, call });
         }
+        if self.two {
+            self.forks = true;
+            self.add(Op::Fork { child: 1 });
+            if self.dice.chance(40) {
+                let op = self.advise(Advice::GuardInstall);
+                self.steps.push(Step::new(1, op));
+            }
+        }
     }
 
     fn of_file(&self) -> bool {
@@ -279,23 +304,20 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
     fn section(&mut self) {
         let threads = if self.dice.chance(30) { 3 } else { 2 };
         let (first, storm) = (self.dice.weighted(FIRST), self.dice.chance(25));
-        let op = self.op(first);
-        self.thread(0, false, op);
+        self.thread(0, 0, false, first);
         if self.dice.chance(20) {
             let deed = self.dice.weighted(FIRST);
-            let op = self.op(deed);
-            self.thread(0, false, op);
+            self.thread(0, 0, false, deed);
         }
         for number in 1..threads {
+            let actor = ActorId::from(self.two && self.dice.chance(65));
             let deed = self.meets();
             let repeats =
                 storm && number == 1 && matches!(deed, Deed::Store | Deed::Load | Deed::Look);
-            let op = self.op(deed);
-            self.thread(number, repeats, op);
+            self.thread(actor, number, repeats, deed);
             if !repeats && threads == 2 && self.dice.chance(30) {
                 let deed = self.meets();
-                let op = self.op(deed);
-                self.thread(number, false, op);
+                self.thread(actor, number, false, deed);
             }
         }
     }
@@ -305,19 +327,22 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
         if self.of_file() && self.dice.chance(25) {
             return self.dice.weighted(OF_FILES);
         }
+        if self.root && self.dice.chance(25) {
+            return self.dice.weighted(OF_THE_OTHER);
+        }
         if self.registered && self.dice.chance(50) {
             return self.dice.weighted(OF_UFFD);
         }
         self.dice.weighted(OTHERS)
     }
 
-    fn thread(&mut self, number: u8, repeats: bool, op: Op) {
-        let mut step = Step::new(0, op);
+    fn thread(&mut self, actor: ActorId, number: u8, repeats: bool, deed: Deed) {
+        let mut step = Step::new(actor, self.op(actor, deed));
         step.lane = Some(Lane { number, repeats });
         self.steps.push(step);
     }
 
-    fn op(&mut self, deed: Deed) -> Op {
+    fn op(&mut self, actor: ActorId, deed: Deed) -> Op {
         match deed {
             Deed::Install => self.advise(Advice::GuardInstall),
             Deed::Remove => self.advise(Advice::GuardRemove),
@@ -329,6 +354,7 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
             Deed::Load => Op::Read { range: self.page() },
             Deed::Advise(advice) => self.advise(advice),
             Deed::AdviseTwo(advice) => self.advise_two(advice),
+            Deed::AdviseOther(advice) => self.advise_other(advice, 1 - actor),
             Deed::Look => Op::Look { range: self.page() },
             Deed::Protect => Op::Mprotect {
                 range: self.part(),
@@ -413,6 +439,20 @@ impl<'d, 'u, 'b> Writer<'d, 'u, 'b> {
         }
     }
 
+    /// COLLAPSE is about a whole block, where memory is large enough for one.
+    fn advise_other(&mut self, advice: Advice, other: ActorId) -> Op {
+        let range = match advice {
+            Advice::Collapse => range(0, BLOCK),
+            _ => self.part(),
+        };
+        Op::ProcessMadvise {
+            advice,
+            vectors: range.into(),
+            whose: Some(other),
+            unknown_flag: false,
+        }
+    }
+
     fn advise(&mut self, advice: Advice) -> Op {
         Op::Madvise {
             range: self.part(),
@@ -431,7 +471,7 @@ mod tests {
 
     #[test]
     fn they_are_programs_with_one_section_and_most_can_be_judged() {
-        let (mut judged, mut ways) = (0, 0);
+        let (mut judged, mut ways, mut of_two) = (0, 0, 0);
         for seed in 0..60 {
             let program = generate_race(seed);
             program
@@ -449,12 +489,14 @@ mod tests {
                 world = world.apply(step).swap_remove(0).world;
             }
             let section = program.section(first).unwrap();
+            of_two += u32::from(program.steps[section.clone()].iter().any(|s| s.actor == 1));
             if let Ok(all) = explore(&world, &program.steps[section]) {
                 judged += 1;
                 ways += all.finals.len();
             }
         }
         assert!(judged >= 54, "{judged} of 60 are small enough");
+        assert!(of_two > 6, "{of_two} have threads of two processes");
         assert!(ways > 2 * judged, "{ways} ways of {judged} sections");
     }
 }
