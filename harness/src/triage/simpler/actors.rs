@@ -5,8 +5,8 @@ use super::{with, Offer, Scene};
 use oracle::program::{ActorId, Op, Program};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Each child left out with all it does; its ops done by its parent without any fork; single ops done by another actor;
-/// children numbered in the order in which they are made.
+/// Each child left out with all it does; its ops done by its parent without any fork; single ops, or all of a thread, done by another
+/// actor; children numbered in the order in which they are made.
 pub fn fewer(program: &Program, _: &Scene) -> Vec<Offer> {
     let mut offers = Vec::new();
     let forks: Vec<(usize, ActorId, ActorId)> = program
@@ -32,12 +32,25 @@ pub fn fewer(program: &Program, _: &Scene) -> Vec<Offer> {
     let actors: BTreeSet<ActorId> = forks.iter().map(|f| f.2).chain([0]).collect();
     for (index, step) in program.steps.iter().enumerate() {
         for &actor in actors.iter().filter(|a| **a < step.actor) {
-            offers.push(with(program, |p| p.steps[index].actor = actor).into());
+            let by_another = with(program, |p| {
+                let thread = thread_of(p, index);
+                thread.iter().for_each(|at| p.steps[*at].actor = actor);
+            });
+            offers.push(by_another.into());
         }
     }
     let numbers: BTreeMap<ActorId, ActorId> = forks.iter().map(|f| f.2).zip(1..).collect();
     offers.push(with(program, |p| rename(p, &numbers)).into());
     offers
+}
+
+/// The step, or all of the thread that it belongs to.
+fn thread_of(program: &Program, step: usize) -> Vec<usize> {
+    let lane = |at: usize| program.steps[at].lane;
+    match program.section(step) {
+        None => vec![step],
+        Some(section) => section.filter(|at| lane(*at) == lane(step)).collect(),
+    }
 }
 
 /// Gives actors other numbers, wherever they are named.
@@ -64,5 +77,35 @@ fn rename(program: &mut Program, numbers: &BTreeMap<ActorId, ActorId>) {
                 renamed(actor);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oracle::geometry::Geometry;
+
+    #[test]
+    fn a_thread_goes_to_another_actor_as_a_whole() {
+        let text = "mmap 0+0..0+4 rw shared fixed\nfork 1\n|a guard-install 0+0..0+1\n|b 1: read 0+0..0+1\n|b 1: write 0+0..0+1 tag 1\n";
+        let program = Program::load_concurrent(text).unwrap();
+        let scene = Scene {
+            geometry: Geometry::K4,
+            step: 2,
+            expectation: false,
+        };
+        let texts: Vec<String> = fewer(&program, &scene)
+            .into_iter()
+            .filter(|offer| offer.program.check_concurrent().is_ok())
+            .map(|offer| offer.program.to_string())
+            .collect();
+        let has = |lines: &str| texts.iter().any(|text| text.contains(lines));
+        assert!(has(
+            "fork 1\n|a guard-install 0+0..0+1\n|b read 0+0..0+1\n|b write"
+        ));
+        // Without the fork, too.
+        assert!(has(
+            "fixed\n|a guard-install 0+0..0+1\n|b read 0+0..0+1\n|b write"
+        ));
     }
 }
