@@ -376,7 +376,7 @@ impl Run<'_> {
             eprintln!("{name} on {}: rounds are not counted: {why}", info.release);
         }
         eprintln!(
-            "{name} on {} {}: {} repetitions, {} overlapped, {} of {} ways, {} forbidden{}",
+            "{name} on {} {}: {} repetitions, {} overlapped, {} of {} ways, {} forbidden{}{}",
             info.release,
             info.arch,
             row.repetitions,
@@ -387,6 +387,11 @@ impl Run<'_> {
             match row.rounds().as_str() {
                 "" => String::new(),
                 rounds => format!(", rounds {rounds}"),
+            },
+            match (row.collapses, row.collapses_beside) {
+                (Some(all), Some(beside)) =>
+                    format!(", khugepaged made {all} huge pages, {beside} beside threads"),
+                _ => String::new(),
             }
         );
         self.tables

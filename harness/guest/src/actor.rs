@@ -5,6 +5,7 @@ use crate::bar::Bar;
 use crate::control::{Control, State, TooLong};
 use crate::failing::FailNth;
 use crate::files::Files;
+use crate::khugepaged::Collapses;
 use crate::log::KernelLog;
 use crate::look::Eyes;
 use crate::perform::{Bench, Traces};
@@ -45,6 +46,8 @@ pub struct Actor {
     pub traces: Traces,
     /// Counts the kernel's walks over page tables for installs in sections, if that is wanted.
     pub walks: Option<Walks>,
+    /// khugepaged's count, where it scans.
+    pub collapses: Option<Collapses>,
 }
 
 /// Why an actor cannot go on.
@@ -197,7 +200,12 @@ impl Actor {
         if let Some(walks) = self.walks {
             walks.forget()?;
         }
+        let before = self.collapses.map(Collapses::count);
         let ended = section::run(self, program, steps.clone(), judged)?;
+        if let (Some(collapses), Some(before)) = (self.collapses, before) {
+            let made = collapses.count().saturating_sub(before);
+            self.control.tally.collapsed_beside(made);
+        }
         if let Some(walks) = self.walks {
             let tally = &self.control.tally;
             walks.count(&mut |walks| tally.walked(walks))?;

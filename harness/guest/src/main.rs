@@ -20,6 +20,7 @@
 //! | [`thread`] | making threads |
 //! | [`tally`] | what comes of repetitions |
 //! | [`walks`] | how often the kernel walks page tables |
+//! | [`khugepaged`] | how many huge pages khugepaged makes |
 //! | [`files`] | files that programs map |
 //! | [`perform`] | the ops under test |
 //! | [`failing`] | allocations that are made to fail |
@@ -41,6 +42,7 @@ mod files;
 mod heap;
 mod host;
 mod keys;
+mod khugepaged;
 mod knobs;
 mod log;
 mod look;

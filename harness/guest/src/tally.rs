@@ -19,6 +19,10 @@ pub struct Tally {
     apart: [AtomicU32; BINS],
     first: [AtomicU32; MAX_LANES],
     walks: [AtomicU32; BINS],
+    /// Huge pages that khugepaged has made while the program ran, and of these, while threads ran at once.
+    collapses: [AtomicU32; 2],
+    /// They are counted.
+    collapses_counted: AtomicU32,
     /// How long the longest thread of a section works, nanoseconds: the median, about.
     pub span: AtomicU64,
 }
@@ -39,9 +43,14 @@ pub struct Meeting {
 impl Tally {
     /// Another program begins.
     pub fn reset(&self) {
-        let words = [&self.kept, &self.unkept, &self.overlapped];
+        let words = [
+            &self.kept,
+            &self.unkept,
+            &self.overlapped,
+            &self.collapses_counted,
+        ];
         let bins = self.apart.iter().chain(&self.first).chain(&self.walks);
-        for word in words.into_iter().chain(bins) {
+        for word in words.into_iter().chain(bins).chain(&self.collapses) {
             word.store(0, Relaxed);
         }
         self.span.store(0, Relaxed);
@@ -103,6 +112,17 @@ impl Tally {
         add(&self.walks[(walks as usize).min(BINS - 1)], 1);
     }
 
+    /// Counts what khugepaged made while the program ran.
+    pub fn collapsed(&self, huge_pages: u32) {
+        add(&self.collapses[0], huge_pages);
+        self.collapses_counted.store(1, Relaxed);
+    }
+
+    /// And of that, what it made beside threads.
+    pub fn collapsed_beside(&self, huge_pages: u32) {
+        add(&self.collapses[1], huge_pages);
+    }
+
     /// All of it, for the host.
     pub fn told(&self, id: u64, no_walks: Option<String>) -> Raced {
         let values = |words: &[AtomicU32]| words.iter().map(|word| word.load(Relaxed)).collect();
@@ -115,6 +135,10 @@ impl Tally {
             first: values(&self.first),
             walks: values(&self.walks),
             no_walks,
+            collapses: (self.collapses_counted.load(Relaxed) != 0).then(|| {
+                let [all, beside] = &self.collapses;
+                (all.load(Relaxed), beside.load(Relaxed))
+            }),
         }
     }
 }
@@ -158,6 +182,18 @@ mod tests {
         assert!(!tally.count(1 << 40) && !tally.count(3) && !tally.count(1 << 40));
         let told = tally.told(5, None);
         assert_eq!((told.unkept, told.counts[3]), (2, 2));
+    }
+
+    #[test]
+    fn what_khugepaged_made_is_told_where_it_was_counted() {
+        let tally = empty();
+        assert_eq!(tally.told(5, None).collapses, None);
+        tally.collapsed_beside(1);
+        tally.collapsed(2);
+        tally.collapsed(0);
+        assert_eq!(tally.told(5, None).collapses, Some((2, 1)));
+        tally.reset();
+        assert_eq!(tally.told(5, None).collapses, None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::bar::{Bar, Device};
 use crate::control::{Control, State};
 use crate::failing::{self, FailNth};
 use crate::files::Files;
+use crate::khugepaged::Collapses;
 use crate::knobs::KnobFiles;
 use crate::log::KernelLog;
 use crate::look::{Eyes, Features};
@@ -113,6 +114,7 @@ impl Worker {
             fails: FailNth::default(),
             traces: Traces::default(),
             walks: None,
+            collapses: None,
         };
         Ok(Worker {
             setup,
@@ -315,7 +317,12 @@ impl Worker {
             let free = self.setup.buddies.free_pages(&mut scratch.text);
             control.free_pages.store(free, Relaxed);
         }
+        let before = self.actor.collapses.map(Collapses::count);
         self.actor.play(program, judged);
+        if let (Some(collapses), Some(before)) = (self.actor.collapses, before) {
+            let made = collapses.count().saturating_sub(before);
+            control.tally.collapsed(made);
+        }
         self.clean_up();
         self.actor.listen();
         send_complaints(&self.bar, control);
@@ -347,6 +354,12 @@ impl Worker {
         }
         if let Some(heap) = program.steps.iter().find_map(|step| heap_of(&step.op)) {
             self.set_heap(heap)?;
+        }
+        if let Some(old) = self.actor.collapses.take() {
+            old.close();
+        }
+        if program.knobs.khugepaged {
+            self.actor.collapses = Collapses::open();
         }
         // Mappings of secret memory are locked on some kernels.
         self.actor.traces.locks = program.files.iter().any(|f| f.kind == FileKind::Secret);

@@ -138,6 +138,7 @@ fn others() -> [Response; 5] {
             first: vec![120, 80],
             walks: vec![0, 180, 20],
             no_walks: Some("EBUSY".into()),
+            collapses: Some((3, 1)),
         }),
         Response::Error("a process cannot be killed".into()),
     ]

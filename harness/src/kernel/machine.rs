@@ -366,6 +366,7 @@ impl Kernel for VmKernel {
                         first: told.first,
                     };
                     (raced.walks, raced.no_walks) = (told.walks, told.no_walks);
+                    raced.collapses = told.collapses;
                 }
                 Response::BatchDone { .. } => {
                     self.asked.remove(&prepared.id);

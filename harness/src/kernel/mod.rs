@@ -235,6 +235,9 @@ pub struct Raced {
     pub walks: Vec<u32>,
     /// Why walks were not counted although that was asked for.
     pub no_walks: Option<String>,
+    /// Where khugepaged scans: the huge pages that it made while the program ran, and of these, those that it made while threads ran at
+    /// once.
+    pub collapses: Option<(u32, u32)>,
 }
 
 /// How the threads of a section met, over all repetitions.

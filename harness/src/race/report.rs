@@ -52,6 +52,10 @@ pub struct Row {
     pub three_walks: Option<u32>,
     /// Those whose call began anew after three walks.
     pub restarted: Option<u32>,
+    /// Huge pages that khugepaged made while the program ran; empty where it does not scan.
+    pub collapses: Option<u32>,
+    /// Of these, those that it made while threads ran at once.
+    pub collapses_beside: Option<u32>,
     pub seconds: f64,
     /// Of these, those in which nothing was run but what had been was judged.
     pub judging_seconds: f64,
@@ -98,6 +102,8 @@ impl Row {
             two_walks: rounds.map(|r| r[1]),
             three_walks: rounds.map(|r| r[2]),
             restarted: rounds.map(|r| r[3]),
+            collapses: raced.collapses.map(|(all, _)| all),
+            collapses_beside: raced.collapses.map(|(_, beside)| beside),
             seconds: (seconds.all * 100.0).round() / 100.0,
             judging_seconds: (seconds.judging * 1000.0).round() / 1000.0,
             repetitions_per_second: (f64::from(repetitions) / seconds.all.max(0.001) * 10.0)

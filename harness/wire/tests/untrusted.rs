@@ -159,6 +159,7 @@ fn examples() -> Vec<Response> {
             apart: vec![0, 3],
             first: vec![4, 5],
             no_walks: Some("no".to_owned()),
+            collapses: Some((3, 1)),
             ..Raced::default()
         }),
         Response::Error("no".to_owned()),
