@@ -276,6 +276,7 @@ fn follow_judge(
                 true => taken.world.shown(),
                 false => taken.world.shown_without_sizes(),
             },
+            events: taken.world.events().to_vec(),
             // A judge that is told of no failure holds no way possible that takes one.
             failing: has_failed(&taken.rules).then_some(Failing::Failed),
         };
@@ -386,7 +387,7 @@ fn guards_obey(before: &World, step: &Step, branch: &Branch, g: Geometry) -> Res
             return Err("a child has the guards of its parent, where it has its memory".into());
         }
     }
-    if before != after && branch.outcome == Outcome::Errno(22) {
+    if !before.is_like(after) && branch.outcome == Outcome::Errno(22) {
         // EINVAL of a range's form comes before anything is done; VMAs that refuse come later.
         let vmas = before.vmas(step.actor);
         let locked = vmas.iter().any(|v| v.locked != Locked::No);

@@ -167,6 +167,7 @@ fn steps(profile: &Profile, program: &Program) -> Vec<Observation> {
         Observation {
             outcome: branch.outcome,
             spaces: world.living().into_iter().map(space).collect(),
+            events: world.events().to_vec(),
             failing: None,
         }
     };

@@ -5,7 +5,7 @@ use crate::show_race;
 use anyhow::Result;
 use clap::Args;
 use harness::campaign::load_concurrent_program;
-use harness::report::{outcome_words, wrap};
+use harness::report::{result_words, wrap};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{contents, render, windows};
 use oracle::judge::{Observation, Oracle, SpaceSeen};
@@ -116,15 +116,13 @@ pub fn run(args: &ShowArgs) -> Result<Exit> {
             0 => String::new(),
             n => format!("   ({n} other outcomes are permitted)"),
         };
-        say!(
-            "     => {}{others}\n",
-            outcome_words(&usual.outcome, geometry)
-        );
         let usual_seen = Observation {
             outcome: usual.outcome.clone(),
             spaces: usual.world.shown(),
+            events: usual.world.events().to_vec(),
             failing: None,
         };
+        say!("     => {}{others}\n", result_words(&usual_seen, geometry));
         for (actor, space) in &usual_seen.spaces {
             say!("{}", strips(*actor, space, geometry));
         }
@@ -151,6 +149,7 @@ fn parting(program: &Program, profiles: [&Profile; 2], names: &[String; 2], g: G
             let observation = Observation {
                 outcome: usual.outcome.clone(),
                 spaces: usual.world.shown(),
+                events: usual.world.events().to_vec(),
                 failing: None,
             };
             oracle.observe(&observation);
@@ -161,7 +160,7 @@ fn parting(program: &Program, profiles: [&Profile; 2], names: &[String; 2], g: G
         }
         let mut text = format!("they part at op {index}: {step}\n");
         for ((observation, rules), name) in seen.iter().zip(names) {
-            text += &format!("\n{name} => {}\n", outcome_words(&observation.outcome, g));
+            text += &format!("\n{name} => {}\n", result_words(observation, g));
             for (actor, space) in &observation.spaces {
                 text += &strips(*actor, space, g);
                 text += &vm_flags(*actor, space, g);

@@ -240,6 +240,13 @@ impl Actor {
             self.control.stage(result)?;
         }
         self.control.stage(&left)?;
+        let told = match self.uffd.told() {
+            None => Vec::new(),
+            Some(told) => told
+                .take()?
+                .ok_or_else(|| Failure("more events than there is room for".to_owned()))?,
+        };
+        self.control.stage(&told)?;
         Ok(())
     }
 
@@ -369,6 +376,9 @@ impl Actor {
         if slot >= MAX_ACTORS || self.control.is_alive(child) {
             return Err(Failure(format!("there cannot be another actor {child}")));
         }
+        if let Some(told) = self.uffd.told() {
+            told.forking(child);
+        }
         self.control.pids[slot].store(0, Relaxed);
         self.control.set_alive(child, true);
         // A child of the worker, whoever forks: it waits for all of them.
@@ -404,7 +414,7 @@ impl Actor {
 
     fn be_born(&mut self, child: u8, fault: Option<GuestFault>) -> Result<(), Failure> {
         self.me = child;
-        self.uffd.close();
+        self.uffd.be_born(child);
         self.fails.close();
         self.control.populate();
         self.eyes.reopen(self.user)?;

@@ -1,6 +1,7 @@
 //! Memory that the supervisor, the worker and all actors of a program share. It stands outside the arena and is made
 //! once, by the supervisor, before it forks anybody. The actors take turns, so most of it has one writer at a time.
 
+use crate::events::Log;
 use crate::log;
 use crate::section::{Meet, Told};
 use crate::sys::{self, Errno};
@@ -129,6 +130,8 @@ pub struct Control {
     /// The threads of the section that runs.
     pub lanes: [LaneState; MAX_LANES],
     pub meet: Meet,
+    /// What userfaultfds have told.
+    pub events: Log,
     /// Knobs that are set now, as `knobs` packs them.
     pub knobs: AtomicU64,
 
@@ -487,6 +490,8 @@ mod tests {
             control.stage(&result).unwrap();
             control.stage_length(0).unwrap();
             control.stage(&Some(3_u32)).unwrap();
+            control.stage_length(1).unwrap();
+            control.stage(&(2_u8, wire::Event::Fork)).unwrap();
             control.stage_length(2).unwrap();
             control.stage_view(0, &full).unwrap();
             control
@@ -501,6 +506,7 @@ mod tests {
                 result,
                 more: vec![],
                 fail_left: Some(3),
+                events: vec![(2, wire::Event::Fork)],
                 actors: vec![(0, seen(&full)), (3, seen(&View::Full(Space::default())))],
             });
         }

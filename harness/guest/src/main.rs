@@ -37,6 +37,7 @@ mod arena;
 mod bar;
 mod boot;
 mod control;
+mod events;
 mod failing;
 mod files;
 mod heap;

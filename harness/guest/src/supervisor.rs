@@ -162,6 +162,7 @@ impl Supervisor {
             .map(|actor| control.pids[usize::from(actor)].load(Relaxed))
             .collect();
         left.push(self.worker);
+        left.push(control.events.monitor.swap(0, Relaxed));
         control.alive.store(0, Relaxed);
         for &pid in &left {
             if pid > 0 {

@@ -1,6 +1,8 @@
-//! userfaultfd: one descriptor for each actor, made at its first call, gone with the program.
+//! userfaultfd: one descriptor for each actor, made at its first call or brought by a fork that it told of, gone with the program.
 
+use crate::events::Told;
 use crate::sys::{self, Errno};
+use crate::transfer::AsTheSameUser;
 use wire::{OpResult, UffdCall};
 
 /// UFFD_USER_MODE_ONLY: any user may have one.
@@ -8,6 +10,8 @@ const USER_MODE_ONLY: u64 = 1;
 /// UFFD_API, and the features asked for: UFFD_FEATURE_SIGBUS, as nobody is there to answer.
 const API: u64 = 0xaa;
 const FEATURES: u64 = 1 << 7;
+/// UFFD_FEATURE_EVENT_FORK, _REMAP, _REMOVE and _UNMAP.
+const EVENTS: u64 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 6;
 
 /// UFFDIO_COPY_MODE_WP; UFFDIO_WRITEPROTECT_MODE_WP is 1.
 const COPY_MODE_WP: u64 = 1 << 1;
@@ -30,36 +34,95 @@ const UFFDIO_POISON: u64 = 0xc020_aa08;
 
 /// An actor's descriptor.
 #[derive(Debug, Default)]
-pub struct Uffd(Option<i32>);
+pub struct Uffd {
+    fd: Option<i32>,
+    /// Whose it is.
+    actor: u8,
+    /// The way to who reads its events, if it tells any.
+    told: Option<Told>,
+}
 
 impl Uffd {
+    /// One of actor 0 that tells events.
+    pub fn telling(told: Told) -> Uffd {
+        Uffd {
+            told: Some(told),
+            ..Uffd::default()
+        }
+    }
+
+    /// The way to who reads its events, if it tells any.
+    pub fn told(&self) -> Option<Told> {
+        self.told
+    }
+
+    /// The process is a new one, of this actor: what its parent has is not its own.
+    pub fn be_born(&mut self, actor: u8) {
+        self.close();
+        self.actor = actor;
+    }
+
     /// For a thread of the same process: the same descriptor. It is made now, if it can be: two threads would make two.
     pub fn shared(&mut self) -> Uffd {
         let _ = self.fd();
-        Uffd(self.0)
+        Uffd {
+            fd: self.fd,
+            actor: self.actor,
+            told: self.told,
+        }
     }
 
     /// Lets go of it: what is registered is so no more, if nobody else has the descriptor.
     pub fn close(&mut self) {
-        if let Some(fd) = self.0.take() {
+        if let Some(fd) = self.fd.take() {
             sys::close(fd);
         }
     }
 
     fn fd(&mut self) -> Result<i32, Errno> {
-        if let Some(fd) = self.0 {
+        if let Some(fd) = self.fd {
             return Ok(fd);
         }
-        let flags = USER_MODE_ONLY | libc::O_CLOEXEC as u64;
+        let inherited = match self.told {
+            Some(told) => told.inherited(self.actor)?,
+            None => None,
+        };
+        let fd = match inherited {
+            Some(fd) => fd,
+            None => self.made()?,
+        };
+        self.fd = Some(fd);
+        Ok(fd)
+    }
+
+    /// A new one.
+    fn made(&self) -> Result<i32, Errno> {
+        // Nobody can wait for what blocks when it is read.
+        let waits = if self.told.is_some() {
+            libc::O_NONBLOCK
+        } else {
+            0
+        };
+        let flags = USER_MODE_ONLY | (libc::O_CLOEXEC | waits) as u64;
         // SAFETY: no memory involved.
         let fd = unsafe { sys::call(libc::SYS_userfaultfd, [flags, 0, 0, 0, 0, 0]) }? as i32;
-        let mut api = [API, FEATURES, 0];
-        if let Err(errno) = ioctl(fd, UFFDIO_API, &mut api) {
-            sys::close(fd);
-            return Err(errno);
+        let made = match self.told {
+            None => ioctl(fd, UFFDIO_API, &mut [API, FEATURES, 0]),
+            Some(told) => {
+                // Only who may trace others may hear of forks.
+                let rights = AsTheSameUser::begin().map_err(|_| Errno(libc::EPERM))?;
+                let made = ioctl(fd, UFFDIO_API, &mut [API, FEATURES | EVENTS, 0]);
+                drop(rights);
+                made.and_then(|()| told.watch(self.actor, fd))
+            }
+        };
+        match made {
+            Ok(()) => Ok(fd),
+            Err(errno) => {
+                sys::close(fd);
+                Err(errno)
+            }
         }
-        self.0 = Some(fd);
-        Ok(fd)
     }
 
     /// One call about `len` bytes at `start`, which the caller knows to lie in the arena or to be refused, as it does the place that

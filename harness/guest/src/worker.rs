@@ -15,6 +15,7 @@ use crate::actor::{tell_host, Actor, USER};
 use crate::arena::Arena;
 use crate::bar::{Bar, Device};
 use crate::control::{Control, State};
+use crate::events::Told;
 use crate::failing::{self, FailNth};
 use crate::files::Files;
 use crate::khugepaged::Collapses;
@@ -364,6 +365,9 @@ impl Worker {
         // Mappings of secret memory are locked on some kernels.
         self.actor.traces.locks = program.files.iter().any(|f| f.kind == FileKind::Secret);
         self.actor.files = Files::create(&program.files, self.actor.arena.page)?;
+        if program.knobs.uffd_events {
+            self.actor.uffd = Uffd::telling(Told::begin(self.setup.control)?);
+        }
         Ok(())
     }
 
@@ -402,6 +406,12 @@ impl Worker {
         control.alive.store(1, Relaxed);
         for other in others {
             sys::kill(control.pids[usize::from(other)].load(Relaxed));
+        }
+        if let Some(told) = self.actor.uffd.told() {
+            told.end();
+            // Nobody reads what unmapping the arena would tell.
+            self.actor.uffd.close();
+            self.actor.uffd = Uffd::default();
         }
         if self.actor.forked {
             while sys::wait_child(-1, false).is_some() {}

@@ -41,6 +41,7 @@ impl Piece<'_> {
                 Some(Cow::Owned(Observation {
                     outcome: Outcome::Together(outcomes.collect()),
                     spaces: last.spaces.clone(),
+                    events: Vec::new(),
                     failing: None,
                 }))
             }
@@ -75,6 +76,7 @@ mod tests {
         let seen = |outcome| Observation {
             outcome,
             spaces: Vec::new(),
+            events: Vec::new(),
             failing: None,
         };
         let all = [Outcome::Ok, Outcome::Elsewhere, Outcome::Errno(5)].map(seen);

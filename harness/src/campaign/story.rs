@@ -74,6 +74,7 @@ impl From<(&Expect, String)> for Stop {
             | Expect::UpTo(_) => (Class::Errno, "result as written"),
             Expect::Signal { .. } => (Class::Signal, "signal as written"),
             Expect::Values(_) => (Class::Value, "values as written"),
+            Expect::Events(_) => (Class::Event, "events as written"),
             Expect::Strip { .. } => (Class::PageState, "pages as written"),
             Expect::Flags { .. } => (Class::VmFlags, "VmFlags as written"),
         };
@@ -324,11 +325,13 @@ fn expectation(allowed: &[Branch]) -> Observation {
         Observation {
             outcome: Outcome::Ok,
             spaces: Vec::new(),
+            events: Vec::new(),
             failing: None,
         },
         |branch| Observation {
             outcome: branch.outcome.clone(),
             spaces: branch.world.shown(),
+            events: branch.world.events().to_vec(),
             failing: None,
         },
     )

@@ -40,6 +40,7 @@ fn seen(program: &Program, execution: &Execution, mark: &mut dyn FnMut(u64)) {
     let nothing = Observation {
         outcome: Outcome::Ok,
         spaces: Vec::new(),
+        events: Vec::new(),
         failing: None,
     };
     let before = std::iter::once(&nothing).chain(&execution.seen);

@@ -62,6 +62,7 @@ fn check(program: &Program, profile: &Profile, mark: &mut dyn FnMut(u64)) -> Res
         let seen = Observation {
             outcome: usual.outcome.clone(),
             spaces: usual.world.shown(),
+            events: usual.world.events().to_vec(),
             failing: None,
         };
         let verdict = oracle.observe(&seen);
@@ -78,6 +79,7 @@ fn check(program: &Program, profile: &Profile, mark: &mut dyn FnMut(u64)) -> Res
         .map(|branch| Observation {
             outcome: branch.outcome.clone(),
             spaces: branch.world.shown(),
+            events: branch.world.events().to_vec(),
             failing: None,
         })
         .collect();
@@ -118,6 +120,7 @@ fn check(program: &Program, profile: &Profile, mark: &mut dyn FnMut(u64)) -> Res
             let whole = Observation {
                 outcome: Outcome::Together(outcomes),
                 spaces: world.shown(),
+                events: world.events().to_vec(),
                 failing: None,
             };
             if !ways.contains(&whole) {
@@ -146,6 +149,7 @@ fn apart(way: &Observation) -> Vec<Observation> {
             } else {
                 Vec::new()
             },
+            events: Vec::new(),
             failing: None,
         })
         .collect()
@@ -160,6 +164,7 @@ fn wrongs(way: &Observation) -> Vec<Observation> {
         wrongs.push(Observation {
             outcome: Outcome::Together(outcomes),
             spaces: way.spaces.clone(),
+            events: Vec::new(),
             failing: None,
         });
     }

@@ -155,6 +155,8 @@ impl Settings {
             Err("ksm")
         } else if knobs.swap {
             Err("swap space of its own")
+        } else if knobs.uffd_events {
+            Err("events of userfaultfd, which take privileges")
         } else if swaps_out() {
             Err("MADV_PAGEOUT, by which pages would go to this machine's swap space")
         } else if program.steps.iter().any(|step| step.lane.is_some()) {

@@ -2,7 +2,7 @@
 //! op did, what was expected, who stands alone, and how to see it again.
 
 use super::divergence::{actor_strips, actors, outcomes, place, program_with_mark, rule_text};
-use super::words::{command, options, outcome_words, wrap};
+use super::words::{command, options, result_words, wrap};
 use crate::campaign::{piece_of, Story};
 use crate::kernel::{Execution, KernelInfo};
 use crate::triage::{Reliability, Standing};
@@ -204,10 +204,7 @@ impl BucketReport<'_> {
             text += &format!("  ({from} ops before)\n");
         }
         for (index, (step, seen)) in steps.enumerate().take(self.story.step).skip(from) {
-            text += &format!(
-                "  {index}  {step}\n     => {}\n",
-                outcome_words(&seen.outcome, g)
-            );
+            text += &format!("  {index}  {step}\n     => {}\n", result_words(seen, g));
             for (actor, space) in &seen.spaces {
                 text += &strips(&format!("     actor {actor} "), space, g);
             }
@@ -300,7 +297,7 @@ impl BucketReport<'_> {
         };
         let (a, b) = (&self.shown_on.label, &other.label);
         let width = a.len().max(b.len()).max("oracle".len());
-        let said = |o: &Observation| outcome_words(&o.outcome, g);
+        let said = |o: &Observation| result_words(o, g);
         let mut text = "  The op returned:\n".to_string();
         text += &format!("    {:width$}  {}\n", "oracle", said(&story.expected));
         if let Some(observed) = &story.observed {

@@ -1,6 +1,6 @@
 //! One divergence: its row in divergences.csv, and its report for mail and people, at most 80 columns wide.
 
-use super::words::{command, options, outcome_words, wrap};
+use super::words::{command, options, result_words, wrap};
 use crate::campaign::{Booted, Kind, Reported, Story, Suspect};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{contents, render, side_by_side, windows};
@@ -178,11 +178,11 @@ fn harness_rule(name: &str) -> &'static str {
 }
 
 pub(super) fn outcomes(story: &Story, g: Geometry) -> String {
-    let expected = outcome_words(&story.expected.outcome, g);
+    let expected = result_words(&story.expected, g);
     let observed = story
         .observed
         .as_ref()
-        .map_or("nothing".to_string(), |o| outcome_words(&o.outcome, g));
+        .map_or("nothing".to_string(), |o| result_words(o, g));
     let mut text = format!("\nThe op returned:\n  expected  {expected}\n  observed  {observed}\n");
     if story.others > 0 {
         text += &format!(

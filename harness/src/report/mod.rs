@@ -59,4 +59,4 @@ pub use read::{Ran, RanError, RanRecord, RanRow, Suspect};
 pub use record::{Host, NamedKernel, Record, Usage};
 pub use through::{read_blocks, through, Item, Through};
 pub use tightness::{tightness_csv, TIGHTNESS_COLUMNS};
-pub use words::{command, options, outcome_words, quoted, wrap, WIDTH};
+pub use words::{command, options, outcome_words, quoted, result_words, wrap, WIDTH};

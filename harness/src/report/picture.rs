@@ -1,7 +1,7 @@
 //! One divergence, step by step, as page strips that can be drawn: `divergences/ID.json`, which the HTML report reads back.
 
 use super::divergence::{place, rule_text};
-use super::words::outcome_words;
+use super::words::result_words;
 use crate::campaign::{Bucket, Finding, Reported, Status};
 use oracle::geometry::Geometry;
 use oracle::judge::strip::{strip, windows, Count, Item};
@@ -161,7 +161,7 @@ fn view(seen: &Observation, g: Geometry, marked: &dyn Fn(ActorId, u32) -> bool) 
         (*actor, drawn.collect())
     };
     View {
-        outcome: outcome_words(&seen.outcome, g),
+        outcome: result_words(seen, g),
         actors: seen.spaces.iter().map(actor).collect(),
     }
 }

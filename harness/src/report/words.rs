@@ -1,7 +1,7 @@
 //! Outcomes in words, and text folded to 80 columns.
 
 use oracle::geometry::{Geometry, Pos};
-use oracle::judge::{Fault, Outcome, ValueRun};
+use oracle::judge::{event_words, Fault, Observation, Outcome, ValueRun};
 use oracle::program::Expect;
 
 /// Widest line of a report, in columns.
@@ -46,6 +46,16 @@ pub fn outcome_words(outcome: &Outcome, g: Geometry) -> String {
             words.join("; ")
         }
     }
+}
+
+/// What an op returned, and what userfaultfds told meanwhile if they told anything: `ok; events unmap 0+0..0+2`.
+pub fn result_words(seen: &Observation, g: Geometry) -> String {
+    let mut text = outcome_words(&seen.outcome, g);
+    if !seen.events.is_empty() {
+        let events = seen.events.iter().map(|(_, event)| *event);
+        text += &format!("; events {}", event_words(events, g));
+    }
+    text
 }
 
 /// The tags of loaded values.

@@ -33,6 +33,9 @@ pub fn body(program: &Program) -> Result<Body, Unsayable> {
             return Err(Unsayable(format!("it waits for {what}")));
         }
     }
+    if knobs.uffd_events {
+        return Err(Unsayable("it reads the events of userfaultfds".into()));
+    }
     let turns = program
         .steps
         .iter()
@@ -156,7 +159,9 @@ impl Writer {
     }
 
     fn perform(&mut self, step: &Step, lines: &mut Vec<String>) -> Result<(), Unsayable> {
-        let outcome = |e: &&Expect| e.view_of().is_none() && !matches!(e, Expect::Values(_));
+        let outcome = |e: &&Expect| {
+            e.view_of().is_none() && !matches!(e, Expect::Values(_) | Expect::Events(_))
+        };
         let expect = step.expect.iter().find(outcome);
         match step.op {
             Op::Read { range } | Op::Write { range, .. } => {

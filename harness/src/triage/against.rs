@@ -192,6 +192,16 @@ fn apart(a: &Observation, b: &Observation, g: Geometry) -> Parting {
         let other = ("what-it-did".to_string(), "something-else".to_string());
         return parting(Class::Value, other.0, other.1);
     }
+    if a.events != b.events {
+        let words = |seen: &Observation| match seen.events.is_empty() {
+            true => "no-event".to_string(),
+            false => {
+                let names: Vec<_> = seen.events.iter().map(|(_, e)| e.name()).collect();
+                names.join("-")
+            }
+        };
+        return parting(Class::Event, words(a), words(b));
+    }
     let nothing = SpaceSeen::default();
     for (actor, mine) in &a.spaces {
         let theirs = b.spaces.iter().find(|(other, _)| other == actor);

@@ -253,6 +253,7 @@ fn knobs(knobs: &Knobs) -> usize {
         knobs.ksm != plain.ksm,
         knobs.swap != plain.swap,
         knobs.root != plain.root,
+        knobs.uffd_events != plain.uffd_events,
     ]
     .into_iter()
     .filter(|set| *set)

@@ -85,6 +85,7 @@ pub fn knobs() -> Knobs {
         ksm: false,
         swap: false,
         root: false,
+        uffd_events: false,
     }
 }
 

@@ -19,6 +19,8 @@ pub const MAX_PAGES: usize = 3 * 8192;
 pub const MAX_KEPT: usize = 512;
 /// Most results of one step beside the first.
 pub const MAX_MORE: usize = 32;
+/// Most events of userfaultfds during one step.
+pub const MAX_EVENTS: usize = 128;
 /// Most names in [`crate::Hello::missing`].
 pub const MAX_NAMES: usize = 64;
 

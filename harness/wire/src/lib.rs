@@ -19,7 +19,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 16;
+pub const VERSION: u32 = 18;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -70,6 +70,8 @@ pub struct Knobs {
     pub swap: bool,
     /// Actors run as root.
     pub root: bool,
+    /// Userfaultfds are made with UFFD_FEATURE_EVENT_FORK, _REMAP, _REMOVE and _UNMAP.
+    pub uffd_events: bool,
 }
 
 /// One system call or access, ready to perform.
@@ -676,9 +678,25 @@ pub struct StepSeen {
     /// What /proc/PID/fail-nth said after the call in which the allocation [`Step::fail`] was to fail: 0, it did; otherwise how many more
     /// there would have had to be, so that 1 means that one more would have failed. `None` where nothing was to fail.
     pub fail_left: Option<u32>,
+    /// What userfaultfds have told during the op, in order: whose, and what.
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_EVENTS }>")]
+    pub events: Vec<(u8, Event)>,
     /// One per living actor, in the order in which they looked.
     #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_ACTORS }>")]
     pub actors: Vec<(u8, View)>,
+}
+
+/// What a userfaultfd tells; places in bytes from the arena's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// UFFD_EVENT_FORK.
+    Fork,
+    /// UFFD_EVENT_REMAP: `len` bytes have moved.
+    Remap { from: i64, to: i64, len: u64 },
+    /// UFFD_EVENT_REMOVE.
+    Remove { start: i64, end: i64 },
+    /// UFFD_EVENT_UNMAP.
+    Unmap { start: i64, end: i64 },
 }
 
 /// What the op returned.

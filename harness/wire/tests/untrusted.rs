@@ -20,6 +20,7 @@ fn batch(programs: u64) -> Request {
             ksm: false,
             swap: false,
             root: id % 2 == 0,
+            uffd_events: id % 3 == 0,
         },
         files: Vec::new(),
         steps: vec![
@@ -119,6 +120,7 @@ fn examples() -> Vec<Response> {
         result,
         more: vec![],
         fail_left: Some(0),
+        events: vec![(1, wire::Event::Fork)],
         actors: vec![(0, View::Full(space)), (2, View::Unchanged)],
     };
     let moved = StepSeen {
@@ -129,6 +131,7 @@ fn examples() -> Vec<Response> {
         },
         more: vec![OpResult::Ret(-14)],
         fail_left: None,
+        events: vec![],
         actors: vec![(0, View::Unchanged)],
     };
     vec![
@@ -181,6 +184,7 @@ fn request() -> Request {
                 ksm: false,
                 swap: false,
                 root: true,
+                uffd_events: true,
             },
             files: vec![File {
                 kind: FileKind::Ramfs,
@@ -258,22 +262,22 @@ fn random_and_damaged_bytes_never_panic() {
 
 #[test]
 fn claims_of_many_elements_are_refused_at_once() {
-    // An execution with id 1, no free pages, that ended well and claims 2^40 steps; then one step that claims as many results more, or as many
-    // actors.
+    // An execution with id 1, no free pages, that ended well and claims 2^40 steps; then one step that claims as many results more, as many
+    // events, or as many actors.
     let mut bytes = vec![1, 1, 0, 0];
     wire::length_prefix(1 << 40, &mut bytes);
     assert!(decode::<Response>(&bytes).is_err());
-    for step in [&[0, 0][..], &[0, 0, 0, 0]] {
+    for step in [&[0, 0][..], &[0, 0, 0, 0], &[0, 0, 0, 0, 0]] {
         let mut bytes = [&[1, 1, 0, 0, 1], step].concat();
         wire::length_prefix(1 << 40, &mut bytes);
         assert!(decode::<Response>(&bytes).is_err());
     }
-    // One more step than allowed, each of five bytes: result 0, no more results, no allocation that fails, no actors.
+    // One more step than allowed, each of six bytes: result 0, no more results, no allocation that fails, no events, no actors.
     let limit = wire::bounded::MAX_STEPS;
     for (steps, fine) in [(limit, true), (limit + 1, false)] {
         let mut bytes = vec![1, 1, 0, 0];
         wire::length_prefix(steps, &mut bytes);
-        bytes.extend(std::iter::repeat_n([0; 5], steps).flatten());
+        bytes.extend(std::iter::repeat_n([0; 6], steps).flatten());
         assert_eq!(decode::<Response>(&bytes).is_ok(), fine, "{steps}");
     }
 }

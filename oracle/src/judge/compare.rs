@@ -5,8 +5,8 @@ mod sizes;
 pub(super) mod weak;
 
 use super::{
-    words, Access, Class, Moved, Observation, Outcome, PageRun, PageSeen, SpaceSeen, ValueRun,
-    VmFlag, VmaSeen,
+    events, words, Access, Class, Event, Moved, Observation, Outcome, PageRun, PageSeen, SpaceSeen,
+    ValueRun, VmFlag, VmaSeen,
 };
 use crate::program::{ActorId, Step};
 
@@ -22,6 +22,7 @@ pub(super) const VMA_BORDER: &str = "the VMA border";
 pub(super) struct Expected {
     pub outcome: Outcome,
     pub spaces: Vec<(ActorId, SpaceSeen)>,
+    pub events: Vec<(ActorId, Event)>,
 }
 
 /// A difference.
@@ -65,6 +66,7 @@ pub(super) fn first_difference(
 ) -> Option<Difference> {
     let works_on = step.op.other().unwrap_or(step.actor);
     outcome_difference(&expected.outcome, &seen.outcome)
+        .or_else(|| events::difference(&expected.events, &seen.events))
         .or_else(|| spaces(expected, seen, works_on))
 }
 

@@ -5,6 +5,7 @@
 //! | `observation` | what a run saw after an op |
 //! | `oracle` | the set of worlds that explain a run so far |
 //! | `compare` | the first difference between a branch and an observation |
+//! | `events` | what userfaultfds tell |
 //! | `words` | stable words for differences |
 //! | `count` | counting how much the oracle commits itself |
 //! | `tightness` | the counts, as a whole and by op |
@@ -12,6 +13,7 @@
 
 mod compare;
 mod count;
+mod events;
 mod observation;
 mod oracle;
 pub mod strip;
@@ -21,6 +23,7 @@ mod tightness;
 mod verdict;
 mod words;
 
+pub use events::{event_words, Event};
 pub use observation::*;
 pub use oracle::Oracle;
 pub use tightness::{ByOp, OpTightness, Tightness};

@@ -1,6 +1,7 @@
 //! What a run saw after an op, in the oracle's terms. The harness makes it from what the guest reports; the simulated
 //! kernel makes it from the model.
 
+use super::Event;
 use crate::geometry::Geometry;
 use crate::program::{ActorId, Prot, Vectors};
 use crate::space::{Content, Key};
@@ -13,6 +14,9 @@ pub struct Observation {
     pub outcome: Outcome,
     /// The arena of every living actor, ascending by actor.
     pub spaces: Vec<(ActorId, SpaceSeen)>,
+    /// What the actors' userfaultfds have told during the op, in order: whose, and what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<(ActorId, Event)>,
     /// Of a step in which an allocation was to fail: whether it came to that. `None` where nothing was to, or the kernel cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<Failing>,

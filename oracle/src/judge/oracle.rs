@@ -520,6 +520,7 @@ fn smaps_of(seen: &Observation) -> Smaps {
 fn expected(branch: &Branch, smaps: Smaps, observed: &Observation) -> Expected {
     Expected {
         outcome: branch.outcome.clone(),
+        events: branch.world.events().to_vec(),
         spaces: branch
             .world
             .living()

@@ -26,6 +26,7 @@ fn run(
         seen.push(Observation {
             outcome: branch.outcome,
             spaces: world.shown(),
+            events: world.events().to_vec(),
             failing: None,
         });
     }
@@ -68,6 +69,7 @@ fn before_the_section() -> (Oracle, Vec<crate::space::Branch>) {
         let seen = Observation {
             outcome: branch.outcome.clone(),
             spaces: branch.world.shown(),
+            events: branch.world.events().to_vec(),
             failing: None,
         };
         oracle.observe(&seen);
@@ -85,6 +87,7 @@ fn every_way_of_a_section_is_allowed_and_nothing_else() {
         let mut seen = Observation {
             outcome: way.outcome.clone(),
             spaces: way.world.shown(),
+            events: way.world.events().to_vec(),
             failing: None,
         };
         let mut allowed = oracle.clone();
@@ -127,6 +130,7 @@ fn a_section_that_is_too_large_is_poisoned() {
     let seen = Observation {
         outcome: ways[0].outcome.clone(),
         spaces: ways[0].world.shown(),
+        events: Vec::new(),
         failing: None,
     };
     let text = "mmap 0+0..2+0 rw private fixed\n|a guard-install 0+0..2+0\n|a guard-install 0+0..2+0\n|b* write 0+1..0+9 tag 1\n\
@@ -137,6 +141,7 @@ fn a_section_that_is_too_large_is_poisoned() {
     oracle.observe(&Observation {
         outcome: branch.outcome.clone(),
         spaces: branch.world.shown(),
+        events: branch.world.events().to_vec(),
         failing: None,
     });
     oracle.together(&program.steps[1..]);
@@ -531,6 +536,7 @@ fn observing_without_a_step_is_harmless() {
     let nothing = Observation {
         outcome: Outcome::Ok,
         spaces: vec![],
+        events: Vec::new(),
         failing: None,
     };
     assert_eq!(oracle.observe(&nothing), Verdict::Agree);

@@ -31,6 +31,8 @@ pub enum Class {
     /// What smaps adds up over a mapping.
     Sizes,
     Residency,
+    /// What a userfaultfd tells.
+    Event,
     ViewsDisagree,
     Hang,
     Crash,
@@ -48,6 +50,7 @@ impl Class {
             Class::VmFlags => "vm-flags",
             Class::Sizes => "sizes",
             Class::Residency => "residency",
+            Class::Event => "event",
             Class::ViewsDisagree => "views-disagree",
             Class::Hang => "hang",
             Class::Crash => "crash",

@@ -75,6 +75,10 @@ fn expectations(program: &Program, ground: &Ground, digests: &mut BTreeMap<Strin
                 text,
                 "Observation {{ outcome: {outcome:?}, spaces: {spaces:?} }}"
             );
+            let events = branch.world.events();
+            if !events.is_empty() {
+                let _ = write!(text, " {events:?}");
+            }
         }
         digests
             .entry(word(&step.to_string()))

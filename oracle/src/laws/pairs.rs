@@ -121,6 +121,7 @@ impl Begun {
             [Observation {
                 outcome,
                 spaces,
+                events: world.events().to_vec(),
                 failing: None,
             }]
         });
@@ -412,6 +413,7 @@ mod tests {
             seen.push(Observation {
                 outcome: branch.outcome,
                 spaces: world.shown(),
+                events: world.events().to_vec(),
                 failing: None,
             });
         }

@@ -661,6 +661,20 @@ behaviours! {
         spans: &[since(7, 3)],
         probe: Some(probes::UFFD_MOVED_STAYS_APART),
     }
+    uffd_tells_refused_unmap {
+        what: "userfaultfd tells of unmapping that was refused for a seal",
+        source: "mm/vma.c vms_gather_munmap_vmas: userfaultfd_unmap_prep goes along with the look at seals; 6.10 and 6.11 looked at all of \
+                 them first",
+        spans: &[since(6, 12)],
+        probe: Some(probes::UFFD_TELLS_REFUSED_UNMAP),
+    }
+    uffd_remap_tells_old_length {
+        what: "UFFD_EVENT_REMAP tells the whole old length where mremap moves and shrinks",
+        source: "mm/mremap.c of 6.1: mremap_userfaultfd_complete gets old_len as the caller gave it; 6.15, mm/mremap: refactor mremap() \
+                 system call implementation",
+        spans: &[before(6, 15)],
+        probe: Some(probes::UFFD_REMAP_TELLS_OLD_LENGTH),
+    }
     rfc_anon_vma_after {
         what: "guard install prepares the anon_vma after its walk, and only where it put a marker into an empty slot",
         source: "[PATCH RFC 3/4] mm: madvise: implement lightweight guard page mechanism (October 2024); as merged in 6.13, before \

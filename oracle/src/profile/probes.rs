@@ -1,7 +1,7 @@
 //! Programs that tell whether a kernel has a behaviour, and how to read what was seen after each of their steps.
 
-use crate::judge::{Observation, Outcome, PageKind, PageRun, SpaceSeen, VmFlag, VmaSeen};
-use crate::rules::errno::{EINVAL, ENOMEM};
+use crate::judge::{Event, Observation, Outcome, PageKind, PageRun, SpaceSeen, VmFlag, VmaSeen};
+use crate::rules::errno::{EINVAL, ENOMEM, EPERM};
 
 /// How a running kernel tells whether it has a behaviour.
 #[derive(Debug)]
@@ -564,5 +564,25 @@ pub const UFFD_WP_SWITCH_REFUSED: Probe = Probe {
     read: |seen| {
         let registered = seen.iter().rev().nth(1)?.outcome == Outcome::Ok;
         registered.then(|| succeeded(seen).map(|taken| !taken))?
+    },
+};
+
+pub const UFFD_TELLS_REFUSED_UNMAP: Probe = Probe {
+    program: "uffd-events on\n\nmmap 0+0..0+2 rw private fixed\nuffd-register-missing 0+0..0+1\nmseal 0+1..0+2\nmunmap 0+0..0+2\n",
+    read: |seen| {
+        let set_up = seen.iter().rev().skip(1).all(|s| s.outcome == Outcome::Ok);
+        let refused = seen.last()?.outcome == Outcome::Errno(EPERM);
+        (set_up && refused).then(|| Some(!seen.last()?.events.is_empty()))?
+    },
+};
+
+pub const UFFD_REMAP_TELLS_OLD_LENGTH: Probe = Probe {
+    program: "uffd-events on\n\nmmap 0+0..0+2 rw private fixed\nuffd-register-missing 0+0..0+2\nmremap 0+0..0+2 0+4..0+5 fixed\n",
+    read: |seen| {
+        let mut told = seen.last()?.events.iter();
+        told.find_map(|(_, event)| match event {
+            Event::Remap { pages, .. } => Some(*pages == 2),
+            _ => None,
+        })
     },
 };

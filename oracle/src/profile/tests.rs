@@ -15,6 +15,7 @@ fn run(profile: &Profile, text: &str) -> Vec<Observation> {
         seen.push(Observation {
             outcome: branch.outcome,
             spaces: world.shown(),
+            events: world.events().to_vec(),
             failing: None,
         });
     }

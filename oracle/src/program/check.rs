@@ -2,8 +2,8 @@
 
 use super::text::names::{code_name, errno_name, name_of, signal_name, VM_FLAGS};
 use super::{
-    ActorId, Backing, Expect, FileKind, FileMap, FlagExpected, Op, Place, Program, Seals, Step,
-    Transfer, UffdCall, Vectors, MAX_ACTORS, MAX_FILE_PAGE, MAX_STEPS, MAX_TEXT_BYTES,
+    ActorId, Backing, EventExpected, Expect, FileKind, FileMap, FlagExpected, Op, Place, Program,
+    Seals, Step, Transfer, UffdCall, Vectors, MAX_ACTORS, MAX_FILE_PAGE, MAX_STEPS, MAX_TEXT_BYTES,
 };
 use crate::geometry::{Geometry, Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
@@ -86,10 +86,32 @@ impl Program {
             }
         }
         if let Some(step) = self.steps.iter().position(|step| step.lane.is_some()) {
-            if self.knobs.swap {
+            for (on, what) in [
+                (self.knobs.swap, "swap on"),
+                (self.knobs.uffd_events, "uffd-events on"),
+            ] {
+                if on {
+                    return Err(CheckError {
+                        step: Some(step),
+                        message: format!("threads that run at once are not modelled with `{what}`"),
+                    });
+                }
+            }
+        }
+        if let Some(step) = self.steps.iter().position(|step| step.fail.is_some()) {
+            if self.knobs.uffd_events {
                 return Err(CheckError {
                     step: Some(step),
-                    message: "threads that run at once are not modelled with `swap on`".into(),
+                    message: "allocations that fail are not modelled with `uffd-events on`".into(),
+                });
+            }
+        }
+        let tells = |expect: &Expect| matches!(expect, Expect::Events(_));
+        if let Some(step) = self.steps.iter().position(|s| s.expect.iter().any(tells)) {
+            if !self.knobs.uffd_events {
+                return Err(CheckError {
+                    step: Some(step),
+                    message: "events can be expected with `uffd-events on` only".into(),
                 });
             }
         }
@@ -491,6 +513,17 @@ fn expectations(step: &Step, actors: &[Actor]) -> Result<(), String> {
                 };
                 if !counts {
                     return Err("`up-to` can be expected of a call that moves bytes only".into());
+                }
+            }
+            Expect::Events(events) => {
+                for range in events.iter().filter_map(EventExpected::range) {
+                    position(range.start)?;
+                    position(range.end)?;
+                }
+                for event in events {
+                    if let EventExpected::Remap { to: Some(to), .. } = event {
+                        position(*to)?;
+                    }
                 }
             }
             Expect::Values(tags) => {

@@ -574,6 +574,8 @@ pub struct Knobs {
     pub swap: bool,
     /// Actors run as root instead of as an ordinary user.
     pub root: bool,
+    /// The actors' userfaultfds tell of fork, mremap, munmap and advice that discards.
+    pub uffd_events: bool,
 }
 
 impl Default for Knobs {
@@ -585,6 +587,7 @@ impl Default for Knobs {
             ksm: false,
             swap: false,
             root: false,
+            uffd_events: false,
         }
     }
 }
@@ -677,6 +680,8 @@ pub enum Expect {
     },
     /// `=> up-to 0+2`: the call does a part of what it was asked to, which ends there.
     UpTo(Pos),
+    /// `=> events unmap 0+0..0+2`: what userfaultfds tell during the op, all of it and in this order; `=> events none`.
+    Events(Vec<EventExpected>),
     /// `=> reads 7*2 0`: the loads return what writes with these tags stored, up to the first fault.
     Values(Vec<ValueTags>),
     /// `=> 0+2 |aa.GG|`: the pages of an actor from a position on look like this ([`crate::judge::strip`] has the letters).
@@ -704,6 +709,7 @@ impl Expect {
             | Expect::Errno(_)
             | Expect::Signal { .. }
             | Expect::UpTo(_)
+            | Expect::Events(_)
             | Expect::Values(_) => None,
         }
     }
@@ -718,9 +724,23 @@ impl Expect {
             | Expect::Errno(_)
             | Expect::Signal { .. }
             | Expect::UpTo(_)
+            | Expect::Events(_)
             | Expect::Values(_) => None,
         }
     }
+}
+
+/// An event of userfaultfd that is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EventExpected {
+    /// `fork`
+    Fork,
+    /// `remap 0+0..0+2 to 1+0`, or `to elsewhere`: outside of the arena.
+    Remap { range: Range, to: Option<Pos> },
+    /// `remove 0+0..0+2`
+    Remove(Range),
+    /// `unmap 0+0..0+2`, or `unmap elsewhere`.
+    Unmap(Option<Range>),
 }
 
 /// One flag of a VMA that is there (`gu`), or is not (`!gu`).

@@ -132,8 +132,12 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
             vma.locked = Locked::No;
         }
         if vma.uffd != Uffd::default() {
-            hit!(ctx, uffd::lost::FORK);
-            vma.uffd = Uffd::default();
+            if ctx.world.knobs.uffd_events {
+                hit!(ctx, uffd::lost::FORK_KEPT);
+            } else {
+                hit!(ctx, uffd::lost::FORK);
+                vma.uffd = Uffd::default();
+            }
         }
         if vma.hints.wipe_on_fork {
             hit!(ctx, WIPES);
@@ -141,7 +145,11 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
             continue;
         }
         let guarded = vma.maybe_guard;
-        let copy = guarded || vma.anon_vma.is_some();
+        let protects = vma.uffd.wp;
+        if protects {
+            hit!(ctx, uffd::lost::FORK_TABLES);
+        }
+        let copy = guarded || protects || vma.anon_vma.is_some();
         if vma.anon_vma.is_some() {
             hit!(ctx, NEW_ANON_VMA);
             vma.anon_vma = Some(AnonVma {
@@ -154,7 +162,7 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
             continue;
         }
         hit!(ctx, SHARES_PAGES);
-        if !vma.is_anon() && (guarded || vma.shared) {
+        if !vma.is_anon() && (guarded || vma.shared && !protects) {
             hit!(ctx, COPIES_SHARED_GUARDS);
         }
         for (block, start, end) in by_block(vma.start, vma.end, g) {
@@ -176,7 +184,7 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                 Table::Pte => mm.tables[block] = Table::Pte,
             }
             for run in ctx.mm.slots.runs_in(start, end) {
-                if run.slot == Slot::UffdWp {
+                if run.slot == Slot::UffdWp && !protects {
                     hit!(ctx, uffd::protect::FORK);
                     continue;
                 }
@@ -188,12 +196,18 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
                     let last = id.0 + u64::from(run.end - run.start);
                     ctx.world.folios.forked.insert(id.0, last);
                 }
-                if !ctx.mm.slots.uffd_wp_in(run.start, run.end).is_empty() {
-                    hit!(ctx, uffd::protect::FORK);
+                for (from, to) in ctx.mm.slots.uffd_wp_in(run.start, run.end) {
+                    if protects {
+                        hit!(ctx, uffd::protect::FORK_KEPT);
+                        mm.slots.set_uffd_wp(from, to);
+                    } else {
+                        hit!(ctx, uffd::protect::FORK);
+                    }
                 }
                 if run.slot.is_marker() {
                     match run.slot {
                         Slot::Guard => hit!(ctx, COPIES_GUARDS),
+                        Slot::UffdWp => hit!(ctx, uffd::protect::FORK_KEPT),
                         _ => hit!(ctx, uffd::poison::FORK),
                     }
                     // The child's marker is a new one, without the parent's soft-dirty bit.
@@ -212,6 +226,7 @@ pub(crate) fn fork(ctx: &mut Ctx, child: ActorId) -> Outcome {
     if let Err(errno) = ctx.allocate() {
         return Outcome::Errno(errno);
     }
+    uffd::events::forked(ctx, &mm.vmas);
     ctx.world.folios.inherited(ctx.actor, child);
     if let Some(slot) = ctx.world.actors.get_mut(usize::from(child)) {
         *slot = Some(Arc::new(mm));

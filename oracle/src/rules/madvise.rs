@@ -126,6 +126,9 @@ pub(crate) fn treat(
     start: u32,
     end: u32,
 ) -> Result<u32, i32> {
+    if let Advice::DontNeed | Advice::DontNeedLocked | Advice::Free = advice {
+        uffd::events::removes(ctx, i, start, end);
+    }
     match advice {
         Advice::GuardInstall => guard::install(ctx, i, start, end),
         Advice::GuardRemove => guard::remove(ctx, i, start, end),

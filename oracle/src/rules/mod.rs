@@ -228,6 +228,7 @@ pub(crate) fn apply(world: &World, step: &Step) -> Vec<Branch> {
 fn perform(world: &World, step: &Step, failing: Failing) -> Vec<Branch> {
     let mut world = world.clone();
     world.swap.leaving = Ranges::default();
+    world.events.clear();
     let slot = world.actors.get_mut(usize::from(step.actor));
     let Some(mm) = slot.and_then(Option::take) else {
         return vec![Branch {

@@ -176,18 +176,21 @@ pub(super) fn relocate(
             (!touches_left, !touches_right)
         };
     }
-    if registered && ctx.world.profile.uffd_moved_stays_apart {
+    let drops = registered && !ctx.world.knobs.uffd_events;
+    if drops && ctx.world.profile.uffd_moved_stays_apart {
         hit!(ctx, uffd::lost::MOVED_APART);
         look_at = (false, false);
     }
     merge::add_beside(ctx, copy, merge::Origin::Moved, look_at)?;
     if start == end {
         uffd::lost::moved(ctx, to);
+        uffd::events::moves(ctx, start, Some(to), 0);
         return Ok(());
     }
     hit!(ctx, KEEPS_PAGES);
     move_tables(ctx, (start, end), to);
     uffd::lost::moved(ctx, to);
+    uffd::events::moves(ctx, start, Some(to), end - start);
     if keep_source {
         complete(ctx, start, end);
     } else if munmap::unmap(ctx, start, end).is_err() {
@@ -290,7 +293,8 @@ fn realigns(ctx: &Ctx, (start, end): (u32, u32), to: u32) -> bool {
 fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
     let g = ctx.geometry();
     let (block, new_block) = (block_of(from, g), block_of(to, g));
-    let registered = |vma: usize| ctx.mm.vmas[vma].uffd != Uffd::default();
+    let events = ctx.world.knobs.uffd_events;
+    let registered = |vma: usize| ctx.mm.vmas[vma].uffd != Uffd::default() && !events;
     let slot_by_slot = ctx.mm.tables[block] == Table::Pte
         && ctx.mm.vma_index(to + len - 1).is_some_and(registered);
     let free = ctx.mm.tables[new_block] == Table::None;
@@ -330,7 +334,8 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
         .mm
         .vma_index(to)
         .is_some_and(|i| ctx.mm.vmas[i].uffd != Uffd::default());
-    let keeps = !new_is_registered || ctx.world.profile.uffd_wp_survives_mremap;
+    let along = new_is_registered && events;
+    let keeps = !new_is_registered || along || ctx.world.profile.uffd_wp_survives_mremap;
     let protected = ctx.mm.slots.uffd_wp_in(from, from + len);
     let runs: Vec<Run> = ctx.mm.slots.runs_in(from, from + len).collect();
     ctx.mm.slots.clear(from, from + len);
@@ -342,7 +347,7 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
                 hit!(ctx, uffd::protect::MOVED);
                 continue;
             }
-            hit!(ctx, uffd::protect::SURVIVES);
+            survives(ctx, along);
         }
         ctx.mm.slots.set(at, end, run.slot);
         if one_by_one {
@@ -357,11 +362,20 @@ fn move_piece(ctx: &mut Ctx, from: u32, to: u32, len: u32) {
     }
     for (start, end) in protected {
         if keeps {
-            hit!(ctx, uffd::protect::SURVIVES);
+            survives(ctx, along);
             ctx.mm.slots.set_uffd_wp(start - from + to, end - from + to);
         } else {
             hit!(ctx, uffd::protect::MOVED);
         }
+    }
+}
+
+/// Write protection has moved: along with what it protects, or into memory that is not registered.
+fn survives(ctx: &mut Ctx, along: bool) {
+    if along {
+        hit!(ctx, uffd::protect::MOVED_ALONG);
+    } else {
+        hit!(ctx, uffd::protect::SURVIVES);
     }
 }
 
@@ -373,6 +387,8 @@ pub(super) fn pages_elsewhere(mut ctx: Ctx, start: u32, end: u32) -> Vec<Ctx> {
     let part_may_realign = realigns_to_itself(&ctx, (start, end));
     // An allocation that fails here is not followed: where the pages are then nobody sees.
     let _ = pre_split(&mut ctx, (start, end), true);
+    uffd::events::moves(&mut ctx, start, None, end - start);
+    uffd::events::leaves(&mut ctx, end - start);
     complete(&mut ctx, start, end);
     let mut whole = Vec::new();
     for (block, from, to) in crate::space::mm::by_block(start, end, g) {

@@ -435,9 +435,11 @@ impl Call {
             // Nobody sees it there, but what it maps of a file is in the page cache now.
             file::read(ctx, i, end, new_end);
         }
+        uffd::events::moves(ctx, start, None, self.old as u32);
         if self.old > 0 {
             munmap::unmap(ctx, start, end)?;
         }
+        uffd::events::leaves(ctx, self.new as u32);
         Ok(Done::Elsewhere)
     }
 
@@ -466,6 +468,7 @@ impl Call {
                 self.start(ctx)?;
             }
         }
+        let early = ctx.world.events.len();
         if old > self.new {
             self.shrink(ctx, start)?;
             old = self.new;
@@ -485,6 +488,7 @@ impl Call {
             }
         }
         moves::relocate(ctx, (start, end), (to, to_end), self.how.keeps_source())?;
+        uffd::events::move_first(ctx, early, self.old as u32);
         Ok(grown_to(ctx, to + old as u32, to_end))
     }
 

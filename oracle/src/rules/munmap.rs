@@ -3,7 +3,7 @@
 use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EINVAL, EPERM};
 use super::registry::Rule;
-use super::{hit, merge, mseal, tables, Ctx};
+use super::{hit, merge, mseal, tables, uffd, Ctx};
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::space::mm::{block_of, block_pages, Table};
@@ -83,10 +83,11 @@ pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
     hit!(ctx, REMOVES);
     let sealed = |vma: &&Vma| vma.sealed && vma.start < end && start < vma.end;
     if let Some(vma) = ctx.mm.vmas.iter().find(sealed) {
-        let splits = vma.start >= start;
+        let at = vma.start;
         hit!(ctx, mseal::UNMAP);
-        if splits {
+        if at >= start {
             merge::split(ctx, start)?;
+            uffd::events::unmaps(ctx, (start, end), Some(at));
         }
         return Err(EPERM);
     }
@@ -94,6 +95,7 @@ pub(crate) fn unmap(ctx: &mut Ctx, start: u32, end: u32) -> Result<(), i32> {
     merge::split(ctx, end)?;
     // The VMAs are put aside, in a tree of their own.
     ctx.allocate()?;
+    uffd::events::unmaps(ctx, (start, end), None);
     let first = ctx.mm.first_vma_after(start);
     let last = first
         + ctx.mm.vmas[first..]

@@ -118,6 +118,7 @@ pub(crate) fn remove(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> Result<u3
         return Err(EACCES);
     }
     let (from, to) = (vma.index(start), vma.index(end));
+    super::uffd::events::removes(ctx, i, start, end);
     punch(ctx, id, from, to)?;
     Ok(end)
 }

@@ -5,6 +5,7 @@ mod advice;
 mod calls;
 mod collapsed;
 mod droppables;
+mod events;
 mod failing;
 mod faults;
 mod files;
@@ -164,6 +165,7 @@ impl Case {
             let seen = Observation {
                 outcome: branch.outcome,
                 spaces: world.shown(),
+                events: world.events().to_vec(),
                 failing: None,
             };
             for expect in &step.expect {
@@ -250,6 +252,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         hugetlbs::CASES,
         transfers::CASES,
         uffds::CASES,
+        events::CASES,
         shown::CASES,
         soft_dirty::CASES,
         swapped::CASES,

@@ -1,5 +1,6 @@
 //! userfaultfd: which memory can be registered, what then becomes of faults, and pages that are filled in by hand. An actor has
-//! one descriptor, made with UFFD_FEATURE_SIGBUS: a fault that would wait for a handler is a SIGBUS.
+//! one descriptor, made with UFFD_FEATURE_SIGBUS: a fault that would wait for a handler is a SIGBUS. If the program asks for it, it tells
+//! events, too.
 //!
 //! | module | what is in it |
 //! | --- | --- |
@@ -9,8 +10,10 @@
 //! | `poison` | poison markers |
 //! | `protect` | write protection page by page |
 //! | `moving` | pages that are taken from one place to another |
-//! | `lost` | fork and mremap, which leave it behind |
+//! | `lost` | fork and mremap, which leave it behind or take it along |
+//! | `events` | what is told of fork, mremap, discarding and unmapping |
 
+pub(crate) mod events;
 pub(crate) mod fill;
 pub(crate) mod lost;
 pub(crate) mod missing;

@@ -7,7 +7,7 @@ use super::slots::{PageId, Slot};
 use super::swap::Swap;
 use super::vma::{Locked, Vma};
 use crate::geometry::{Geometry, BLOCKS};
-use crate::judge::{Outcome, SpaceSeen};
+use crate::judge::{Event, Outcome, SpaceSeen};
 use crate::profile::Profile;
 use crate::program::{ActorId, File, FileMap, Knobs, Step, MAX_ACTORS};
 use crate::rules::{self, RuleSet};
@@ -64,6 +64,8 @@ pub struct World {
     pub(crate) objects: Vec<Arc<Object>>,
     pub(crate) folios: Folios,
     pub(crate) swap: Swap,
+    /// What userfaultfds have told during the last step: whose, and what.
+    pub(crate) events: Vec<(ActorId, Event)>,
     pub(crate) next_anon_vma: u32,
     pub(crate) next_page: u64,
     free_pages: u64,
@@ -80,6 +82,7 @@ impl std::hash::Hash for World {
         self.objects.hash(state);
         self.folios.hash(state);
         self.swap.hash(state);
+        self.events.hash(state);
         (self.next_anon_vma, self.next_page).hash(state);
     }
 }
@@ -97,6 +100,7 @@ impl World {
             objects: File::ALL.map(|f| Arc::new(Object::new(f))).to_vec(),
             folios: Folios::default(),
             swap: Swap::default(),
+            events: Vec::new(),
             next_anon_vma: 1,
             next_page: 1,
             free_pages: 0,
@@ -188,6 +192,25 @@ impl World {
         living
             .map(|actor| (actor, self.seen_without_sizes(actor)))
             .collect()
+    }
+
+    /// What userfaultfds have told during the last step, in order: whose, and what.
+    pub fn events(&self) -> &[(ActorId, Event)] {
+        &self.events
+    }
+
+    /// Whether two worlds are one but for what userfaultfds have told lately.
+    pub(crate) fn is_like(&self, other: &World) -> bool {
+        let told_alike = World {
+            events: other.events.clone(),
+            ..self.clone()
+        };
+        told_alike == *other
+    }
+
+    /// Lets userfaultfds have told something else, for a kernel that does one thing and tells another.
+    pub fn set_events(&mut self, events: Vec<(ActorId, Event)>) {
+        self.events = events;
     }
 
     /// Whether an actor's address space is the very one that it has in another world: nothing has written to it since.

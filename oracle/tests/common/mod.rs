@@ -22,6 +22,7 @@ pub fn broken_expectations(program: &Program, profile: &Profile, g: Geometry) ->
                 .into_iter()
                 .map(|a| (a, world.seen(a)))
                 .collect(),
+            events: world.events().to_vec(),
             failing: None,
         };
         for expect in &step.expect {

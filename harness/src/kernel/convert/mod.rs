@@ -18,6 +18,7 @@ use oracle::space::{Content, Key};
 use std::collections::BTreeMap;
 
 mod counters;
+mod events;
 mod pages;
 mod scans;
 pub mod sent;
@@ -162,6 +163,7 @@ fn knobs(knobs: &program::Knobs) -> wire::Knobs {
         ksm: knobs.ksm,
         swap: knobs.swap,
         root: knobs.root,
+        uffd_events: knobs.uffd_events,
     }
 }
 
@@ -547,6 +549,7 @@ fn observation(
     let here = &program.steps[index];
     let outcome = outcomes(step.result, step.more, here, g)?;
     let failing = failing(step.fail_left, here)?;
+    let events = events::events(step.events, program, index, g)?;
     // Of a section, only the last step is looked at.
     let next = program.steps.get(index + 1);
     let on_the_way = here.lane.is_some() && next.is_some_and(|step| step.lane.is_some());
@@ -582,6 +585,7 @@ fn observation(
     Ok(Observation {
         outcome,
         spaces,
+        events,
         failing,
     })
 }

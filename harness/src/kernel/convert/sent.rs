@@ -2,8 +2,8 @@
 //! and whatever is converted is the same as before.
 
 use super::{
-    pages, Content, Geometry, Outcome, Program, Prot, SpaceSeen, Views, PROT_EXEC, PROT_READ,
-    PROT_WRITE,
+    events, pages, Content, Geometry, Outcome, Program, Prot, SpaceSeen, Views, PROT_EXEC,
+    PROT_READ, PROT_WRITE,
 };
 use oracle::judge::{Observation, PageKind, PageRun, Sizes, ValueRun, VmaSeen};
 use oracle::profile::Profile;
@@ -28,9 +28,10 @@ pub fn sent(
         let seen = Observation {
             outcome: branch.outcome,
             spaces: world.shown(),
+            events: world.events().to_vec(),
             failing: None,
         };
-        steps.push(step_seen(&seen, &mut last, views));
+        steps.push(step_seen(&seen, &mut last, g, views));
     }
     wire::Execution {
         id,
@@ -43,6 +44,7 @@ pub fn sent(
 fn step_seen(
     seen: &Observation,
     last: &mut Vec<(u8, wire::Space)>,
+    g: Geometry,
     views: Views,
 ) -> wire::StepSeen {
     let mut actors = Vec::with_capacity(seen.spaces.len());
@@ -64,6 +66,11 @@ fn step_seen(
         result: result(&seen.outcome),
         more: Vec::new(),
         fail_left: None,
+        events: seen
+            .events
+            .iter()
+            .map(|(actor, event)| (*actor, events::told(*event, g)))
+            .collect(),
         actors,
     }
 }

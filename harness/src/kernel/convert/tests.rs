@@ -45,6 +45,7 @@ fn seen(result: wire::OpResult, pages: Vec<wire::PageRun>) -> wire::StepSeen {
     wire::StepSeen {
         more: vec![],
         fail_left: None,
+        events: vec![],
         result,
         actors: vec![(
             0,
@@ -276,6 +277,7 @@ fn what_makes_no_sense_is_garbage() {
     let unchanged = wire::StepSeen {
         more: vec![],
         fail_left: None,
+        events: vec![],
         result: wire::OpResult::Ret(0),
         actors: vec![(0, wire::View::Unchanged)],
     };

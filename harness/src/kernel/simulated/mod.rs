@@ -247,6 +247,7 @@ impl SimulatedKernel {
             let mut seen = Observation {
                 outcome,
                 spaces: world.shown(),
+                events: world.events().to_vec(),
                 failing,
             };
             match self.settings.fault.map(|fault| &fault.act) {
@@ -282,8 +283,8 @@ impl SimulatedKernel {
         let Some(plan) = plan else {
             return self.take(world, step);
         };
-        let honest = world.apply(step).swap_remove(0).outcome;
-        let mut outcome = honest;
+        let honest = world.apply(step).swap_remove(0);
+        let (mut outcome, mut told) = (honest.outcome, honest.world.events().to_vec());
         for (index, step) in plan.steps.iter().enumerate() {
             if !world.living().contains(&step.actor) {
                 continue;
@@ -291,8 +292,10 @@ impl SimulatedKernel {
             let result = self.take(world, step);
             if plan.answer == Answer::Of(index) {
                 outcome = result;
+                told = world.events().to_vec();
             }
         }
+        world.set_events(told);
         outcome
     }
 

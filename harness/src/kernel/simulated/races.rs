@@ -88,6 +88,7 @@ fn once(
                     true => world.shown(),
                     false => Vec::new(),
                 },
+                events: Vec::new(),
                 failing: None,
             };
             match kernel.settings.fault.map(|fault| &fault.act) {

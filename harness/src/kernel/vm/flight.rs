@@ -136,6 +136,7 @@ mod tests {
             ksm: false,
             swap: false,
             root: false,
+            uffd_events: false,
         };
         Request::Batch {
             seq,

@@ -24,6 +24,7 @@ fn batch(seq: u64, ids: &[u64]) -> Request {
         ksm: false,
         swap: false,
         root: false,
+        uffd_events: false,
     };
     let program = |&id: &u64| Program {
         id,

@@ -27,13 +27,14 @@ pub fn header(program: &Program, scene: &Scene) -> Vec<Offer> {
         bare,
     ];
     let plain = Knobs::default();
-    let resets: [fn(&mut Knobs, &Knobs); 6] = [
+    let resets: [fn(&mut Knobs, &Knobs); 7] = [
         |k, plain| k.thp = plain.thp,
         |k, plain| k.shmem_thp = plain.shmem_thp,
         |k, plain| k.khugepaged = plain.khugepaged,
         |k, plain| k.ksm = plain.ksm,
         |k, plain| k.swap = plain.swap,
         |k, plain| k.root = plain.root,
+        |k, plain| k.uffd_events = plain.uffd_events,
     ];
     for reset in resets {
         offers.push(with(program, |p| reset(&mut p.knobs, &plain)));

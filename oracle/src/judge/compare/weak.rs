@@ -70,6 +70,7 @@ pub(in crate::judge) fn difference(
     let likely = Expected {
         outcome: seen.outcome.clone(),
         spaces: likely.collect(),
+        events: seen.events.clone(),
     };
     spaces(&likely, seen, frame.actor)
 }

@@ -67,6 +67,7 @@ pub fn check_expect(expect: &Expect, seen: &Observation, g: Geometry) -> Result<
                 outcome_words(other, g)
             )),
         },
+        Expect::Events(events) => crate::judge::events::check(events, seen, g),
         Expect::Strip { actor, at, strip } => {
             let wanted = Strip::parse(strip).map_err(|e| format!("not a strip: {e}"))?;
             let Some((_, space)) = seen.spaces.iter().find(|(a, _)| a == actor) else {

@@ -316,6 +316,7 @@ fn expectations_about_outcomes() {
         let seen = Observation {
             outcome,
             spaces: vec![(0, space)],
+            events: Vec::new(),
             failing: None,
         };
         let expect = match text {

@@ -22,6 +22,7 @@ fn observation(branch: &Branch, failing: Option<Failing>) -> Observation {
     Observation {
         outcome: branch.outcome.clone(),
         spaces: branch.world.shown(),
+        events: branch.world.events().to_vec(),
         failing,
     }
 }
@@ -210,6 +211,7 @@ fn a_weak_state_is_allowed_and_poisons() {
     let mut before = Observation {
         outcome: Outcome::Errno(12),
         spaces: world.shown(),
+        events: Vec::new(),
         failing: Some(Failing::Failed),
     };
     for (_, space) in &mut before.spaces {
@@ -246,6 +248,7 @@ fn what_is_no_weak_state_is_noticed() {
     let before = Observation {
         outcome: Outcome::Errno(12),
         spaces: world.shown(),
+        events: Vec::new(),
         failing: Some(Failing::Failed),
     };
     type Change<'a> = &'a dyn Fn(&mut SpaceSeen);

@@ -121,9 +121,10 @@ pub fn other_words(program: &Program, dice: &mut Dice<'_, '_>) -> Option<Program
 pub fn settings(program: &Program, dice: &mut Dice<'_, '_>) -> Option<Program> {
     let mut changed = program.clone();
     let knobs = &mut changed.knobs;
-    match dice.below(3) {
+    match dice.below(4) {
         0 => knobs.thp = dice.pick(&[Thp::Never, Thp::Madvise, Thp::Always])?,
         1 => knobs.shmem_thp = dice.pick(&[ShmemThp::Never, ShmemThp::Advise, ShmemThp::Always])?,
+        2 => knobs.uffd_events = !knobs.uffd_events,
         _ => knobs.root = !knobs.root,
     }
     Some(changed)

@@ -5,6 +5,7 @@
 //! | `print` | printing the canonical form |
 //! | `parse` | lines: header, comments, steps, expectations |
 //! | `ops` | what stands on an op's line |
+//! | `events` | what is expected of userfaultfds to tell |
 //! | `flags` | what is expected of VmFlags |
 //! | `vectors` | ops with several ranges, and with memory of other actors |
 //! | `cursor` | words of a line with their columns |
@@ -13,6 +14,7 @@
 
 mod cursor;
 mod error;
+mod events;
 mod flags;
 pub(crate) mod names;
 mod ops;

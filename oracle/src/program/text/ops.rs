@@ -2,10 +2,10 @@
 
 use super::cursor::{Cursor, Word};
 use super::error::ParseError;
-use super::flags;
 use super::names::{list, nearest, value_of, ERRNOS, PROTS, SIGNALS};
 use super::uffd;
 use super::vectors::{process_madvise, transfer, way};
+use super::{events, flags};
 use crate::geometry::{Pos, Range, BLOCKS, REACH};
 use crate::judge::strip::Strip;
 use crate::program::{
@@ -467,6 +467,7 @@ fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
         "elsewhere" => return Ok(Expect::Elsewhere),
         "unflagged" => return Ok(Expect::Unflagged),
         "reads" => return values(c),
+        events::WORD => return events::expectation(c),
         "up-to" => {
             let word = c.word();
             return Ok(Expect::UpTo(position(c, word)?));
@@ -478,7 +479,7 @@ fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
     }
     let Some((_, signo, codes)) = SIGNALS.iter().find(|(name, _, _)| *name == word.text) else {
         let mut error = c.expected(
-            "ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `up-to`, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu",
+            "ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `up-to`, `reads`, `events`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu",
             word,
         );
         let names = ERRNOS.iter().map(|(n, _)| *n);
@@ -488,6 +489,7 @@ fn expectation(c: &mut Cursor<'_>, actor: ActorId) -> Result<Expect> {
             "unflagged",
             "up-to",
             "reads",
+            events::WORD,
             "SIGSEGV",
             "SIGBUS",
         ]);

@@ -44,7 +44,7 @@ struct Reader {
 }
 
 /// The words that start a header line.
-const HEADER: [&str; 7] = [
+const HEADER: [&str; 8] = [
     "needs",
     "thp",
     "shmem-thp",
@@ -52,6 +52,7 @@ const HEADER: [&str; 7] = [
     "ksm",
     "swap",
     "user",
+    "uffd-events",
 ];
 
 impl Reader {
@@ -97,6 +98,7 @@ impl Reader {
             "shmem-thp" => knobs.shmem_thp = ops::keyword(&mut c, SHMEM_THP)?,
             "khugepaged" => knobs.khugepaged = ops::keyword(&mut c, SWITCH)?,
             "ksm" => knobs.ksm = ops::keyword(&mut c, SWITCH)?,
+            "uffd-events" => knobs.uffd_events = ops::keyword(&mut c, SWITCH)?,
             "swap" => knobs.swap = ops::keyword(&mut c, SWITCH)?,
             _ => knobs.root = ops::keyword(&mut c, &[("root", true), ("ordinary", false)])?,
         }

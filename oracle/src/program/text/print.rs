@@ -1,7 +1,7 @@
 //! Printing programs in their canonical text form.
 
-use super::flags;
 use super::names::{code_name, errno_name, name_of, signal_name, NEEDS, PROTS, SHMEM_THP, THP};
+use super::{events, flags};
 use crate::geometry::{Pos, Range};
 use crate::program::{
     ActorId, Backing, Expect, FileMap, FlagExpected, Knobs, Lane, Op, Place, Program, Prot, Remap,
@@ -239,6 +239,7 @@ impl Expect {
                 let tags: Vec<String> = tags.iter().map(ValueTags::to_string).collect();
                 format!("reads {}", tags.join(" "))
             }
+            Expect::Events(events) => events::text(events),
             Expect::Strip { at, strip, .. } => format!("{prefix}{at} {strip}"),
             Expect::Flags { at, flags, .. } => {
                 let flags: Vec<String> = flags.iter().map(FlagExpected::to_string).collect();
@@ -310,6 +311,9 @@ fn header(
     }
     if knobs.root {
         writeln!(f, "user root")?;
+    }
+    if knobs.uffd_events {
+        writeln!(f, "uffd-events on")?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ khugepaged on
 ksm on
 swap on
 user root
+uffd-events on
 
 # Three VMAs
 # and a hole.
@@ -49,6 +50,28 @@ fn snapshot(text: &str, expected: Snapshot) {
 }
 
 #[test]
+fn events_are_read_as_they_are_written() {
+    let text = "thp madvise\nuffd-events on\n\nfork 1 => events fork remap 0+0..0+2 to 1+0 remap 0+1..0+2 to elsewhere \
+                remove 0+4..1-1 unmap 0+0..0+1 unmap elsewhere\nmunmap 0+0..0+1 => ok\n    => events none\n";
+    let program = Program::load(text).unwrap();
+    assert_eq!(program.to_string(), text);
+    let refuse = |text: &str, words: &str| {
+        let error = Program::load(text).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    refuse("fork 1 => events none\n", "with `uffd-events on` only");
+    refuse("uffd-events on\n\nfork 1 => events fork none\n", "expected");
+    refuse(
+        "uffd-events on\n\nfork 1 => events unmap\n",
+        "a range such as",
+    );
+    refuse("uffd-events on\n\nfork 1 fail 1\n", "not modelled");
+    let threads = "uffd-events on\n\n|a read 0+0..0+1\n|b read 0+0..0+1\n";
+    let threads = Program::parse(threads).unwrap().check_concurrent();
+    assert!(threads.unwrap_err().to_string().contains("not modelled"));
+}
+
+#[test]
 fn the_canonical_form_is_a_fixed_point_with_every_part() {
     let program = Program::parse(FULL).unwrap();
     assert_eq!(program.to_string(), FULL);
@@ -57,6 +80,7 @@ fn the_canonical_form_is_a_fixed_point_with_every_part() {
     assert!(
         program.knobs.khugepaged && program.knobs.ksm && program.knobs.swap && program.knobs.root
     );
+    assert!(program.knobs.uffd_events);
     assert_eq!(program.steps.len(), 13);
     assert_eq!(program.steps[0].comments, ["Three VMAs", "and a hole."]);
     assert_eq!(program.steps[11].expect.len(), 3);
@@ -314,23 +338,23 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
     snapshot(
         "munmap 0+0..0+1 => EINVALID",
         expect![[r#"
-        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `up-to`, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found `EINVALID`
-         --> x.prog:1:20
-          |
-        1 | munmap 0+0..0+1 => EINVALID
-          |                    ^^^^^^^^
-          = help: did you mean `EINVAL`?
-    "#]],
+            error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `up-to`, `reads`, `events`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found `EINVALID`
+             --> x.prog:1:20
+              |
+            1 | munmap 0+0..0+1 => EINVALID
+              |                    ^^^^^^^^
+              = help: did you mean `EINVAL`?
+        "#]],
     );
     snapshot(
         "munmap 0+0..0+1 =>",
         expect![[r#"
-        error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `up-to`, `reads`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found the end of the line
-         --> x.prog:1:19
-          |
-        1 | munmap 0+0..0+1 =>
-          |                   ^
-    "#]],
+            error: expected ok, elsewhere, an errno such as EINVAL, a signal such as SIGSEGV MAPERR, `up-to`, `reads`, `events`, a strip such as 0+0 |..GG| or flags such as 0+0 VmFlags gu, found the end of the line
+             --> x.prog:1:19
+              |
+            1 | munmap 0+0..0+1 =>
+              |                   ^
+        "#]],
     );
     snapshot(
         "read 0+0..0+1 => SIGSEGV MAPPER",

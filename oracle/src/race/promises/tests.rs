@@ -25,6 +25,7 @@ fn run(text: &str) -> (Program, Vec<Observation>) {
         seen.push(Observation {
             outcome,
             spaces: world.shown(),
+            events: world.events().to_vec(),
             failing: None,
         });
     }

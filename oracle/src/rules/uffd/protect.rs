@@ -139,6 +139,22 @@ pub const MOVED: Rule = Rule {
     about: &[Class::PageState, Class::Signal],
 };
 
+pub const FORK_KEPT: Rule = Rule {
+    name: "uffd/wp/fork/stays",
+    text: "With UFFD_FEATURE_EVENT_FORK a child's pages are write-protected by userfaultfd as its parent's are, huge ones too, and markers            are copied.",
+    source: "mm/memory.c __copy_present_ptes, copy_pte_marker; mm/huge_memory.c copy_huge_pmd: userfaultfd_wp(dst_vma)",
+    since: "5.19",
+    about: &[Class::PageState, Class::Signal],
+};
+
+pub const MOVED_ALONG: Rule = Rule {
+    name: "uffd/wp/mremap/stays",
+    text: "With UFFD_FEATURE_EVENT_REMAP bits and markers move along with mremap, and protect at the new place.",
+    source: "mm/mremap.c move_ptes, vma_has_uffd_without_event_remap",
+    since: "5.7",
+    about: &[Class::PageState, Class::Signal],
+};
+
 pub const SURVIVES: Rule = Rule {
     name: "uffd/wp/mremap/survives",
     text: "Before, bits and markers moved along into memory that is not registered; there they forbid nothing. So do those \
