@@ -64,6 +64,8 @@ const BRK: u32 = 7;
 const KEYS: u32 = 5;
 /// One program of so many maps huge TLB memory, which holds nothing: few will do.
 const HUGETLB: u32 = 14;
+/// Which of [`HUGETLB`] programs that register memory have userfaultfds that tell events: none of those that map huge TLB memory.
+const UFFD_EVENTS: std::ops::RangeInclusive<u32> = 1..=3;
 
 /// Bytes that a seed is expanded to; more than a program uses up.
 const SEED_BYTES: usize = 4096;
@@ -155,6 +157,11 @@ fn program(dice: &mut Dice<'_, '_>) -> Program {
     // One roll for two things that do not depend on each other: what has come later leaves other programs as they were.
     let roll = dice.below(UFFD * HUGETLB);
     let (uffd, hugetlb) = (roll % UFFD == UFFD - 1, roll / UFFD == 0);
+    let uffd_events = uffd && UFFD_EVENTS.contains(&(roll / UFFD));
+    let knobs = Knobs {
+        uffd_events,
+        ..knobs
+    };
     let mut writer = Writer::new(knobs, dice);
     writer.files = files;
     writer.uffd = uffd;

@@ -13,7 +13,7 @@ use super::transfers::{
     pipe_counts_bytes, removes_guards,
 };
 use oracle::geometry::{Pos, Range};
-use oracle::judge::{Access, Fault, Moved, Observation, Outcome, PageKind, VmFlag};
+use oracle::judge::{Access, Event, Fault, Moved, Observation, Outcome, PageKind, VmFlag};
 use oracle::program::{
     Advice, Backing, File, KeyGiven, LockCall, MapFlags, Op, Place, Prot, Step, UffdCall,
 };
@@ -500,6 +500,14 @@ faults! {
         Act::Outcome(|w, s, o| if let (Op::Uffd { range, call: UffdCall::Move { .. } }, Outcome::Errno(EEXIST)) = (s.op, &*o) {
             let g = w.geometry();
             *o = Outcome::Moved(Moved::of(range.into(), range.byte_len(g), Vec::new(), 0, g))
+        });
+    "uffd" "unmapping-is-untold" "userfaultfd tells nothing of what is unmapped"
+        ["uffd/events/unmap"]
+        Act::View(|_, _, _, seen| seen.events.retain(|(_, event)| !matches!(event, Event::Unmap { .. })));
+    "uffd" "discarding-is-told-short" "UFFD_EVENT_REMOVE of several pages leaves out the last"
+        ["uffd/events/remove"]
+        Act::View(|_, _, _, seen| for (_, event) in &mut seen.events {
+            if let Event::Remove { pages: pages @ 2.., .. } = event { *pages -= 1 }
         });
     "uffd" "poison-is-as-missing" "an access to a poisoned page raises SIGBUS with BUS_ADRERR, as one to a missing page does"
         ["uffd/poison/access"]

@@ -62,6 +62,9 @@ const HINTS: [(u32, Advice); 14] = [
     (1, Advice::Unknown),
 ];
 
+/// Percent of the ops that a userfaultfd tells of, where userfaultfds tell events and memory is registered.
+const TELLING: u32 = 35;
+
 impl Writer<'_, '_, '_> {
     /// One of the mappings that a program starts with.
     pub fn first_mmap(&mut self) -> Op {
@@ -86,6 +89,11 @@ impl Writer<'_, '_, '_> {
 
     /// The next op of an actor, and whether it is a wild one.
     pub fn choose_op(&mut self, actor: u8) -> (Op, bool) {
+        if self.program.knobs.uffd_events && self.dice.chance(TELLING) {
+            if let Some(op) = self.telling(actor) {
+                return (self.that_ends(actor, op), false);
+            }
+        }
         let living = self.world.living().len();
         let may_fork = self.next_actor < MAX_ACTORS;
         // A fork is worth more when there is something to inherit, or not to.

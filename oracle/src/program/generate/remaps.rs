@@ -128,6 +128,20 @@ impl Writer<'_, '_, '_> {
     }
 
     /// Where `len` pages of `start..end` may go: home, as far inside another block, beside a VMA, to a hole, or anywhere.
+    /// Moves memory of an actor, which is one mapping's, to a place of its own.
+    pub fn move_of(&mut self, actor: u8, part: Range) -> Op {
+        let page = |p: crate::geometry::Pos| p.page_index(GEOMETRY);
+        let from = (page(part.start), page(part.end));
+        let len = from.1 - from.0;
+        let to = self.place_for(actor, from, len);
+        let how = self.dice.weighted(&[
+            (5, Remap::Fixed),
+            (2, Remap::DontUnmap),
+            (1, Remap::FixedDontUnmap),
+        ]);
+        mremap(from, (to, to + len), how)
+    }
+
     fn place_for(&mut self, actor: u8, (start, end): (i64, i64), len: i64) -> i64 {
         let mut places: Vec<(u32, i64)> = Vec::new();
         let vmas = self.world.vmas(actor);

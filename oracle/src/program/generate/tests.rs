@@ -108,6 +108,9 @@ fn nothing_is_forgotten() {
     share("THP madvise", 0.48, 0.52, &|p| p.knobs.thp == Thp::Madvise);
     share("root", 0.02, 0.08, &|p| p.knobs.root);
     share("swap", 0.05, 0.15, &|p| p.knobs.swap);
+    share("events of userfaultfd", 0.03, 0.08, &|p| {
+        p.knobs.uffd_events
+    });
     share("several actors", 0.25, 0.6, &|p| {
         p.steps.iter().any(|s| s.actor > 0)
     });
@@ -134,8 +137,9 @@ fn nothing_is_forgotten() {
             )
         })
     });
+    // The rarest is there in some seven programs of ten thousand, give or take.
     for (name, how) in Remap::ALL {
-        share(name, 0.0006, 0.4, &|p| {
+        share(name, 0.0003, 0.4, &|p| {
             ops(p, &|o| matches!(o, Op::Mremap { how: h, .. } if *h == how))
         });
     }
@@ -226,4 +230,28 @@ fn any_bytes_give_a_program_that_passes_the_check() {
     }
     let program = Program::arbitrary(&mut Unstructured::new(&[0xff; 4096])).expect("a program");
     assert_eq!(program.check(), Ok(()), "{program}");
+}
+
+/// Programs whose userfaultfds tell events come to each kind of them.
+#[test]
+fn every_event_is_told() {
+    let mut told: std::collections::BTreeMap<&str, u32> = Default::default();
+    for program in programs().iter().filter(|p| p.knobs.uffd_events) {
+        let mut world = World::new(&Profile::newest(), GEOMETRY, program.knobs);
+        let mut names: Vec<&str> = Vec::new();
+        for step in &program.steps {
+            world = world.apply(step).swap_remove(0).world;
+            names.extend(world.events().iter().map(|(_, event)| event.name()));
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+            .into_iter()
+            .for_each(|name| *told.entry(name).or_default() += 1);
+    }
+    println!("{told:?}");
+    for name in ["fork", "remap", "remove", "unmap"] {
+        let programs = told.get(name).copied().unwrap_or(0);
+        assert!(programs >= 25, "{name}: {programs} of {SEEDS} programs");
+    }
 }

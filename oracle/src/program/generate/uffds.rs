@@ -4,7 +4,7 @@ use super::places::{pos, range, BLOCK};
 use super::{Writer, GEOMETRY};
 use crate::geometry::{Pos, Range, BLOCKS};
 use crate::program::check::{copy_fits, is_valid};
-use crate::program::{Advice, Op, UffdCall, MAX_COPY_PAGES};
+use crate::program::{Advice, Op, UffdCall, MAX_ACTORS, MAX_COPY_PAGES};
 use crate::rules::uffd::protect;
 use crate::space::{Locked, PageState, Uffd, Vma};
 
@@ -60,6 +60,26 @@ impl Writer<'_, '_, '_> {
             range = shortened(range);
         }
         Op::Uffd { range, call }
+    }
+
+    /// What a userfaultfd tells of, in registered memory if there is some.
+    pub fn telling(&mut self, actor: u8) -> Option<Op> {
+        let registered = self.registered(actor);
+        let range = self.part_of(&registered, actor)?;
+        let advice = |advice| Op::Madvise { range, advice };
+        let child = self.next_actor;
+        let may_fork = child < MAX_ACTORS;
+        let fork = if may_fork { 5 } else { 0 };
+        let op = self.dice.weighted(&[
+            (fork, Some(Op::Fork { child })),
+            (6, None),
+            (3, Some(Op::Munmap { range })),
+            (4, Some(advice(Advice::DontNeed))),
+            (2, Some(advice(Advice::Free))),
+            (1, Some(advice(Advice::DontNeedLocked))),
+            (1, Some(advice(Advice::Remove))),
+        ]);
+        Some(op.unwrap_or_else(|| self.move_of(actor, range)))
     }
 
     /// Pages that an actor moves, for the most part to where they can go.
