@@ -17,7 +17,7 @@ use std::time::Instant;
 const DEPTH: usize = 3;
 
 /// A lane gives up after so many dead VMs: each costs a boot.
-const MOST_DEATHS: usize = 20;
+const MOST_DEATHS: usize = 30;
 
 /// VMs that may be lost while one program runs, for no known reason, until it is set aside: two may be accidents of a machine that has
 /// many, and a third costs one more boot.
