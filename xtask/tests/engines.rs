@@ -7,7 +7,7 @@ use harness::report::{through, MANIFEST};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::{Pid, User};
 use outcome::{matrix, verdicts};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::fs::{chown, PermissionsExt};
