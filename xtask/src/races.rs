@@ -2,7 +2,7 @@
 
 mod found;
 
-use crate::exit::{say, Exit};
+use crate::exit::{say, Exit, UsageError};
 use crate::folders::Held;
 use crate::judge_by::RulesOptions;
 use crate::rig::{newest_unless_named, rig, KernelOptions};
@@ -63,7 +63,7 @@ pub struct RacesArgs {
     #[command(flatten)]
     pub rules: RulesOptions,
     /// How often each program is run on each kernel.
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
     /// Generated programs beside those of the corpus, each with a section of threads.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -213,6 +213,15 @@ fn programs(args: &RacesArgs, workspace: &Path) -> Result<Vec<CorpusProgram>> {
     let mut programs = Vec::new();
     for path in paths {
         programs.extend(load_concurrent_corpus(path)?);
+    }
+    let alone = |entry: &&CorpusProgram| entry.program.steps.iter().all(|s| s.lane.is_none());
+    if let Some(entry) = programs.iter().find(alone) {
+        return Err(UsageError(format!(
+            "{}: no threads run at once in it (docs/program-format.md says how they are written); `cargo xtask run` and `cargo xtask vm-matrix \
+             --corpus` are for such programs",
+            entry.name
+        ))
+        .into());
     }
     programs.extend((0..args.generated).map(|number| {
         let seed = program_seed(args.seed, 0, number);

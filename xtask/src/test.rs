@@ -169,6 +169,8 @@ impl Checks<'_> {
                 "--quiet",
                 "--test",
                 "real_vm",
+                "--test",
+                "real_races",
                 "--",
                 "--test-threads=1",
             ],

@@ -113,6 +113,31 @@ fn wrong_usage_is_2() {
     assert!(err.contains("guard/install-skipped"), "{err}");
 }
 
+/// Before anything is fetched or booted.
+#[test]
+fn races_that_cannot_be_run_are_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alone.prog");
+    let alone = path.to_str().unwrap();
+    std::fs::write(&path, "mmap 0+0..0+4 rw private fixed\n").unwrap();
+    let (_, err) = expect(2, &["races", alone]);
+    assert!(
+        err.contains("alone.prog") && err.contains("no threads") && err.contains("xtask run"),
+        "{err}"
+    );
+    expect(
+        2,
+        &["races", dir.path().join("none.prog").to_str().unwrap()],
+    );
+    for words in [
+        &["--repetitions", "0"][..],
+        &["--no-reports", "--seconds", "5"],
+        &["--without-row", "no_such_row"],
+    ] {
+        expect(2, &[&["races"], words].concat());
+    }
+}
+
 #[test]
 fn a_program_that_does_not_parse_is_2_and_shown_with_a_caret() {
     let dir = tempfile::tempdir().unwrap();
