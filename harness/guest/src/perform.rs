@@ -45,7 +45,7 @@ pub struct Traces {
     pub locks_future: bool,
     /// mlockall has locked and populated what this process had mapped.
     pub locked_current: bool,
-    /// Something is sealed and cannot be unmapped.
+    /// Something may be sealed, which cannot be unmapped.
     pub sealed: bool,
     /// Memory may have been locked.
     pub locks: bool,
@@ -275,7 +275,8 @@ impl Bench<'_> {
                 let args = [start, len, flags.into(), 0, 0, 0];
                 // SAFETY: above.
                 let result = unsafe { sys::call(SYS_MSEAL, args) };
-                self.traces.sealed |= result.is_ok();
+                // One that fails may have sealed the VMAs before the one that it cannot split.
+                self.traces.sealed |= result != Err(Errno(libc::ENOSYS));
                 Ok(ret(result, fault))
             }
             Op::Mremap {
