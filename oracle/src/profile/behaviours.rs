@@ -538,7 +538,8 @@ behaviours! {
     }
     process_madvise_self_any {
         what: "process_madvise on oneself takes any advice",
-        source: "6.13, mm/madvise: allow process_madvise() to perform any operation on self; before that those that are allowed                  on others: mm/madvise.c process_madvise_behavior_valid",
+        source: "6.13, mm/madvise: allow process_madvise() to perform any operation on self; before that those that are allowed \
+                 on others: mm/madvise.c process_madvise_behavior_valid",
         spans: &[since(6, 13)],
         probe: Some(probes::PROCESS_MADVISE_ANY),
     }

@@ -64,8 +64,10 @@ pub const PAGEOUT_LEAVES: Rule = Rule {
 
 pub const COLLAPSE_MEETS_NEW: Rule = Rule {
     name: "race/collapse/meets-a-new-page",
-    text: "COLLAPSE leaves a block as it is, and returns EAGAIN if it has found nothing worse behind it, where another processor has faulted a            page in or moves one to another list meanwhile: the page stands in that one's batch, which holds it.",
-    source: "mm/khugepaged.c hpage_collapse_scan_pmd: SCAN_PAGE_LRU, SCAN_PAGE_COUNT; madvise_collapse: lru_add_drain_all before,              madvise_collapse_errno; madvise(2)",
+    text: "COLLAPSE leaves a block as it is, and returns EAGAIN if it has found nothing worse behind it, where another processor has faulted a \
+           page in or moves one to another list meanwhile: the page stands in that one's batch, which holds it.",
+    source: "mm/khugepaged.c hpage_collapse_scan_pmd: SCAN_PAGE_LRU, SCAN_PAGE_COUNT; madvise_collapse: lru_add_drain_all before, \
+             madvise_collapse_errno; madvise(2)",
     since: "6.1",
     about: &[Class::Errno, Class::PageState],
 };
@@ -146,7 +148,8 @@ pub const STALE: Rule = Rule {
 
 pub const STORES_TO_COPY: Rule = Rule {
     name: "race/stale-translation/holds-the-page",
-    text: "A page that one process lets go of is held until the processors have been told. A store by another process that it was shared            with since fork goes to a copy meanwhile: whoever reaches the page the old way does not see it.",
+    text: "A page that one process lets go of is held until the processors have been told. A store by another process that it was shared \
+           with since fork goes to a copy meanwhile: whoever reaches the page the old way does not see it.",
     source: "mm/memory.c wp_can_reuse_anon_folio: folio_ref_count; mm/mmu_gather.c __tlb_remove_folio_pages",
     since: "all",
     about: &[Class::Value],

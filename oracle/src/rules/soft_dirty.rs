@@ -71,8 +71,10 @@ pub const PROTECT: Rule = Rule {
 
 pub const CLEANS: Rule = Rule {
     name: "soft-dirty/mprotect-cleans-huge",
-    text: "A bug of these kernels: mprotect of a huge page to which stores need no fault forgets that its entry is dirty. When its            mapping is split then, the pages do not get the soft-dirty bit. A store makes it dirty again.",
-    source: "arch/x86/include/asm/pgtable.h pmd_modify masks _PAGE_DIRTY before pmd_mksaveddirty looks for it; not in 6.12.117              nor 7.2",
+    text: "A bug of these kernels: mprotect of a huge page to which stores need no fault forgets that its entry is dirty. When its \
+           mapping is split then, the pages do not get the soft-dirty bit. A store makes it dirty again.",
+    source: "arch/x86/include/asm/pgtable.h pmd_modify masks _PAGE_DIRTY before pmd_mksaveddirty looks for it; not in 6.12.117 \
+             nor 7.2",
     since: "6.6 to 7.1; not on arm64",
     about: &[Class::PageState],
 };

@@ -397,5 +397,8 @@ fn rules_are_told_apart_and_explained() {
             rule.name
         );
         assert!(!rule.about.is_empty(), "{}", rule.name);
+        // A line that goes on without a backslash.
+        let texts = [rule.text, rule.source, rule.since];
+        assert!(!texts.iter().any(|t| t.contains("  ")), "{}", rule.name);
     }
 }

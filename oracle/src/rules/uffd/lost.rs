@@ -24,7 +24,8 @@ pub const MOVED: Rule = Rule {
 
 pub const FORK_KEPT: Rule = Rule {
     name: "uffd/fork/stays",
-    text: "With UFFD_FEATURE_EVENT_FORK a child's memory is registered for what its parent's is, with the userfaultfd that the event            brings, memory that fork wipes included.",
+    text: "With UFFD_FEATURE_EVENT_FORK a child's memory is registered for what its parent's is, with the userfaultfd that the event \
+           brings, memory that fork wipes included.",
     source: "dup_userfaultfd; ioctl_userfaultfd(2), UFFD_FEATURE_EVENT_FORK",
     since: "4.11",
     about: &[Class::VmFlags, Class::Vma, Class::Signal],
@@ -32,7 +33,8 @@ pub const FORK_KEPT: Rule = Rule {
 
 pub const FORK_TABLES: Rule = Rule {
     name: "uffd/fork/copies-tables",
-    text: "A VMA that is registered for write protection in the child too is copied slot by slot, shared memory and files as well: a fault            could not find the protection again.",
+    text: "A VMA that is registered for write protection in the child too is copied slot by slot, shared memory and files as well: a fault \
+           could not find the protection again.",
     source: "mm/memory.c vma_needs_copy",
     since: "5.19",
     about: &[Class::PageState],
@@ -40,7 +42,8 @@ pub const FORK_TABLES: Rule = Rule {
 
 pub const MOVED_ALONG: Rule = Rule {
     name: "uffd/mremap/stays",
-    text: "With UFFD_FEATURE_EVENT_REMAP memory that mremap moves is registered as before, merges with what is registered alike at its new            place, and its page tables move as those of other memory do.",
+    text: "With UFFD_FEATURE_EVENT_REMAP memory that mremap moves is registered as before, merges with what is registered alike at its new \
+           place, and its page tables move as those of other memory do.",
     source: "mremap_userfaultfd_prep; mm/mremap.c uffd_supports_page_table_move; mm/vma.c vma_merge_copied_range",
     since: "4.11",
     about: &[Class::VmFlags, Class::Vma, Class::PageState],

@@ -141,7 +141,8 @@ pub const MOVED: Rule = Rule {
 
 pub const FORK_KEPT: Rule = Rule {
     name: "uffd/wp/fork/stays",
-    text: "With UFFD_FEATURE_EVENT_FORK a child's pages are write-protected by userfaultfd as its parent's are, huge ones too, and markers            are copied.",
+    text: "With UFFD_FEATURE_EVENT_FORK a child's pages are write-protected by userfaultfd as its parent's are, huge ones too, and markers \
+           are copied.",
     source: "mm/memory.c __copy_present_ptes, copy_pte_marker; mm/huge_memory.c copy_huge_pmd: userfaultfd_wp(dst_vma)",
     since: "5.19",
     about: &[Class::PageState, Class::Signal],
