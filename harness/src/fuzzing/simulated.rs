@@ -126,15 +126,15 @@ mod tests {
     #[test]
     fn honest_and_faulty_kernels_do_not_lead_the_pipeline_astray() {
         let mut found = 0;
-        for seed in 0..600 {
+        for seed in 0..1200 {
             let text = generate(seed).to_string();
             let ran = simulated(text.as_bytes(), Choice::ByProgram, &mut ignore).unwrap();
             found += u32::from(ran.unwrap().found.is_some());
             let bytes = expand(seed, 2048);
             simulated_arbitrary(&bytes, Choice::ByProgram, &mut ignore).unwrap();
         }
-        // Which fault a program gets is chance, and how many of them show it: some twenty, give or take five.
-        assert!(found > 8, "{found} of some 300 faulty runs");
+        // Which fault a program gets is chance, and whether it shows it.
+        assert!(found > 28, "{found} of some 600 faulty runs");
     }
 
     #[test]

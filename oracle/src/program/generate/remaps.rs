@@ -127,7 +127,6 @@ impl Writer<'_, '_, '_> {
         }
     }
 
-    /// Where `len` pages of `start..end` may go: home, as far inside another block, beside a VMA, to a hole, or anywhere.
     /// Moves memory of an actor, which is one mapping's, to a place of its own.
     pub fn move_of(&mut self, actor: u8, part: Range) -> Op {
         let page = |p: crate::geometry::Pos| p.page_index(GEOMETRY);
@@ -142,6 +141,7 @@ impl Writer<'_, '_, '_> {
         mremap(from, (to, to + len), how)
     }
 
+    /// Where `len` pages of `start..end` may go: home, as far inside another block, beside a VMA, to a hole, or anywhere.
     fn place_for(&mut self, actor: u8, (start, end): (i64, i64), len: i64) -> i64 {
         let mut places: Vec<(u32, i64)> = Vec::new();
         let vmas = self.world.vmas(actor);

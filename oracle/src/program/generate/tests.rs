@@ -249,7 +249,6 @@ fn every_event_is_told() {
             .into_iter()
             .for_each(|name| *told.entry(name).or_default() += 1);
     }
-    println!("{told:?}");
     for name in ["fork", "remap", "remove", "unmap"] {
         let programs = told.get(name).copied().unwrap_or(0);
         assert!(programs >= 25, "{name}: {programs} of {SEEDS} programs");
