@@ -82,23 +82,13 @@ fn rename(program: &mut Program, numbers: &BTreeMap<ActorId, ActorId>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::texts;
     use super::*;
-    use oracle::geometry::Geometry;
 
     #[test]
     fn a_thread_goes_to_another_actor_as_a_whole() {
         let text = "mmap 0+0..0+4 rw shared fixed\nfork 1\n|a guard-install 0+0..0+1\n|b 1: read 0+0..0+1\n|b 1: write 0+0..0+1 tag 1\n";
-        let program = Program::load_concurrent(text).unwrap();
-        let scene = Scene {
-            geometry: Geometry::K4,
-            step: 2,
-            expectation: false,
-        };
-        let texts: Vec<String> = fewer(&program, &scene)
-            .into_iter()
-            .filter(|offer| offer.program.check_concurrent().is_ok())
-            .map(|offer| offer.program.to_string())
-            .collect();
+        let texts = texts(fewer, text, 2);
         let has = |lines: &str| texts.iter().any(|text| text.contains(lines));
         assert!(has(
             "fork 1\n|a guard-install 0+0..0+1\n|b read 0+0..0+1\n|b write"

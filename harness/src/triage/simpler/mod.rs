@@ -140,3 +140,17 @@ fn with(program: &Program, change: impl FnOnce(&mut Program)) -> Program {
     change(&mut changed);
     changed
 }
+
+/// What a pass makes of a program that goes wrong at a step, as texts, as far as it can be run.
+#[cfg(test)]
+fn texts(pass: Pass, text: &str, step: usize) -> Vec<String> {
+    let program = Program::load_concurrent(text).unwrap();
+    let scene = Scene {
+        geometry: Geometry::K4,
+        step,
+        expectation: false,
+    };
+    let offers = pass(&program, &scene).into_iter();
+    let runs = offers.filter(|offer| offer.program.check_concurrent().is_ok());
+    runs.map(|offer| offer.program.to_string()).collect()
+}

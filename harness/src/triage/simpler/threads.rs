@@ -80,37 +80,23 @@ fn set(program: &mut Program, steps: &BTreeSet<usize>, lane: Option<Lane>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::texts;
     use super::*;
-    use oracle::geometry::Geometry;
 
     #[test]
     fn a_signal_goes_to_the_thread_that_it_went_to() {
         let text = "mmap 0+0..0+4 rw private fixed\n|c signal b\n|b read 0+0..0+1\n";
-        let program = Program::load_concurrent(text).unwrap();
-        let scene = Scene {
-            geometry: Geometry::K4,
-            step: 1,
-            expectation: false,
-        };
-        let has = |offer: &Offer| offer.program.to_string().contains("|a signal b\n|b read");
-        assert!(fewer(&program, &scene).iter().any(has));
+        let texts = texts(fewer, text, 1);
+        assert!(texts
+            .iter()
+            .any(|text| text.contains("|a signal b\n|b read")));
     }
 
     #[test]
     fn threads_go_and_what_is_left_can_be_run() {
         let text = "mmap 0+0..0+4 rw private fixed\n|b write 0+0..0+1 tag 1\n|c* read 0+0..0+1\n\
                     |a guard-install 0+0..0+1\n|b write 0+1..0+2 tag 2\n";
-        let program = Program::load_concurrent(text).unwrap();
-        let scene = Scene {
-            geometry: Geometry::K4,
-            step: 1,
-            expectation: false,
-        };
-        let texts: Vec<String> = fewer(&program, &scene)
-            .into_iter()
-            .filter(|offer| offer.program.check_concurrent().is_ok())
-            .map(|offer| offer.program.to_string())
-            .collect();
+        let texts = texts(fewer, text, 1);
         let has = |lines: &str| texts.iter().any(|text| text.contains(lines));
         assert!(has(
             "fixed\n|b write 0+0..0+1 tag 1\n|c* read 0+0..0+1\n|b write"
