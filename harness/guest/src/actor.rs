@@ -240,9 +240,9 @@ impl Actor {
             self.control.stage(result)?;
         }
         self.control.stage(&left)?;
-        let told = match self.uffd.told() {
+        let told = match self.uffd.monitor() {
             None => Vec::new(),
-            Some(told) => told
+            Some(monitor) => monitor
                 .take()?
                 .ok_or_else(|| Failure("more events than there is room for".to_owned()))?,
         };
@@ -376,8 +376,8 @@ impl Actor {
         if slot >= MAX_ACTORS || self.control.is_alive(child) {
             return Err(Failure(format!("there cannot be another actor {child}")));
         }
-        if let Some(told) = self.uffd.told() {
-            told.forking(child);
+        if let Some(monitor) = self.uffd.monitor() {
+            monitor.forking(child);
         }
         self.control.pids[slot].store(0, Relaxed);
         self.control.set_alive(child, true);

@@ -54,24 +54,24 @@ unsafe impl Sync for Log {}
 
 /// An actor's way to the monitor.
 #[derive(Clone, Copy)]
-pub struct Told {
+pub struct Monitor {
     control: &'static Control,
     /// An eventfd that the monitor waits for.
     bell: i32,
 }
 
-impl std::fmt::Debug for Told {
+impl std::fmt::Debug for Monitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Told({})", self.bell)
+        write!(f, "Monitor({})", self.bell)
     }
 }
 
-impl Told {
+impl Monitor {
     /// Makes a monitor, a child of this process.
     ///
     /// # Errors
     /// There cannot be one.
-    pub fn begin(control: &'static Control) -> Result<Told, String> {
+    pub fn begin(control: &'static Control) -> Result<Monitor, String> {
         let text = |what: &'static str| move |e: Errno| format!("{what}: {e}");
         let flags = (libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) as u64;
         // SAFETY: no memory involved.
@@ -90,7 +90,7 @@ impl Told {
             Ok(pid) => log.monitor.store(pid as i32, Release),
             Err(e) => return Err(format!("a monitor cannot be made: {e}")),
         }
-        Ok(Told { control, bell })
+        Ok(Monitor { control, bell })
     }
 
     /// Ends the monitor. Whoever made it calls.

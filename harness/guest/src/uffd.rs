@@ -1,6 +1,6 @@
 //! userfaultfd: one descriptor for each actor, made at its first call or brought by a fork that it told of, gone with the program.
 
-use crate::events::Told;
+use crate::events::Monitor;
 use crate::sys::{self, Errno};
 use crate::transfer::AsTheSameUser;
 use wire::{OpResult, UffdCall};
@@ -39,21 +39,21 @@ pub struct Uffd {
     /// Whose it is.
     actor: u8,
     /// The way to who reads its events, if it tells any.
-    told: Option<Told>,
+    monitor: Option<Monitor>,
 }
 
 impl Uffd {
     /// One of actor 0 that tells events.
-    pub fn telling(told: Told) -> Uffd {
+    pub fn telling(monitor: Monitor) -> Uffd {
         Uffd {
-            told: Some(told),
+            monitor: Some(monitor),
             ..Uffd::default()
         }
     }
 
     /// The way to who reads its events, if it tells any.
-    pub fn told(&self) -> Option<Told> {
-        self.told
+    pub fn monitor(&self) -> Option<Monitor> {
+        self.monitor
     }
 
     /// The process is a new one, of this actor: what its parent has is not its own.
@@ -68,7 +68,7 @@ impl Uffd {
         Uffd {
             fd: self.fd,
             actor: self.actor,
-            told: self.told,
+            monitor: self.monitor,
         }
     }
 
@@ -83,8 +83,8 @@ impl Uffd {
         if let Some(fd) = self.fd {
             return Ok(fd);
         }
-        let inherited = match self.told {
-            Some(told) => told.inherited(self.actor)?,
+        let inherited = match self.monitor {
+            Some(monitor) => monitor.inherited(self.actor)?,
             None => None,
         };
         let fd = match inherited {
@@ -98,7 +98,7 @@ impl Uffd {
     /// A new one.
     fn made(&self) -> Result<i32, Errno> {
         // Nobody can wait for what blocks when it is read.
-        let waits = if self.told.is_some() {
+        let waits = if self.monitor.is_some() {
             libc::O_NONBLOCK
         } else {
             0
@@ -106,14 +106,14 @@ impl Uffd {
         let flags = USER_MODE_ONLY | (libc::O_CLOEXEC | waits) as u64;
         // SAFETY: no memory involved.
         let fd = unsafe { sys::call(libc::SYS_userfaultfd, [flags, 0, 0, 0, 0, 0]) }? as i32;
-        let made = match self.told {
+        let made = match self.monitor {
             None => ioctl(fd, UFFDIO_API, &mut [API, FEATURES, 0]),
-            Some(told) => {
+            Some(monitor) => {
                 // Only who may trace others may hear of forks.
                 let rights = AsTheSameUser::begin().map_err(|_| Errno(libc::EPERM))?;
                 let made = ioctl(fd, UFFDIO_API, &mut [API, FEATURES | EVENTS, 0]);
                 drop(rights);
-                made.and_then(|()| told.watch(self.actor, fd))
+                made.and_then(|()| monitor.watch(self.actor, fd))
             }
         };
         match made {

@@ -15,7 +15,7 @@ use crate::actor::{tell_host, Actor, USER};
 use crate::arena::Arena;
 use crate::bar::{Bar, Device};
 use crate::control::{Control, State};
-use crate::events::Told;
+use crate::events::Monitor;
 use crate::failing::{self, FailNth};
 use crate::files::Files;
 use crate::khugepaged::Collapses;
@@ -366,7 +366,7 @@ impl Worker {
         self.actor.traces.locks = program.files.iter().any(|f| f.kind == FileKind::Secret);
         self.actor.files = Files::create(&program.files, self.actor.arena.page)?;
         if program.knobs.uffd_events {
-            self.actor.uffd = Uffd::telling(Told::begin(self.setup.control)?);
+            self.actor.uffd = Uffd::telling(Monitor::begin(self.setup.control)?);
         }
         Ok(())
     }
@@ -407,8 +407,8 @@ impl Worker {
         for other in others {
             sys::kill(control.pids[usize::from(other)].load(Relaxed));
         }
-        if let Some(told) = self.actor.uffd.told() {
-            told.end();
+        if let Some(monitor) = self.actor.uffd.monitor() {
+            monitor.end();
             // Nobody reads what unmapping the arena would tell.
             self.actor.uffd.close();
             self.actor.uffd = Uffd::default();
