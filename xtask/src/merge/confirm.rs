@@ -3,7 +3,7 @@
 
 use crate::exit::{say, UsageError};
 use crate::vm_matrix::{kernels, settings, Kernels};
-use crate::{campaign, compare, folders, interrupt, known};
+use crate::{campaign, compare, folders, interrupt};
 use anyhow::{Context, Result};
 use harness::campaign::{compare as run_both, Block, CorpusProgram, Feed, PairSettings, Place};
 use harness::campaign::{Settings, BLOCK};
@@ -68,7 +68,7 @@ pub fn confirm(observed: &[Observed], folder: &Folder, workspace: &Path) -> Resu
             programs: 0,
             corpus: programs(&pair.first, &settings)?,
             reruns: settings.reruns,
-            known: known::load(workspace)?,
+            known: settings.known.clone(),
         };
         let result = run_both(&again, sides, stop, &|done, total| {
             eprintln!(
