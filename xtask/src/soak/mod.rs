@@ -128,6 +128,8 @@ struct Soak<'a> {
     folder: PathBuf,
     random: fastrand::Rng,
     started: Instant,
+    /// When the next fault is due, in whichever campaign: one that is over in a moment is no excuse.
+    next: Instant,
     log: File,
     memory: File,
     counts: BTreeMap<Fault, u64>,
@@ -162,6 +164,7 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
         args,
         random: fastrand::Rng::with_seed(args.faults_seed),
         started: Instant::now(),
+        next: Instant::now(),
         log: make("faults.csv")?,
         memory: make("memory.csv")?,
         folder: folder.canonicalize()?,
@@ -192,6 +195,7 @@ pub fn run(args: &SoakArgs, workspace: &Path) -> Result<Exit> {
     let cache = vm_images::store::default_cache()?;
     let unfinished = unfinished_in(&cache);
     soak.started = Instant::now();
+    soak.next = soak.next_moment();
     let rounds_folder = soak.folder.join("disturbed");
     std::fs::create_dir_all(&rounds_folder)?;
     soak.mount(&rounds_folder);
@@ -335,7 +339,6 @@ impl Soak<'_> {
         let stop = interrupt::stop_flag();
         let mut child = self.begin_or_resume(out)?;
         self.peaks.push(0);
-        let mut at = self.next_moment();
         let mut idle = 0;
         loop {
             std::thread::sleep(Duration::from_millis(50));
@@ -360,10 +363,10 @@ impl Soak<'_> {
                 self.peaks.push(0);
                 continue;
             }
-            if Instant::now() < at {
+            if Instant::now() < self.next {
                 continue;
             }
-            at = self.next_moment();
+            self.next = self.next_moment();
             idle = 0;
             if self.started.elapsed().as_secs_f64() < self.args.minutes * 60.0 {
                 self.inject(round, out, &mut child)?;
@@ -378,9 +381,7 @@ impl Soak<'_> {
 
     /// Does something to the campaign, and counts it when it has come to something.
     fn inject(&mut self, round: u64, out: &Path, child: &mut Child) -> Result<()> {
-        let chosen = self.random.usize(..Fault::ALL.len());
-        let (fault, name) = Fault::ALL[chosen];
-        let possible = match fault {
+        let possible = |fault: Fault| match fault {
             Fault::FullDisk => self.mounted,
             Fault::NoMemory => self.group.is_some(),
             Fault::KillQemu | Fault::StopQemu | Fault::Garbage | Fault::Flood | Fault::Panic => {
@@ -388,9 +389,9 @@ impl Soak<'_> {
             }
             _ => true,
         };
-        if !possible {
-            return Ok(());
-        }
+        let all = Fault::ALL.into_iter();
+        let here: Vec<_> = all.filter(|(fault, _)| possible(*fault)).collect();
+        let (fault, name) = here[self.random.usize(..here.len())];
         let qemus = children(child.id(), "qemu-system");
         let victim = (!qemus.is_empty()).then(|| qemus[self.random.usize(..qemus.len())]);
         let seconds = self.started.elapsed().as_secs_f64();
