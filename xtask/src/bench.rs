@@ -150,12 +150,9 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
         rig(&options, workspace, &consoles, &|line| eprintln!("{line}"))?.machines
     };
     let mut ratio = f64::INFINITY;
-    for machine in &machines {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(Exit::Interrupted);
-        }
+    for machine in machines.iter().take_while(|_| !stopped()) {
         eprintln!("{} {}", machine.label, machine.config.arch);
-        for part in &args.measure {
+        for part in args.measure.iter().take_while(|_| !stopped()) {
             match part {
                 Part::Oracle | Part::Merge => {}
                 Part::Boot => boots(machine, &mix, args.turns, &mut figures)?,
@@ -172,14 +169,23 @@ pub fn run(args: &BenchArgs, workspace: &Path) -> Result<Exit> {
     }
     figures.add("peak host memory", "", "", Usage::now().peak_mib, "MiB");
     say!("{}", measured::table(&HEADER, &figures.0));
-    if args.measure.contains(&Part::Ratio) {
+    if ratio.is_finite() {
         say!("ratio: {ratio:.3}\n");
+    }
+    if stopped() {
+        // Figures of fewer turns, or not all of them: to be seen, not to be kept.
+        return Ok(Exit::Interrupted);
     }
     if !args.no_keep {
         let folder = measured::keep(workspace, "bench", "bench.csv", &HEADER, &figures.0)?;
         say!("{}\n", folder.display());
     }
     Ok(Exit::Fine)
+}
+
+/// Whether the user wants it to end: after the turn that runs.
+fn stopped() -> bool {
+    interrupt::stop_flag().load(Ordering::Relaxed)
 }
 
 /// A folder for what a measurement writes, on the disk that campaigns write to; it goes with what is in it.
@@ -322,6 +328,9 @@ fn boots(
     let mut config = machine.config.clone();
     config.console_log = machine.consoles.join("bare-init.log");
     for _ in 0..turns {
+        if stopped() && !first.is_empty() {
+            break;
+        }
         bare.push(vm::boot_bare(&config)?);
         let started = Instant::now();
         let mut kernel = machine.boot_vm("bench-boot")?;
@@ -356,6 +365,9 @@ fn speeds(
     let batches = batches(mix);
     let (mut bare, mut judged, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..=turns {
+        if stopped() && !ratios.is_empty() {
+            break;
+        }
         let started = Instant::now();
         for batch in &batches {
             kernel.bare(batch, 1)?;

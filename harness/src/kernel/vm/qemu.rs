@@ -90,6 +90,11 @@ pub fn program(arch: Arch) -> (&'static str, &'static str) {
 /// QEMU's sandbox: no obsolete system calls, no new rights, no other programs, no changes of scheduling.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
+/// The kernel's rights to protection keys for what has none of its own (kernel threads, signal handlers): those that the guest's
+/// actors have (`keys` of the guest: key 2 not to be written, key 3 not at all, as all that nobody has allocated). QEMU empties
+/// its TLB at each change of the register, and the kernel changes it at each switch to another value.
+const RIGHTS: &str = "init_pkru=0x55555560";
+
 /// What is known of an architecture's QEMU on this machine.
 #[derive(Debug, Clone)]
 pub struct Qemu {
@@ -217,6 +222,9 @@ pub fn command_line(config: &VmConfig) -> String {
     };
     let mut line =
         format!("console={console} quiet panic=-1 rdinit=/init {TRIM} {SWITCH_ON} {more}");
+    if (config.arch, config.accel) == (Arch::X86_64, Accel::Tcg) {
+        line.push_str(&format!(" {RIGHTS}"));
+    }
     // With the vDSO go three VMAs of each process. Threads of sections, which have more than one CPU, want its clock.
     if config.arch == Arch::X86_64 && config.cpus == 1 {
         line.push_str(" vdso=0");
