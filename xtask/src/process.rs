@@ -1,6 +1,19 @@
-//! Other processes, looked at through /proc.
+//! Other processes: this program run again, and any looked at through /proc.
 
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use std::path::Path;
+use std::process::Command;
+
+/// This program, to be run once more. When the thread that runs it ends, it is asked to end in order, so that it does not outlive us.
+///
+/// # Errors
+/// Where this program lies cannot be told.
+pub fn own() -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("this program")?);
+    harness::kernel::vm::end_with_us(&mut command, Signal::SIGTERM);
+    Ok(command)
+}
 
 /// Processes below another whose name begins so.
 pub fn children(parent: u32, name: &str) -> Vec<u32> {

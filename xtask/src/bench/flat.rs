@@ -13,7 +13,7 @@ use harness::kernel::KernelSource;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ struct Run {
 
 impl Run {
     fn of(machine: &VmSource, minutes: f64, out: &Path, stop: &AtomicBool) -> Result<Run> {
-        let mut child = Command::new(std::env::current_exe().context("this program")?)
+        let mut child = process::own()?
             .args([
                 "vm-matrix",
                 "--jobs",

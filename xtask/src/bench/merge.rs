@@ -9,7 +9,7 @@ use harness::report::{read_lines, Line, Manifest, Planned, MANIFEST};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// What is merged.
@@ -42,7 +42,7 @@ enum Content {
 pub fn merge(options: &MergeOptions, dir: &Path, figures: &mut Figures) -> Result<()> {
     let pattern = pattern(dir)?;
     let (shards, bytes) = shards(options, &pattern, dir)?;
-    let mut child = Command::new(std::env::current_exe().context("this program")?)
+    let mut child = process::own()?
         .arg("merge")
         .args(&shards)
         .arg("--out")
@@ -90,7 +90,7 @@ struct Pattern {
 
 fn pattern(dir: &Path) -> Result<Pattern> {
     let out = dir.join("pattern");
-    let ran = Command::new(std::env::current_exe().context("this program")?)
+    let ran = process::own()?
         .args(["vm-matrix", "--simulated", "none", "--programs", "64"])
         .arg("--out")
         .arg(&out)

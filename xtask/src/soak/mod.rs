@@ -13,7 +13,7 @@ mod proof;
 use crate::exit::{say, Exit, UsageError};
 use crate::folders::Held;
 use crate::interrupt;
-use crate::process::{children, is_qemu, rss_kib, users_of};
+use crate::process::{self, children, is_qemu, rss_kib, users_of};
 use anyhow::{Context, Result};
 use clap::Args;
 use group::Group;
@@ -30,7 +30,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use vm_images::files::private_file;
@@ -254,8 +254,7 @@ impl Soak<'_> {
             .create(true)
             .append(true)
             .open(self.folder.join("vm-matrix.log"))?;
-        let program = std::env::current_exe().context("this program")?;
-        let child = Command::new(program)
+        let child = process::own()?
             .arg("vm-matrix")
             .args(words)
             .env("TMPDIR", self.temporary())

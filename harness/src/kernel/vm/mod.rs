@@ -28,6 +28,7 @@ mod shared;
 pub use accel::{boot_bare, probe_accel};
 pub use error::{Running, VmError, NEEDED_CONFIGS};
 pub use log::read_log;
+pub use process::end_with_us;
 pub use qemu::{command_line, version, Accel, VmConfig};
 pub use run_to_end::run_to_end;
 

@@ -230,6 +230,23 @@ impl Drop for Process {
     }
 }
 
+/// Lets the kernel send `signal` to what `command` starts when the thread that starts it ends, and so when this process does,
+/// whatever way (prctl(2), PR_SET_PDEATHSIG).
+pub fn end_with_us(command: &mut Command, signal: Signal) {
+    let parent = nix::unistd::getpid();
+    // SAFETY: runs in the child between fork and exec, makes two system calls and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(signal)?;
+            if nix::unistd::getppid() != parent {
+                // The parent died before the signal was ordered.
+                return Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+            }
+            Ok(())
+        });
+    }
+}
+
 fn spawn(
     mut command: Command,
     (program, package): (&'static str, &'static str),
@@ -245,20 +262,15 @@ fn spawn(
     let errors = input.try_clone().map_err(host)?;
     let mut inherited = vec![shared.as_fd().as_raw_fd()];
     inherited.extend(more.iter().map(AsRawFd::as_raw_fd));
-    let parent = nix::unistd::getpid();
     command
         .stdin(Stdio::null())
         .stdout(Stdio::from(input))
         .stderr(Stdio::from(errors));
+    // This comes after the change of user, which would cancel it.
+    end_with_us(&mut command, Signal::SIGKILL);
     // SAFETY: runs in the child between fork and exec and makes async-signal-safe system calls only; it allocates nothing.
     unsafe {
         command.pre_exec(move || {
-            // After the change of user, which would cancel it (prctl(2)).
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            if nix::unistd::getppid() != parent {
-                // The parent died before the signal was ordered.
-                return Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-            }
             // QEMU alone inherits them: other children of ours keep them closed on exec.
             for &fd in &inherited {
                 if libc::fcntl(fd, libc::F_SETFD, 0) < 0 {

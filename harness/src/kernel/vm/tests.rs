@@ -16,6 +16,29 @@ fn fake(script: &str) -> (Vm, Arc<Shared>, tempfile::TempDir) {
     (Vm::around(process, Arc::clone(&shared)), shared, dir)
 }
 
+#[test]
+fn what_ends_with_us_does_not_outlive_who_started_it() {
+    let starter = std::thread::spawn(|| {
+        let mut command = Command::new("sleep");
+        end_with_us(command.arg("600"), nix::sys::signal::Signal::SIGTERM);
+        command.spawn().unwrap()
+    });
+    let mut child = starter.join().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > deadline => {
+                child.kill().unwrap();
+                break child.wait().unwrap();
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(status.signal(), Some(libc::SIGTERM));
+}
+
 fn batch(seq: u64, ids: &[u64]) -> Request {
     let knobs = Knobs {
         thp: 0,
