@@ -2,7 +2,7 @@
 //! the ordinary pipeline, so a backport does not fool us; what no probe can tell comes from the release ranges of
 //! the same table.
 
-use super::{Execution, JudgeBy, Kernel};
+use super::{End, Execution, JudgeBy, Kernel};
 use super::{KernelError, KernelInfo, Prepared, Smaps};
 use oracle::profile::{Arch, Behaviour, Profile, Release, BEHAVIOURS};
 use oracle::program::Program;
@@ -80,6 +80,10 @@ pub fn probe(kernel: &mut dyn Kernel) -> Result<Profile, ProbeError> {
             .checked_sub(FIRST_ID)
             .and_then(|n| asked.get(n as usize));
         if let Some((behaviour, probe)) = behaviour.and_then(|b| Some((b, b.probe.as_ref()?))) {
+            // One that ended on the way says nothing: what it came to last was not the question.
+            if execution.end != End::Done {
+                continue;
+            }
             if let Some(on) = (probe.read)(&execution.seen) {
                 behaviour.set(&mut profile, on);
             }
@@ -125,7 +129,52 @@ pub fn names(profile: &Profile) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simulated::Simulated;
+    use super::super::{Event, KernelError, KernelSource};
     use super::*;
+
+    /// A kernel on which every program ends before its last op has returned.
+    struct Cut(Box<dyn Kernel>);
+
+    impl Kernel for Cut {
+        fn info(&self) -> &KernelInfo {
+            self.0.info()
+        }
+
+        fn judged_by(&mut self, profile: &Profile) {
+            self.0.judged_by(profile);
+        }
+
+        fn submit(&mut self, batch: &[Prepared]) -> Result<(), KernelError> {
+            self.0.submit(batch)
+        }
+
+        fn next(&mut self) -> Result<Event, KernelError> {
+            Ok(match self.0.next()? {
+                Event::Execution(mut execution) => {
+                    execution.seen.pop();
+                    execution.end = End::Died { status: 9 };
+                    Event::Execution(execution)
+                }
+                other => other,
+            })
+        }
+    }
+
+    /// What cannot be probed is as the release says.
+    #[test]
+    fn a_probe_that_did_not_end_says_nothing() {
+        let source = Simulated::default();
+        let kernel = source.boot("probe").unwrap();
+        let info = kernel.info().clone();
+        let mut cut = Cut(kernel);
+        let mut expected = Profile::at_release(Release::parse(&info.release).unwrap(), arch(&info));
+        if arch(&info) == Arch::X86_64 {
+            expected.poison_told_by_signal = cut.handles_memory_failure();
+        }
+        expected.swap_device = cut.has_swap();
+        assert_eq!(probe(&mut cut).unwrap(), expected);
+    }
 
     #[test]
     fn a_profile_comes_back_from_its_names() {

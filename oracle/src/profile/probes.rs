@@ -338,7 +338,8 @@ pub const COLLAPSE_READ_ONLY: Probe = Probe {
               mprotect 0+0..1+0 r\ncollapse 0+0..1+0\n",
     read: |seen| {
         let (last, before) = seen.split_last()?;
-        succeeded(&before[..before.len() - 1])?.then_some(last.outcome != Outcome::Ok)
+        let (_, before) = before.split_last()?;
+        succeeded(before)?.then_some(last.outcome != Outcome::Ok)
     },
 };
 
