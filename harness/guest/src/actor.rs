@@ -283,7 +283,7 @@ impl Actor {
             let mut view = self.eyes.look(self.control, flags_to, all)?;
             if look == Look::Whole {
                 let locks_unknown = self.traces.locked_current || self.traces.locks_lost;
-                view = self.eyes.count(self.control, locks_unknown)?;
+                view = self.eyes.count(self.control, locks_unknown, self.user)?;
             }
             self.control.stage_view(self.me, view)?;
         }

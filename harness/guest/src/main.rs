@@ -140,7 +140,12 @@ fn set_up(memory: Option<i32>) -> Result<(Setup, Bar), String> {
     }
     let control = Control::create().map_err(|e| format!("no shared memory: {e}"))?;
     access::catch_faults();
-    let (hello, features) = probe::probe(missing)?;
+    let (hello, mut features) = probe::probe(missing)?;
+    if memory.is_none() {
+        let path = c"/proc/kpageflags";
+        let opened = sys::open(path, libc::O_RDONLY);
+        features.kpageflags = Some(opened.map_err(|e| format!("{}: {e}", path.to_string_lossy()))?);
+    }
     let buddies = Buddies::open(hello.pmd_size);
     let hello = wire::encode(&Response::Hello(hello)).map_err(|e| format!("hello: {e}"))?;
     worker::send(&bar, control, &hello);

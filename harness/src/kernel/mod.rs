@@ -55,9 +55,9 @@ pub struct KernelInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Smaps {
     /// Of everybody after a fork, a section of threads and the last op; of the acting actor after every op that can change a flag. Counters of the
-    /// processes after the last op of a program that locks memory.
+    /// processes and page frames after the last op of a program that locks memory.
     Changes,
-    /// Of everybody after every op; residency is asked for every page, too, and the counters of the processes are read.
+    /// Of everybody after every op; residency is asked for every page, too, and the counters of the processes and the page frames are read.
     Every,
 }
 
@@ -160,7 +160,7 @@ pub struct Disagreement {
     /// First page and number of pages.
     pub pages: (u32, u32),
     /// The two views: `pagemap/scan`, `pagemap/vmas`, `pagemap/pagemap`, `smaps/pagemap`,
-    /// `status/smaps`, `scan/scan`.
+    /// `status/smaps`, `scan/scan`, `kpageflags/pagemap`.
     pub views: &'static str,
     /// What the first says.
     pub left: String,

@@ -5,6 +5,7 @@
 //! comes back. Addresses are bytes from the arena's start, page numbers count from it.
 
 pub mod bounded;
+pub mod frames;
 pub mod layout;
 pub mod ring;
 pub mod scan;
@@ -19,7 +20,7 @@ pub const ARENA_BASE: u64 = 0x10_0000_0000;
 pub const MEMLOCK_BLOCKS: u8 = 2;
 
 /// Version of these messages; both sides refuse another.
-pub const VERSION: u32 = 18;
+pub const VERSION: u32 = 19;
 
 /// What the guest found out about its kernel at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -369,7 +370,7 @@ pub enum Look {
     Flags,
     /// All of the arena: VmFlags of all VMAs, residency of all pages.
     Full,
-    /// The same, the counters of each process, and PAGEMAP_SCAN asked in other ways.
+    /// The same, the counters of each process, PAGEMAP_SCAN asked in other ways, and the page frames behind present pages.
     Whole,
 }
 
@@ -759,6 +760,18 @@ pub struct Space {
     /// Answers to those of [`scan::QUERIES`] that this kernel can be asked, when asked for.
     #[serde(deserialize_with = "bounded::vec::<_, _, { scan::QUERIES.len() }>")]
     pub scans: Vec<scan::ScanSeen>,
+    /// Frames behind present pages, when asked for and the kernel has /proc/kpageflags.
+    #[serde(deserialize_with = "bounded::vec::<_, _, { bounded::MAX_PAGES }>")]
+    pub frames: Vec<FrameRun>,
+}
+
+/// A run of present pages whose frames are alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameRun {
+    pub start: u32,
+    pub len: u32,
+    /// Of the bits of /proc/kpageflags, those of [`frames::TOLD`].
+    pub flags: u32,
 }
 
 /// What /proc/PID/status and /proc/PID/smaps_rollup say of the whole process, the guest's own memory included; KiB.

@@ -105,6 +105,11 @@ fn examples() -> Vec<Response> {
         resident: vec![(3, 2)],
         counters: None,
         scans: vec![],
+        frames: vec![wire::FrameRun {
+            start: 3,
+            len: 2,
+            flags: 0x1800,
+        }],
     };
     let result = OpResult::Access {
         pages: 4,

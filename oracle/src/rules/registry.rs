@@ -435,6 +435,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &sizes::LAZY_FREE,
     &swap::SIZES,
     &sizes::COUNTERS,
+    &sizes::FRAMES,
     &race::FAULT_THEN_ACCESS,
     &race::INSTALL_ROUNDS,
     &race::INSTALL_RESTARTS,

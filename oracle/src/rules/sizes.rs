@@ -40,6 +40,15 @@ pub const COUNTERS: Rule = Rule {
     about: &[Class::ViewsDisagree],
 };
 
+pub const FRAMES: Rule = Rule {
+    name: "report/frames",
+    text: "The frame behind a present page is what its entry says: the zero page, anonymous, or of a file; mapped, unless it is the zero \
+           page; of a large folio where a PMD maps anonymous memory. It is never free, a page table, the kernel's own, broken or taken out.",
+    source: "fs/proc/page.c stable_page_flags against fs/proc/task_mmu.c pte_to_pagemap_entry; the harness compares them",
+    since: "all",
+    about: &[Class::ViewsDisagree],
+};
+
 /// Bits that the kernel keeps of a part of a page (PSS_SHIFT).
 const PSS_SHIFT: u32 = 12;
 

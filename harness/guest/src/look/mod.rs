@@ -3,6 +3,7 @@
 
 mod counters;
 mod flags;
+mod frames;
 mod guards;
 mod pages;
 mod resident;
@@ -27,6 +28,8 @@ pub struct Features {
     /// PFNs of the zero page and of the first page of the huge zero page, where PAGEMAP_SCAN does not tell.
     pub zero_pfn: u64,
     pub huge_zero_pfn: u64,
+    /// Descriptor of /proc/kpageflags; `None` on the running kernel, which shows it to root alone.
+    pub kpageflags: Option<i32>,
 }
 
 /// An actor's means to look at itself.
@@ -34,6 +37,8 @@ pub struct Eyes {
     features: Features,
     arena: Arena,
     pagemap: i32,
+    /// It was opened without root's rights and shows no frame numbers.
+    hides_frames: bool,
     maps: i32,
     smaps: Option<i32>,
     /// status and smaps_rollup.
@@ -45,6 +50,15 @@ fn open(path: &std::ffi::CStr) -> Result<i32, String> {
     sys::open(path, libc::O_RDONLY).map_err(|e| format!("{}: {e}", path.to_string_lossy()))
 }
 
+/// The same with root's rights, of an actor who is `user`.
+fn open_as_root(path: &std::ffi::CStr, user: i32) -> Result<i32, String> {
+    sys::set_user(-1, 0, -1).map_err(|e| format!("setresuid: {e}"))?;
+    let opened = open(path);
+    sys::set_user(-1, user, -1).map_err(|e| format!("setresuid: {e}"))?;
+    sys::own_proc_files();
+    opened
+}
+
 impl Eyes {
     /// Opens this process's own files. Must run with effective user 0, or pagemap hides what a PFN is.
     pub fn open(features: Features, arena: Arena) -> Result<Eyes, String> {
@@ -52,6 +66,7 @@ impl Eyes {
             features,
             arena,
             pagemap: open(c"/proc/self/pagemap")?,
+            hides_frames: false,
             maps: open(c"/proc/self/maps")?,
             smaps: None,
             counters: None,
@@ -64,17 +79,14 @@ impl Eyes {
     pub fn reopen(&mut self, user: i32) -> Result<(), String> {
         // PFNs, which only root may see, matter where PAGEMAP_SCAN is missing.
         let as_root = !self.features.pagemap_scan && user != 0;
-        if as_root {
-            sys::set_user(-1, 0, -1).map_err(|e| format!("setresuid: {e}"))?;
-        }
-        self.pagemap = open(c"/proc/self/pagemap")?;
+        self.pagemap = match as_root {
+            true => open_as_root(c"/proc/self/pagemap", user)?,
+            false => open(c"/proc/self/pagemap")?,
+        };
+        self.hides_frames = user != 0 && !as_root;
         self.maps = open(c"/proc/self/maps")?;
         self.smaps = None;
         self.counters = None;
-        if as_root {
-            sys::set_user(-1, user, -1).map_err(|e| format!("setresuid: {e}"))?;
-            sys::own_proc_files();
-        }
         Ok(())
     }
 
@@ -104,6 +116,7 @@ impl Eyes {
         space.resident.clear();
         space.counters = None;
         space.scans.clear();
+        space.frames.clear();
         if self.features.procmap_query {
             vmas::by_query(self.maps, self.arena, &mut space.vmas)?;
         } else {
@@ -130,11 +143,17 @@ impl Eyes {
         Ok(&self.view)
     }
 
-    /// Adds the counters of this process to what was looked at last, and PAGEMAP_SCAN's answers to other questions.
+    /// Adds to what was looked at last the counters of this process, PAGEMAP_SCAN's answers to other questions, and the page frames.
+    /// `user` is who the actor is.
     ///
     /// # Errors
     /// As [`Eyes::look`].
-    pub fn count(&mut self, control: &Control, locks_unknown: bool) -> Result<&View, String> {
+    pub fn count(
+        &mut self,
+        control: &Control,
+        locks_unknown: bool,
+        user: i32,
+    ) -> Result<&View, String> {
         let (status, rollup) = match self.counters {
             Some(files) => files,
             None => {
@@ -156,6 +175,22 @@ impl Eyes {
             for query in asked {
                 let answer = pages::ask(self.pagemap, self.arena, query, &mut scratch.regions)?;
                 space.scans.push(answer);
+            }
+            if let Some(kpageflags) = self.features.kpageflags {
+                let pagemap = match self.hides_frames {
+                    true => open_as_root(c"/proc/self/pagemap", user)?,
+                    false => self.pagemap,
+                };
+                frames::look(
+                    kpageflags,
+                    pagemap,
+                    self.arena,
+                    &space.pages,
+                    &mut space.frames,
+                )?;
+                if self.hides_frames {
+                    sys::close(pagemap);
+                }
             }
         }
         Ok(&self.view)

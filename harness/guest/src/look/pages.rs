@@ -37,8 +37,8 @@ const SCAN_NOT_EMPTY: u64 = 0x7c;
 
 /// Bits of a pagemap entry; this one from Linux 6.15 on.
 pub const GUARD: u64 = 1 << 58;
-const PRESENT: u64 = 1 << 63;
-const PFN: u64 = (1 << 55) - 1;
+pub(super) const PRESENT: u64 = 1 << 63;
+pub(super) const PFN: u64 = (1 << 55) - 1;
 /// Of what is left of an entry when it is shifted down by 55: all but soft-dirty.
 const NOT_EMPTY: u16 = 0x1fe;
 const READABLE: u8 = 1;

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 mod counters;
 mod events;
+mod frames;
 mod pages;
 mod scans;
 pub mod sent;
@@ -770,6 +771,7 @@ fn space(full: wire::Space, actor: u8, g: Geometry, views: Views) -> Result<Spac
     let pages = pages::runs(&full.pages, &vmas, actor, limit, views)?;
     sizes::compare(&vmas, &pages, actor, g, views).map_err(Bad::Disagree)?;
     scans::compare(&full.scans, &full.pages, actor, g, views)?;
+    frames::compare(&full.frames, &full.pages, &vmas, actor, g)?;
     if let Some(counters) = &full.counters {
         counters::compare(counters, &vmas, actor, g, views).map_err(Bad::Disagree)?;
     }

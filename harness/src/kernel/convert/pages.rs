@@ -55,7 +55,7 @@ pub fn resident(runs: &[(u32, u32)], limit: u32) -> Result<Vec<(u32, u32)>, Bad>
     Ok(merged)
 }
 
-fn check_run(what: &str, start: u32, len: u32, free_from: u32, limit: u32) -> Result<(), Bad> {
+pub fn check_run(what: &str, start: u32, len: u32, free_from: u32, limit: u32) -> Result<(), Bad> {
     let end = start.checked_add(len);
     if len == 0 || start < free_from || end.is_none_or(|end| end > limit) {
         return Err(format!(
@@ -128,12 +128,16 @@ fn push(runs: &mut Vec<PageRun>, run: PageRun) {
     runs.push(run);
 }
 
+/// Whether a run's pages are the zero page, or of the huge one.
+pub fn is_zero(run: &wire::PageRun) -> bool {
+    run.scan.unwrap_or(0) & SCAN_PFNZERO != 0 || run.zero_pfn
+}
+
 /// The state behind a run's bits; `None` for an empty entry.
 fn page(run: &wire::PageRun) -> Option<PageSeen> {
     let bits = run.pagemap;
-    let scan = run.scan.unwrap_or(0);
     let kind = if bits & PRESENT != 0 {
-        if scan & SCAN_PFNZERO != 0 || run.zero_pfn {
+        if is_zero(run) {
             PageKind::Zero
         } else if bits & FILE != 0 {
             PageKind::File

@@ -116,11 +116,31 @@ fn space(seen: &SpaceSeen, views: Views) -> wire::Space {
     let asked = asked.filter(|query| views.scan && query.can_be_asked(views.scan_guard));
     wire::Space {
         vmas: seen.vmas.iter().map(vma).collect(),
+        frames: frames(&seen.pages),
         scans: asked.map(|query| answer(query, &pages)).collect(),
         pages,
         resident: seen.resident.clone().unwrap_or_default(),
         counters: None,
     }
+}
+
+fn frames(pages: &[PageRun]) -> Vec<wire::FrameRun> {
+    use wire::frames::{ANON, MMAP, THP, ZERO_PAGE};
+    let frame = |run: &PageRun| {
+        let flags = match run.page.kind {
+            PageKind::Zero => ZERO_PAGE,
+            PageKind::File => MMAP,
+            PageKind::Anon => MMAP | ANON,
+            PageKind::Guard | PageKind::Swap => return None,
+        };
+        let huge = if run.page.huge == Some(true) { THP } else { 0 };
+        Some(wire::FrameRun {
+            start: run.start,
+            len: run.len,
+            flags: flags | huge,
+        })
+    };
+    pages.iter().filter_map(frame).collect()
 }
 
 fn vma(seen: &VmaSeen) -> wire::Vma {

@@ -63,6 +63,7 @@ fn seen(result: wire::OpResult, pages: Vec<wire::PageRun>) -> wire::StepSeen {
                 resident: vec![],
                 counters: None,
                 scans: vec![],
+                frames: vec![],
             }),
         )],
     }

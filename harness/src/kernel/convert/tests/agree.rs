@@ -169,3 +169,71 @@ fn counters_must_be_what_smaps_adds_up() {
         assert_eq!(end(counters, "rd wr lo", lags), End::Done);
     }
 }
+
+#[test]
+fn a_frame_must_be_what_its_page_is() {
+    use wire::frames::{ANON, BUDDY, HUGETLB, MMAP, PGTABLE, THP, ZERO_PAGE};
+    // Two anonymous pages, a zero page, a page of a file, an anonymous one that a PMD maps.
+    let pages = || {
+        vec![
+            page_run(1, 2, 0x102, 0x08),
+            page_run(3, 1, 0x100, 0x28),
+            page_run(4, 1, 0x142, 0x0c),
+            page_run(5, 1, 0x102, 0x48),
+        ]
+    };
+    let end = |frames: &[(u32, u32, u32)], flags: &str| {
+        let mut step = seen(wire::OpResult::Ret(0), pages());
+        if let wire::View::Full(space) = &mut step.actors[0].1 {
+            space.vmas[0].flags = Some(flags.into());
+            space.frames = frames
+                .iter()
+                .map(|&(start, len, flags)| wire::FrameRun { start, len, flags })
+                .collect();
+        }
+        convert(&program(&[mmap()]), vec![step], wire::End::Done).end
+    };
+    let right = [
+        (1, 2, MMAP | ANON),
+        (3, 1, ZERO_PAGE),
+        (4, 1, MMAP),
+        (5, 1, MMAP | ANON | THP),
+    ];
+    assert_eq!(end(&right, "rd wr"), End::Done);
+    // Nothing is told of pages that have changed meanwhile.
+    assert_eq!(end(&right[1..3], "rd wr"), End::Done);
+    let wrong = [
+        (0, MMAP | ANON | BUDDY, "no page of a process"),
+        (2, PGTABLE, "no page of a process"),
+        (0, ZERO_PAGE, "a zero page"),
+        (1, MMAP | ANON, "not a zero page"),
+        (0, ANON, "in no page table"),
+        (2, MMAP | ANON, "anonymous"),
+        (0, MMAP, "not anonymous"),
+        (0, MMAP | ANON | HUGETLB, "of hugetlb"),
+        (3, MMAP | ANON, "no large folio"),
+    ];
+    for (index, flags, left) in wrong {
+        let mut frames = right;
+        frames[index].2 = flags;
+        match end(&frames, "rd wr") {
+            End::ViewsDisagree { what } => {
+                assert_eq!(
+                    (what.views, what.left.as_str()),
+                    ("kpageflags/pagemap", left)
+                );
+                assert_eq!(what.pages.0, frames[index].0);
+            }
+            other => panic!("{left}: {other:?}"),
+        }
+    }
+    let in_hugetlb = match end(&right[..1], "rd wr ht") {
+        End::ViewsDisagree { what } => what.left,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(in_hugetlb, "not of hugetlb");
+    for senseless in [(0, 1, MMAP), (2, 0, MMAP), (7, 2, MMAP)] {
+        let end = end(&[senseless], "rd wr");
+        assert!(matches!(end, End::Garbage { .. }), "{senseless:?}: {end:?}");
+    }
+}
