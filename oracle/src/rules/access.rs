@@ -149,6 +149,17 @@ pub(crate) enum OnError {
 }
 
 impl Purpose {
+    /// Whether a fault for it may let go of the lock and be taken again: /proc/PID/mem holds the lock throughout.
+    fn may_fault_again(self) -> bool {
+        !matches!(
+            self,
+            Purpose::Kernel(Kernel {
+                gate: Gate::Pages { .. },
+                ..
+            })
+        )
+    }
+
     /// Whether it is like a store to this VMA.
     fn is_write(self, vma: &Vma) -> bool {
         match self {

@@ -43,9 +43,20 @@ pub const FAULT_AROUND: Rule = Rule {
 pub const LAST_PAGE: Rule = Rule {
     name: "file/fault-around/last-page",
     text: "Where the first page that fault-around finds in the page cache is the last of the file, it does not put a page table in that \
-           is missing, and so maps nothing; the fault itself maps its own page. Shared memory apart.",
+           is missing, and so maps nothing; the fault itself maps its own page. Shared memory apart. A fault that has read its own page \
+           in looks around again and finds that one first: this shows behind the end of the file, and through /proc/PID/mem, which \
+           takes no fault again.",
     source: "6.18, mm/memory: do not populate page table entries beyond i_size: mm/filemap.c filemap_map_pages",
     since: "6.18, and late 6.12.y and 6.17.y",
+    about: &[Class::PageState],
+};
+
+pub const TAKEN_AGAIN: Rule = Rule {
+    name: "file/fault-taken-again",
+    text: "A fault that reads a page from the file system lets go of the lock for it and is taken again, and so looks around a second \
+           time. Not one for /proc/PID/mem, which maps its own page then, and not one on shared memory, which reads nothing.",
+    source: "mm/filemap.c filemap_fault, maybe_unlock_mmap_for_io: VM_FAULT_RETRY; mm/memory.c __access_remote_vm: no FAULT_FLAG_ALLOW_RETRY",
+    since: "all",
     about: &[Class::PageState],
 };
 
@@ -90,10 +101,10 @@ pub const HUGE_READAHEAD: Rule = Rule {
 /// Bytes that fault-around looks at (debugfs fault_around_bytes, by default).
 const FAULT_AROUND_BYTES: u32 = 65536;
 
-/// A read fault at `page`, whose slot is empty, in the file VMA `i`, of reads up to `end` (in one block). Whether the page is mapped now;
-/// else it lies behind the end of the file, or is missing.
-pub(crate) fn read_fault(ctx: &mut Ctx, i: usize, page: u32, end: u32) -> bool {
-    let mapped = read_one(ctx, i, page);
+/// A read fault at `page`, whose slot is empty, in the file VMA `i`, of reads up to `end` (in one block); `again` says that the fault may
+/// be taken again. Whether the page is mapped now; else it lies behind the end of the file, or is missing.
+pub(crate) fn read_fault(ctx: &mut Ctx, i: usize, page: u32, end: u32, again: bool) -> bool {
+    let mapped = read_one(ctx, i, page, again);
     if mapped {
         read_uncached(ctx, i, page + 1, end);
     }
@@ -118,7 +129,7 @@ fn read_uncached(ctx: &mut Ctx, i: usize, start: u32, end: u32) {
     }
 }
 
-fn read_one(ctx: &mut Ctx, i: usize, page: u32) -> bool {
+fn read_one(ctx: &mut Ctx, i: usize, page: u32, again: bool) -> bool {
     fault_around(ctx, i, page);
     if ctx.mm.slots.get(page).is_some() {
         hit!(ctx, FAULT);
@@ -131,8 +142,8 @@ fn read_one(ctx: &mut Ctx, i: usize, page: u32) -> bool {
     if uffd::missing::present(ctx, i, page, page + 1) == page {
         return false;
     }
-    if cache(ctx, i, page, page + 1) {
-        // The fault is taken again after reading, and looks around again.
+    if cache(ctx, i, page, page + 1) && again {
+        hit!(ctx, TAKEN_AGAIN);
         fault_around(ctx, i, page);
     }
     map(ctx, i, page, page + 1);
@@ -208,7 +219,7 @@ fn resident(ctx: &Ctx, i: usize, start: u32, end: u32) -> Vec<CacheRun> {
     })
 }
 
-/// Puts the file's pages into the page cache. Whether more than these were read in.
+/// Puts the file's pages into the page cache. Whether the file system was read for it.
 fn cache(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> bool {
     hit!(ctx, FAULT);
     let vma = &ctx.mm.vmas[i];
@@ -221,13 +232,14 @@ fn cache(ctx: &mut Ctx, i: usize, start: u32, end: u32) -> bool {
     let object = ctx.world.object_mut(id);
     let missing = (first..last).find(|&index| object.get(index).is_none());
     object.fill(first, last);
-    let reads_ahead = huge && object.kind == FileKind::Ramfs;
-    let Some(index) = missing.filter(|_| reads_ahead) else {
+    let Some(index) = missing.filter(|_| object.kind == FileKind::Ramfs) else {
         return false;
     };
-    let from = index - index % per;
-    object.fill(from, (from + per).min(object.pages));
-    hit!(ctx, HUGE_READAHEAD);
+    if huge {
+        let from = index - index % per;
+        object.fill(from, (from + per).min(object.pages));
+        hit!(ctx, HUGE_READAHEAD);
+    }
     true
 }
 

@@ -266,6 +266,7 @@ pub(crate) const ALL: &[&Rule] = &[
     &file::COPY,
     &file::HUGE_READAHEAD,
     &file::LAST_PAGE,
+    &file::TAKEN_AGAIN,
     &file::BEYOND_END,
     &resize::GROW,
     &resize::SHRINK,

@@ -9,7 +9,16 @@ use crate::space::Content;
 /// A load from a mapping of a file.
 pub(super) fn load(state: &mut State, i: usize, start: u32, end: u32, slot: Option<Slot>) -> Next {
     match slot {
-        None if file::read_fault(&mut state.ctx, i, start, end) => return Next::Again,
+        None if file::read_fault(
+            &mut state.ctx,
+            i,
+            start,
+            end,
+            state.purpose.may_fault_again(),
+        ) =>
+        {
+            return Next::Again
+        }
         None => return beyond_end(state.purpose),
         Some(Slot::Anon { content, .. }) => loaded(state, end - start, content),
         // From UFFDIO_ZEROPAGE.

@@ -55,6 +55,17 @@ pub(super) const CASES: &[Case] = &[
         "mmap 0+0..0+2 r private ramfs0+23 fixed\nmmap 1+0..1+2 r private ramfs0+23 fixed\nread 0+0..0+1\nread 1+1..1+2 => SIGBUS ADRERR 1+1\n\
          => 1+0 |..|\nread 1+0..1+1 => reads 0\n    => 1+0 |m.|\n",
     ),
+    // The last page is in the cache, the one that is read is not.
+    Case::new(
+        &file::TAKEN_AGAIN,
+        "mmap 0+0..0+24 r private ramfs0 fixed\nmmap 1+0..1+1 rw private ramfs0+23 fixed\nwrite 1+0..1+1 tag 1\n\
+         read 0+20..0+21 => reads 0\n    => 0+0 |.*20f..f|\n",
+    ),
+    Case::new(
+        &file::LAST_PAGE,
+        "mmap 0+0..0+24 r private ramfs0 fixed\nmmap 1+0..1+1 rw private ramfs0+23 fixed\nwrite 1+0..1+1 tag 1\n\
+         mem-read 0+20..0+21\n    => 0+0 |.*20f...|\n",
+    ),
     Case::new(
         &file::FAULT_AROUND,
         "mmap 0+0..0+2 r private ramfs0+23 fixed\nmmap 1+0..1+2 r private ramfs0+23 fixed\nread 0+0..0+1\nread 1+1..1+2 => SIGBUS ADRERR 1+1\n\
