@@ -50,7 +50,8 @@ pub const EMPTY: Rule = Rule {
 pub const GUARD: Rule = Rule {
     name: "collapse/guard-is-einval",
     text: "A guard in a block ends COLLAPSE with EINVAL: the block stays as it is, guards and pages, and nothing behind it is \
-           collapsed; what lies before it is.",
+           collapsed; what lies before it is. Entries are gone through from the block's start on, so pages before the first guard that \
+           were swapped out have been brought back by then.",
     source: "mm/khugepaged.c __collapse_huge_page_swapin: a marker is no swap entry, do_swap_page fails",
     since: "6.13",
     about: &[Class::Errno, Class::PageState],
@@ -180,8 +181,11 @@ fn one(ctx: &mut Ctx, i: usize, block: usize, from: u32, to: u32) -> Result<bool
         hit!(ctx, WRITABLE_UNKNOWN);
         return Ok(false);
     }
-    if ctx.mm.slots.has_marker_in(from, to) {
+    if let Some(marker) = ctx.mm.slots.first_marker_in(from, to) {
         hit!(ctx, GUARD);
+        for run in swap::swapped(&ctx.mm, from, marker) {
+            swap::bring_back(ctx, run.start, run.end, run.slot);
+        }
         return Err(EINVAL);
     }
     hit!(ctx, MAKES_HUGE);

@@ -195,7 +195,7 @@ pub(super) fn will_need(ctx: &mut Ctx, i: usize, start: u32, end: u32) {
 }
 
 /// Runs of swapped out pages.
-fn swapped(mm: &Mm, start: u32, end: u32) -> Vec<Run> {
+pub(super) fn swapped(mm: &Mm, start: u32, end: u32) -> Vec<Run> {
     let runs = mm.slots.runs_in(start, end);
     runs.filter(|run| matches!(run.slot, Slot::Swap { .. }))
         .collect()

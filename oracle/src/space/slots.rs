@@ -149,9 +149,10 @@ impl Slots {
         self.runs_in(start, end).any(|r| r.slot == Slot::Guard)
     }
 
-    /// Whether a slot in `[start, end)` holds a guard or poison.
-    pub fn has_marker_in(&self, start: u32, end: u32) -> bool {
-        self.runs_in(start, end).any(|r| r.slot.is_marker())
+    /// The first slot of `[start, end)` that is a marker.
+    pub fn first_marker_in(&self, start: u32, end: u32) -> Option<u32> {
+        let mut runs = self.runs_in(start, end);
+        runs.find(|r| r.slot.is_marker()).map(|r| r.start)
     }
 
     /// Fills `[start, end)` with `slot` and what follows it.

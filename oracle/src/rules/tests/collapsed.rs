@@ -74,6 +74,11 @@ pub(super) const CASES: &[Case] = &[
         "thp never\n\nmmap 0+0..3+0 rw private fixed\nwrite 0+0..0+1 tag 1\nwrite 1+0..1+1 tag 1\nwrite 2+0..2+1 tag 1\n\
          guard-install 1+4..1+5\ncollapse 0+0..3+0\n    => EINVAL\n    => 0+0 |A*pmda...G.*pmd-5a.*pmd-1|\n",
     ),
+    Case::new(
+        &collapse::GUARD,
+        "thp never\nswap on\n\nmmap 0+0..1+0 rw private fixed\nwrite 0+0..0+4 tag 1\npageout 0+0..0+4\nguard-install 0+2..0+3\n\
+         collapse 0+0..1+0\n    => EINVAL\n    => 0+0 |aaG~.*pmd-4|\n",
+    ),
     // Only zero pages: no entry is writable. Then a page that is.
     Case::new(
         &collapse::NEEDS_WRITABLE,
