@@ -6,9 +6,9 @@ use super::access::New;
 use super::registry::Rule;
 use super::{anon_vma, hit, secret, uffd, Ctx};
 use crate::judge::Class;
-use crate::program::FileKind;
+use crate::program::{FileKind, FileMap};
 use crate::space::mm::{block_of, block_pages, Table};
-use crate::space::object::{CacheRun, Object};
+use crate::space::object::{CacheRun, Object, ObjectId};
 use crate::space::slots::Slot;
 use crate::space::HugeAdvice;
 
@@ -172,6 +172,17 @@ pub(crate) fn read(ctx: &mut Ctx, i: usize, start: u32, end: u32) {
         if ctx.mm.vmas[i].index(page) < pages {
             cache(ctx, i, page, page + 1);
         }
+    }
+}
+
+/// Faults on all of a mapping of `pages` pages that lies where nobody looks: what is left of them is in the page cache.
+pub(crate) fn brought_in(ctx: &mut Ctx, map: FileMap, pages: u32) {
+    hit!(ctx, FAULT);
+    let object = ctx.world.object_mut(ObjectId::of(map.file));
+    let first = u32::from(map.page);
+    let last = first.saturating_add(pages).min(object.pages);
+    if first < last {
+        object.fill(first, last);
     }
 }
 

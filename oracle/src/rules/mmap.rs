@@ -5,13 +5,13 @@ use super::args::{Span, ALIGNMENT, EMPTY, WRAPS};
 use super::errno::{EACCES, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM};
 use super::registry::Rule;
 use super::{
-    args, droppable, hit, hugetlb, merge, mlock, munmap, pkey, seal, secret, soft_dirty, Ctx,
+    args, droppable, file, hit, hugetlb, merge, mlock, munmap, pkey, seal, secret, soft_dirty, Ctx,
 };
 use crate::geometry::Range;
 use crate::judge::{Class, Outcome};
 use crate::program::{Backing, FileKind, MapFlags, Place, Prot};
 use crate::space::object::{Object, ObjectId};
-use crate::space::{Branch, Hints, HugeAdvice, Locked, Uffd, Vma};
+use crate::space::{Branch, Hints, HugeAdvice, Key, Locked, Uffd, Vma};
 use std::sync::Arc;
 
 pub const MAPS: Rule = Rule {
@@ -48,10 +48,11 @@ pub const HINT_FREE: Rule = Rule {
 
 pub const HINT_TAKEN: Rule = Rule {
     name: "mmap/hint/elsewhere-when-used",
-    text: "Without MAP_FIXED a range that is in use even in part stays as it is; the mapping lands elsewhere.",
-    source: "mm/mmap.c generic_get_unmapped_area_topdown",
+    text: "Without MAP_FIXED a range that is in use even in part stays as it is; the mapping lands elsewhere. Where it is faulted in \
+           there, what it maps of a file is in the page cache from then on.",
+    source: "mm/mmap.c generic_get_unmapped_area_topdown; do_mmap: populate",
     since: "all",
-    about: &[Class::Errno, Class::Vma, Class::PageState],
+    about: &[Class::Errno, Class::Vma, Class::PageState, Class::Residency],
 };
 
 pub const HINT_ROUNDS_DOWN: Rule = Rule {
@@ -232,10 +233,18 @@ fn make(
         Place::Hint if used => {
             hit!(ctx, HINT_TAKEN);
             ctx.allocate().map_err(Outcome::Errno)?;
+            let pages = u32::try_from(span.end - span.start).unwrap_or(u32::MAX);
             if is_secret {
                 // It is made elsewhere, and asks about the limit there.
-                let pages = u32::try_from(span.end - span.start).unwrap_or(u32::MAX);
                 secret::of_new(ctx, locked, pages).map_err(Outcome::Errno)?;
+            } else if let Backing::File(map) = backing {
+                // MAP_POPULATE goes with MAP_FIXED in programs.
+                if locked == Locked::All
+                    && prot != Prot::NONE
+                    && pkey::of_new(ctx, prot) == Key::Default
+                {
+                    file::brought_in(ctx, map, pages);
+                }
             }
             return Err(Outcome::Elsewhere);
         }

@@ -48,6 +48,11 @@ pub(super) const CASES: &[Case] = &[
         "mmap 0+1..0+2 r private fixed\nmmap 0+0..0+2 rw private hint\n    => 0+0 _|r--p .|_\n",
     ),
     Case::new(
+        &mmap::HINT_TAKEN,
+        "mmap 0+0..0+5 none private memfd1+5 fixed\nmmap 0+1..0+2 rw private memfd1+8 hint\nmlockall future\nmmap 0+1..0+3 rw private memfd1+9 hint\n",
+    )
+    .resident(&[(4, 1)]),
+    Case::new(
         &mmap::HINT_ROUNDS_DOWN,
         "mmap 0+0..0+1 rw private fixed\nmmap 0+1.5..0+3 rw private hint\n    => 0+0 |rw-p .|__\n",
     ),
