@@ -242,8 +242,12 @@ fn reap_all(ms: u64) -> bool {
     }
 }
 
-/// The wait status of a process that has died and waits to be reaped by another.
+/// The wait status of a process that has died and waits to be reaped by another. Of one that lives no file of /proc is read: whoever reads its
+/// stat holds its memory meanwhile, and were it to exit then, its pages would stay mapped after it is gone.
 fn dead(pid: i32) -> Option<i32> {
+    if !sys::has_ended(pid) {
+        return None;
+    }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
@@ -283,4 +287,25 @@ fn stack_of(folder: &str) -> String {
     }
     text.truncate(len);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_dead_from_its_end_until_it_is_reaped() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "read line; exit 3"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        assert_eq!(dead(pid), None);
+        drop(child.stdin.take());
+        sys::wait_gone(pid);
+        assert_eq!(dead(pid), Some(3 << 8));
+        child.wait().unwrap();
+        assert_eq!(dead(pid), None);
+    }
 }

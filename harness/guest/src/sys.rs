@@ -256,23 +256,7 @@ pub fn kill(pid: i32) {
 
 /// Waits until `pid` has let go of its memory (it may still be a zombie). Returns at once when it is gone.
 pub fn wait_gone(pid: i32) {
-    // SAFETY: no memory involved.
-    let Ok(fd) = (unsafe { call(libc::SYS_pidfd_open, [pid as u64, 0, 0, 0, 0, 0]) }) else {
-        return;
-    };
-    let mut poll = libc::pollfd {
-        fd: fd as i32,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    loop {
-        // SAFETY: `poll` is one entry, as said.
-        let n = unsafe { libc::poll(&mut poll, 1, -1) };
-        if n == 1 {
-            break;
-        }
-    }
-    close(fd as i32);
+    ends_within(pid, -1);
 }
 
 /// Sleeps while `word` is `value`.
@@ -330,6 +314,34 @@ pub fn wait_child(pid: i32, now: bool) -> Option<(i32, i32)> {
 pub fn own_proc_files() {
     // SAFETY: no memory involved.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
+}
+
+/// Whether a process is there and has ended, though nobody may have waited for it yet.
+pub fn has_ended(pid: i32) -> bool {
+    ends_within(pid, 0)
+}
+
+/// Waits for the end of a process for some milliseconds, -1: as long as it takes. Whether it is there and has ended.
+fn ends_within(pid: i32, ms: i32) -> bool {
+    // SAFETY: no memory involved.
+    let Ok(fd) = (unsafe { call(libc::SYS_pidfd_open, [pid as u64, 0, 0, 0, 0, 0]) }) else {
+        return false;
+    };
+    let mut poll = libc::pollfd {
+        fd: fd as i32,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let ended = loop {
+        // SAFETY: `poll` is one entry, as said.
+        match unsafe { libc::poll(&mut poll, 1, ms) } {
+            1 => break true,
+            0 => break false,
+            _ => {}
+        }
+    };
+    close(fd as i32);
+    ended
 }
 
 /// Wakes who sleeps on `word`.
